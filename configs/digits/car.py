@@ -1,0 +1,10 @@
+"""Digits with CAR at its default weights.
+
+    python benchmarks/run.py --suite digits --only baseline car
+
+The paper has no such table. The cost is that of the baseline.
+"""
+
+_base_ = "./baseline.py"
+
+model = dict(head=dict(regularizer=dict(type="CAR")))

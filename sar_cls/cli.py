@@ -1,0 +1,95 @@
+"""What the scripts share: argument types, and how an error becomes one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from sar_cls.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = ROOT / "configs"
+# The paper's seeds (Tab. 12, 14, 15) first, then 0, 1, 2, ...
+PAPER_SEEDS = (1270964153, 1024, 5555)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, without the usage in front."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+        sys.exit(2)
+
+
+def positive_int(text: str) -> int:
+    """An argument that must be a whole number of at least 1."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return value
+
+
+def fraction(text: str) -> float:
+    """An argument between 0 and 1, both excluded."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number between 0 and 1")
+    return value
+
+
+def imbalance(text: str) -> float:
+    """An imbalance factor: a number of at least 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 1.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number of at least 1 (1 is balanced, 100 the paper's)")
+    return value
+
+
+def seeds(number: int) -> list[int]:
+    """The first ``number`` seeds of the benchmark."""
+    return [*PAPER_SEEDS, *range(max(0, number - len(PAPER_SEEDS)))][:number]
+
+
+def writable_folder(path: Path) -> Path:
+    """Makes sure that ``path`` is or can become a folder to write in, without leaving anything behind.
+
+    Raises:
+        InputError: it is a file, or not writable.
+    """
+    nearest = path.absolute()
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise InputError(f"{path} cannot be a work directory, {nearest} is a file: give another --work-dir")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"{path} is not writable: give another --work-dir")
+    return path
+
+
+def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
+    """Runs ``main`` and exits: with its own code, 2 and one line for bad input, 130 for Ctrl-C."""
+    try:
+        code = main()
+    except InputError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from the last whole epoch", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # the reader of our output went away, for example head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)

@@ -1,0 +1,104 @@
+"""Decoded image sets kept in one file each, so that an image folder is decoded once.
+
+A cache file holds the images, the source key and the fingerprint. The key (names, sizes and times of the source files)
+tells cheaply whether the file is current; the fingerprint (sha256 of the content) is recomputed at every load, so a damaged
+file is never trusted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sar_cls.data.image_set import ImageSet
+from sar_cls.errors import InputError
+
+log = logging.getLogger(__name__)
+
+FOLDER_NAME = ".sar_cls_cache"
+FORMAT = 1  # raise it when decoding changes: older files are then out of date
+
+
+def source_key(files: Iterable[tuple[str, int, int]]) -> str:
+    """A key (hex) of the source files, each given as (relative name, size in bytes, modification time in ns)."""
+    digest = hashlib.sha256(str(FORMAT).encode())
+    for entry in files:
+        digest.update(repr(entry).encode())
+    return digest.hexdigest()
+
+
+def cache_folder(root: Path, cache_dir: Path | None = None) -> Path:
+    """Where the caches of ``root`` lie: ``cache_dir``, else a hidden folder in ``root``, else the user's cache folder.
+
+    Raises:
+        InputError: ``cache_dir`` is given and cannot be written.
+    """
+    if cache_dir is not None:
+        try:
+            cache_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot create the cache folder {cache_dir} ({error.strerror}): name another") from error
+        if not os.access(cache_dir, os.W_OK):
+            raise InputError(f"the cache folder {cache_dir} cannot be written: name another")
+        return cache_dir
+    own = root / FOLDER_NAME
+    if os.access(own if own.is_dir() else root, os.W_OK):
+        return own
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sar_cls"
+
+
+def cache_file(folder: Path, root: Path, name: str, split: str) -> Path:
+    """The file for one split of the image folder ``root``; two roots never share one."""
+    place = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]
+    return folder / f"{name}-{split}-{place}.npz"
+
+
+def read_cache(file: Path, key: str, name: str, split: str) -> ImageSet | None:
+    """The image set kept in ``file``; None where there is none, it is out of date or (one line is logged) damaged."""
+    try:
+        with np.load(file, allow_pickle=False) as data:
+            header = json.loads(str(data["header"]))
+            if header["key"] != key:
+                return None
+            images, labels = data["images"], data["labels"]
+        image_set = ImageSet(torch.from_numpy(images), torch.from_numpy(labels), tuple(header["classes"]), name, split)
+        if image_set.fingerprint != header["fingerprint"]:
+            raise ValueError("its content does not match its fingerprint")
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # a damaged zip archive can fail in any way
+        log.warning("the cache %s is damaged (%s: %s): building it again", file, type(error).__name__, error)
+        return None
+    return image_set
+
+
+def write_cache(file: Path, key: str, image_set: ImageSet) -> None:
+    """Keep ``image_set`` in ``file``, whole or not at all; a folder that cannot be written costs one logged line."""
+    header = {"key": key, "fingerprint": image_set.fingerprint, "classes": list(image_set.classes)}
+    temporary = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            dir=file.parent, prefix=f"{file.stem}-", suffix=".tmp", delete=False
+        ) as stream:
+            temporary = Path(stream.name)
+            np.savez(
+                stream,
+                header=np.array(json.dumps(header)),
+                images=image_set.images.numpy(),
+                labels=image_set.labels.numpy(),
+            )
+        os.replace(temporary, file)
+    except OSError as error:
+        log.warning("cannot keep the decoded images in %s (%s): they will be decoded again next time", file, error)
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,211 @@
+"""CIFAR-10 and CIFAR-100: the official Python pickles (Krizhevsky 2009), or the same images as a folder of files."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sar_cls.data.folder import load_folder
+from sar_cls.data.image_set import ImageSet
+from sar_cls.errors import InputError
+
+SIDE = 32
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """How one of the two official archives is laid out."""
+
+    title: str
+    num_classes: int
+    file: str
+    folder: str
+    files: dict[str, tuple[str, ...]]
+    label_key: str
+    meta_file: str
+    meta_key: str
+    size_mb: int
+    torchvision_class: str
+
+
+_ARCHIVES = {
+    "cifar10": _Archive(
+        title="CIFAR-10",
+        num_classes=10,
+        file="cifar-10-python.tar.gz",
+        folder="cifar-10-batches-py",
+        files={"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)},
+        label_key="labels",
+        meta_file="batches.meta",
+        meta_key="label_names",
+        size_mb=170,
+        torchvision_class="CIFAR10",
+    ),
+    "cifar100": _Archive(
+        title="CIFAR-100",
+        num_classes=100,
+        file="cifar-100-python.tar.gz",
+        folder="cifar-100-python",
+        files={"train": ("train",), "test": ("test",)},
+        label_key="fine_labels",
+        meta_file="meta",
+        meta_key="fine_label_names",
+        size_mb=169,
+        torchvision_class="CIFAR100",
+    ),
+}
+
+
+def load_cifar(name: str, split: str, root: Path, *, download: bool = False, cache_dir: Path | None = None) -> ImageSet:
+    """Load CIFAR-10 or CIFAR-100 from the first place under ``root`` that holds it.
+
+    Looked for in this order: ``root/<name>/{train,test}`` and ``root/{train,test}`` (image folders), then
+    ``root/cifar-100-python`` and ``root/cifar100/cifar-100-python`` (official pickles; for CIFAR-10
+    ``cifar-10-batches-py``). The official class numbers are the alphabetical order of the names, so labels agree.
+
+    Args:
+        name: ``"cifar10"`` or ``"cifar100"``.
+        split: ``"train"`` or ``"test"``.
+        root: the data folder.
+        download: fetch the official archive into ``root`` (checksum verified) where nothing is found.
+        cache_dir: for an image folder, see :func:`sar_cls.data.cache.cache_folder`.
+
+    Raises:
+        InputError: nothing found, a failed download, a damaged file, or data that are not this set.
+    """
+    archive = _ARCHIVES[name]
+    folders = [root / name, root]
+    pickles = [root / archive.folder, root / name / archive.folder]
+    place = _find(folders, pickles)
+    if place is None and download:
+        _download(archive, root)
+        place = _find(folders, pickles)
+    if place is None:
+        looked = ", ".join([f"{folder}/{{train,test}}" for folder in folders] + [str(folder) for folder in pickles])
+        raise InputError(
+            f"{archive.title} is not under {root} (looked for {looked}): put the official folder {archive.folder} there, or "
+            f"images as {name}/train/<class>/*.png and {name}/test/<class>/*.png, or let --download fetch "
+            f"{archive.file} ({archive.size_mb} MB)"
+        )
+    if place in pickles:
+        image_set = _load_pickles(archive, name, split, place)
+    else:
+        image_set = load_folder(place, split, name=name, cache_dir=cache_dir)
+    if image_set.num_classes != archive.num_classes or image_set.image_size != (SIDE, SIDE):
+        height, width = image_set.image_size
+        raise InputError(
+            f"{place} holds {image_set.num_classes} classes of {width}x{height} images, but {archive.title} has "
+            f"{archive.num_classes} of {SIDE}x{SIDE}: load other images as data set 'folder'"
+        )
+    return image_set
+
+
+def _find(folders: list[Path], pickles: list[Path]) -> Path | None:
+    # One split suffices to recognise a folder: the error then names the missing one.
+    for folder in folders:
+        if (folder / "train").is_dir() or (folder / "test").is_dir():
+            return folder
+    return next((folder for folder in pickles if folder.is_dir()), None)
+
+
+def _load_pickles(archive: _Archive, name: str, split: str, folder: Path) -> ImageSet:
+    classes = _entry(read_pickle(folder / archive.meta_file), archive.meta_key, folder / archive.meta_file)
+    images, labels = [], []
+    for file in (folder / file_name for file_name in archive.files[split]):
+        content = read_pickle(file)
+        data = _entry(content, "data", file)
+        targets = _entry(content, archive.label_key, file)
+        if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.shape[1:] == (3 * SIDE * SIDE,)):
+            raise InputError(f"{file} holds no 32x32 RGB images: unpack the official archive again")
+        if not (isinstance(targets, list) and len(targets) == len(data) and all(type(t) is int for t in targets)):
+            raise InputError(
+                f"{file} does not hold one label for each of its {len(data)} images: unpack the archive again"
+            )
+        images.append(data.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1))
+        labels.extend(targets)
+    if not (isinstance(classes, list) and all(isinstance(class_name, str) for class_name in classes)):
+        raise InputError(
+            f"{folder / archive.meta_file} holds no list of class names: unpack the official archive again"
+        )
+    return ImageSet(
+        images=torch.from_numpy(np.concatenate(images)),
+        labels=torch.tensor(labels, dtype=torch.int64),
+        classes=tuple(classes),
+        name=name,
+        split=split,
+    )
+
+
+def _entry(content: Any, key: str, file: Path) -> Any:
+    if not isinstance(content, dict) or key not in content:
+        raise InputError(f"{file} is no CIFAR pickle (it has no {key!r}): unpack the official archive again")
+    return content[key]
+
+
+def read_pickle(file: Path) -> Any:
+    """Unpickle a file of plain containers, strings, numbers and numpy arrays; nothing else is ever called.
+
+    Raises:
+        InputError: the file is missing, truncated, or holds anything else.
+    """
+    try:
+        with file.open("rb") as stream:
+            return _PlainUnpickler(stream, encoding="latin1").load()
+    except FileNotFoundError as error:
+        raise InputError(f"{file} is missing: unpack the official archive again") from error
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise InputError(
+            f"{file} is truncated or no CIFAR pickle ({type(error).__name__}: {error}): "
+            f"unpack the official archive again"
+        ) from error
+
+
+def _latin1_bytes(text: str, encoding: str) -> bytes:
+    """Stands in for ``_codecs.encode``, by which Python 3 writes bytes in old pickle protocols."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Admits what rebuilds a numpy array and nothing else, since a pickle can otherwise run any program."""
+
+    # numpy moved these functions between versions; asking an array for them gives this version's.
+    _rebuild: Callable[..., Any] = staticmethod(np.empty(0).__reduce__()[0])  # type: ignore[arg-type]
+    _admitted: dict[tuple[str, str], Any] = {
+        ("numpy.core.multiarray", "_reconstruct"): _rebuild,
+        ("numpy._core.multiarray", "_reconstruct"): _rebuild,
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("_codecs", "encode"): _latin1_bytes,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self._admitted[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
+
+
+def _download(archive: _Archive, root: Path) -> None:
+    """Fetch and unpack the official archive into ``root``; torchvision verifies its checksum."""
+    from sar_cls.torchvision_shim import import_torchvision
+
+    import_torchvision()
+    import torchvision.datasets
+    from torchvision.datasets.utils import download_and_extract_archive
+
+    source = getattr(torchvision.datasets, archive.torchvision_class)
+    try:
+        download_and_extract_archive(source.url, str(root), filename=source.filename, md5=source.tgz_md5)
+    except Exception as error:  # network, disk, checksum, damaged archive
+        raise InputError(
+            f"could not download {source.filename} from {source.url} to {root} ({error}): "
+            f"fetch it by other means and unpack it there"
+        ) from error

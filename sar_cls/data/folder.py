@@ -1,0 +1,168 @@
+"""Image folders: ``train/<class>/*.png`` and ``test/<class>/*.png``, all images of one size."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from sar_cls.data.cache import cache_file, cache_folder, read_cache, source_key, write_cache
+from sar_cls.data.image_set import ImageSet
+from sar_cls.errors import InputError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+FILES_PER_TASK = 64
+# Pillow turns these into 8-bit RGB without loss of range; others (16 bits, float) it would clip.
+EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+
+
+class _Advance(Protocol):
+    def __call__(self, amount: int) -> object: ...
+
+
+def load_folder(root: Path, split: str, *, name: str = "folder", cache_dir: Path | None = None) -> ImageSet:
+    """Load one split of an image folder, decoded only the first time.
+
+    Labels are the positions of the class folders in alphabetical order; within a class images are in the order of their
+    names. Hidden files and files that are no images by their extension are passed over. Grey images become RGB,
+    transparency is dropped.
+
+    Args:
+        root: the folder that holds ``train`` and ``test``.
+        split: ``"train"`` or ``"test"``.
+        name: of the resulting set.
+        cache_dir: see :func:`sar_cls.data.cache.cache_folder`.
+
+    Raises:
+        InputError: a folder missing or empty, different classes in train and test, fewer than two classes, an image that
+            is damaged or of another size than the first.
+    """
+    classes = class_names(root)
+    files = [file for class_name in classes for file in _image_files(root / split / class_name)]
+    key = source_key(
+        (str(Path(file.path).relative_to(root)), (s := file.stat()).st_size, s.st_mtime_ns) for file in files
+    )
+    cache = cache_file(cache_folder(root, cache_dir), root, name, split)
+    image_set = read_cache(cache, key, name, split)
+    if image_set is not None:
+        return image_set
+    labels = {class_name: label for label, class_name in enumerate(classes)}
+    image_set = ImageSet(
+        images=torch.from_numpy(decode([Path(file.path) for file in files], f"decoding {root / split}")),
+        labels=torch.tensor([labels[Path(file.path).parent.name] for file in files]),
+        classes=classes,
+        name=name,
+        split=split,
+    )
+    write_cache(cache, key, image_set)
+    return image_set
+
+
+def class_names(root: Path) -> tuple[str, ...]:
+    """The class folders of ``root``, the same in train and test, in alphabetical order."""
+    names: dict[str, set[str]] = {}
+    for split in ("train", "test"):
+        folder = root / split
+        if not folder.is_dir():
+            raise InputError(
+                f"{folder} is not a folder: an image data set is laid out as "
+                f"{root}/train/<class>/*.png and {root}/test/<class>/*.png"
+            )
+        with os.scandir(folder) as entries:
+            names[split] = {entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")}
+    if not names["train"] | names["test"]:
+        raise InputError(f"{root / 'train'} holds no class folders: put the images in {root}/train/<class>/")
+    for split, other in (("train", "test"), ("test", "train")):
+        lacking = sorted(names[split] - names[other])
+        if lacking:
+            more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+            raise InputError(
+                f"class folder {root / split / lacking[0]}{more} is missing in {root / other}: "
+                f"both splits need the same classes"
+            )
+    if len(names["train"]) < 2:
+        raise InputError(f"{root} has one class, {min(names['train'])!r}; a classifier needs at least two")
+    return tuple(sorted(names["train"]))
+
+
+def _image_files(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        files = [
+            entry
+            for entry in entries
+            if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith(".") and entry.is_file()
+        ]
+    if not files:
+        raise InputError(f"class folder {folder} holds no images ({', '.join(EXTENSIONS)}): add some or remove it")
+    return sorted(files, key=lambda entry: entry.name)
+
+
+def decode(files: list[Path], title: str) -> np.ndarray:
+    """Decode images of one size in parallel threads, with a progress bar.
+
+    Returns:
+        uint8 [n, H, W, 3].
+
+    Raises:
+        InputError: a damaged image, or one of another size than the first.
+    """
+    first = _decode_file(files[0])
+    images = np.empty((len(files), *first.shape), np.uint8)
+
+    def decode_some(start: int) -> int:
+        chunk = files[start : start + FILES_PER_TASK]
+        for position, file in enumerate(chunk, start):
+            image = _decode_file(file)
+            if image.shape != first.shape:
+                raise InputError(
+                    f"{file} is {image.shape[1]}x{image.shape[0]} pixels, but {files[0]} is "
+                    f"{first.shape[1]}x{first.shape[0]}: bring all images to one size"
+                )
+            images[position] = image
+        return len(chunk)
+
+    with ThreadPoolExecutor() as pool, _progress(title, len(files)) as advance:
+        try:
+            for done in pool.map(decode_some, range(0, len(files), FILES_PER_TASK)):
+                advance(done)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # one bad file ends it: do not decode the rest first
+            raise
+    return images
+
+
+def _decode_file(file: Path) -> np.ndarray:
+    """uint8 [H, W, 3]."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            if image.mode not in EIGHT_BIT_MODES:
+                raise InputError(f"{file} has pixels of type {image.mode}: convert it to 8 bits a channel")
+            return np.asarray(image.convert("RGB"))
+    except InputError:
+        raise
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ... on damaged files
+        raise InputError(f"{file} is damaged or no image ({error}): replace or remove it") from error
+
+
+@contextmanager
+def _progress(title: str, total: int) -> Iterator[_Advance]:
+    """A progress bar on a terminal, otherwise one plain line; on stderr, so that tables can be piped."""
+    if not sys.stderr.isatty():
+        print(f"{title}: {total:,} images", file=sys.stderr, flush=True)
+        yield lambda amount: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda amount: progress.advance(task, amount)

@@ -1,0 +1,98 @@
+"""What all classification losses share: checked class counts, hard or soft targets, float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ClassCounts = Sequence[int] | np.ndarray | Tensor
+
+
+def checked_counts(class_counts: ClassCounts) -> Tensor:
+    """Training images per class as float64 [C].
+
+    Raises:
+        ValueError: Fewer than two classes, or a class without an image.
+    """
+    counts = torch.as_tensor(class_counts).detach().to("cpu", torch.float64)
+    if counts.ndim != 1 or len(counts) < 2:
+        raise ValueError(f"class_counts must be one number for each of at least two classes, not {list(counts.shape)}.")
+    if not bool((counts >= 1).all()):
+        empty = torch.nonzero(~(counts >= 1)).flatten().tolist()
+        raise ValueError(
+            f"Every class needs at least one training image; classes {empty} have none: drop or fill them."
+        )
+    return counts
+
+
+def full_precision(logits: Tensor) -> Tensor:
+    """Half-precision logits as float32; float64 stays."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def expected_cost(cost: Tensor, targets: Tensor) -> Tensor:
+    """The cost of the right class, averaged over the batch.
+
+    Args:
+        cost: [N, C], the loss that a sample would have if class c were right.
+        targets: [N] int64, or soft targets [N, C], under which the expectation is taken: for mixup that is the
+            lam / 1-lam weighted sum of the two hard losses.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: ``targets`` fit neither shape.
+    """
+    if targets.ndim == 1 and not targets.is_floating_point() and len(targets) == len(cost):
+        return cost.gather(1, targets.long()[:, None]).mean()
+    if targets.is_floating_point() and targets.shape == cost.shape:
+        return (targets.to(cost.dtype) * cost).sum(dim=1).mean()
+    raise ValueError(
+        f"Targets must be int64 [{len(cost)}] or soft {list(cost.shape)} to fit the logits, "
+        f"not {targets.dtype} {list(targets.shape)}."
+    )
+
+
+def negative_log_likelihood(logits: Tensor) -> Tensor:
+    """``-log softmax(logits)`` [N, C] in full precision: the cross-entropy of every class, were it the right one.
+
+    Raises:
+        ValueError: ``logits`` are not [N, C].
+    """
+    if logits.ndim != 2:
+        raise ValueError(f"Logits must be [N, C], not {list(logits.shape)}.")
+    return -F.log_softmax(full_precision(logits), dim=1)
+
+
+class ClassCountLoss(nn.Module):
+    """A loss ``(logits [N, C], targets [N] or [N, C]) -> scalar`` that knows how many training images each class has.
+
+    Subclasses derive what they need from the counts once, as non-persistent buffers: the counts belong to the data, not to
+    a checkpoint.
+
+    Args:
+        class_counts: Training images per class [C], all at least 1.
+
+    Raises:
+        ValueError: At construction, for bad counts; in ``forward``, for logits or targets of another shape.
+    """
+
+    def __init__(self, class_counts: ClassCounts) -> None:
+        super().__init__()
+        self.num_classes = len(checked_counts(class_counts))
+
+    def set_epoch(self, epoch: int, total_epochs: int) -> None:
+        """Tells the loss where training is: ``epoch`` counts from 0. Only losses with a schedule do something."""
+
+    def check_logits(self, logits: Tensor) -> None:
+        """Refuses logits of another number of classes than the counts have."""
+        if logits.ndim != 2 or logits.shape[1] != self.num_classes:
+            raise ValueError(
+                f"This loss was built for {self.num_classes} classes but got logits {list(logits.shape)}; "
+                "pass the counts of the data set that the classifier is for."
+            )

@@ -1,0 +1,60 @@
+"""Class-balanced re-weighting by the effective number of samples."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sar_cls.losses.base import ClassCountLoss, ClassCounts, checked_counts, expected_cost, negative_log_likelihood
+
+
+def effective_number_weights(class_counts: ClassCounts, beta: float = 0.9999) -> Tensor:
+    """Class weights ``(1 - beta) / (1 - beta^N_c)``, scaled so that they sum to C; float64 [C].
+
+    ``beta = 0`` weights all classes alike; ``beta -> 1`` weights by inverse frequency.
+
+    Raises:
+        ValueError: Bad counts, or beta outside [0, 1).
+    """
+    counts = checked_counts(class_counts)
+    if not 0 <= beta < 1:
+        raise ValueError(f"beta must be in [0, 1), not {beta}.")
+    # 1 - beta^N without the cancellation that beta near 1 brings.
+    effective = -torch.expm1(counts * torch.log(torch.tensor(beta, dtype=torch.float64)))
+    weights = (1 - beta) / effective
+    return weights * len(counts) / weights.sum()
+
+
+def weighted_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor) -> Tensor:
+    """Mean over the batch of ``w_y nll_y``: divided by N, not by the sum of the batch's weights.
+
+    Args:
+        logits: [N, C].
+        targets: [N] int64 or soft [N, C].
+        class_weights: [C].
+    """
+    nll = negative_log_likelihood(logits)
+    return expected_cost(class_weights.to(nll) * nll, targets)
+
+
+class ClassBalancedCrossEntropy(ClassCountLoss):
+    """Cross-entropy re-weighted by the inverse effective number of samples of the right class.
+
+    Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", CVPR 2019, class-balanced softmax
+    cross-entropy ``(1 - beta) / (1 - beta^{N_y}) CE`` with the effective number of its Proposition 1
+    (https://arxiv.org/abs/1901.05555); weights are normalized to sum to C, as there.
+
+    Args:
+        class_counts: Training images per class [C].
+        beta: In [0, 1).
+    """
+
+    class_weights: Tensor
+
+    def __init__(self, class_counts: ClassCounts, beta: float = 0.9999) -> None:
+        super().__init__(class_counts)
+        self.register_buffer("class_weights", effective_number_weights(class_counts, beta), persistent=False)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        self.check_logits(logits)
+        return weighted_cross_entropy(logits, targets, self.class_weights)

@@ -1,0 +1,120 @@
+"""Checkpoints: written whole or not at all, read without running code from them, and resumed only by the run that wrote them.
+
+``last.pth`` is written after every epoch and holds all that the next epoch depends on; ``best.pth`` holds the weights of the
+best epoch so far. Randomness needs no place in them: everything random in an epoch follows from (seed, epoch).
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS
+
+from sar_cls.errors import InputError
+
+LAST, BEST = "last.pth", "best.pth"
+FORMAT = "sar_cls checkpoint 1"
+
+
+def write_atomically(state: dict[str, Any], path: Path) -> None:
+    """Saves to a temporary name beside ``path``, flushes it to the disk and renames it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:
+    """Reads a checkpoint of this project.
+
+    Raises:
+        InputError: the file is missing, half written, or not a checkpoint of this project. It is left as it is.
+    """
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}: give the path of a run that has trained for at least one epoch")
+    try:
+        state = torch.load(path, map_location=map_location, weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"{path} is damaged or no checkpoint ({type(error).__name__}): move it away to start this run over"
+        ) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise InputError(f"{path} was not written by this project: move it away to start this run over")
+    return state
+
+
+def restore(runner: Any, path: Path) -> None:
+    """Puts model, optimizer, schedulers, history and position of a run back as they were after its last whole epoch.
+
+    Raises:
+        InputError: the checkpoint is damaged, or belongs to a run with another recipe, seed or data.
+    """
+    state = read_checkpoint(path, runner.device)
+    for name, expected in runner.identity.items():
+        found = state["meta"].get(name)
+        if found != expected:
+            raise InputError(
+                f"{path} has another {name} ({found}) than this run ({expected}): "
+                "use another --work-dir, or move the old run away"
+            )
+    runner.bare_model.load_state_dict(state["state_dict"])
+    runner.optim_wrapper.load_state_dict(state["optimizer"])
+    for scheduler, values in zip(runner.param_schedulers or [], state["param_schedulers"], strict=True):
+        if "milestones" in values:
+            values["milestones"] = Counter({int(step): times for step, times in values["milestones"].items()})
+        scheduler.load_state_dict(values)
+    runner.train_loop._epoch = state["meta"]["epoch"]
+    runner.train_loop._iter = state["meta"]["iter"]
+    runner.history = state["history"]
+
+
+def snapshot(runner: Any) -> dict[str, Any]:
+    """The whole state of a run after an epoch, as plain containers and tensors only."""
+    schedulers = []
+    for scheduler in runner.param_schedulers or []:
+        values = {key: value for key, value in scheduler.state_dict().items() if _is_plain(value)}
+        if "milestones" in values:
+            values["milestones"] = dict(values["milestones"])
+        schedulers.append(values)
+    return {
+        "format": FORMAT,
+        "meta": {"epoch": runner.train_loop.epoch, "iter": runner.train_loop.iter, **runner.identity},
+        "state_dict": runner.bare_model.state_dict(),
+        "optimizer": runner.optim_wrapper.state_dict(),
+        "param_schedulers": schedulers,
+        "history": runner.history,
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(item) for item in value)
+    return isinstance(value, (int, float, str, bool, dict)) or value is None
+
+
+@HOOKS.register_module()
+class AtomicCheckpointHook(Hook):
+    """Writes ``last.pth`` after every epoch, and before it ``best.pth`` where the epoch is the best so far.
+
+    In this order a run that is killed between the two repeats the epoch and writes the same ``best.pth`` again.
+    """
+
+    priority = "VERY_LOW"
+
+    def after_epoch(self, runner: Any, row: dict[str, Any]) -> None:
+        state, folder = snapshot(runner), Path(runner.work_dir)
+        if runner.best_epoch() == row["epoch"]:
+            weights = {key: state[key] for key in ("format", "meta", "state_dict", "history")}
+            write_atomically(weights, folder / BEST)
+        write_atomically(state, folder / LAST)

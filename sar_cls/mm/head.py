@@ -1,0 +1,107 @@
+"""The linear classification head of mmpretrain with a regularizer beside its classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from mmpretrain.evaluation.metrics import Accuracy
+from mmpretrain.models.heads import LinearClsHead
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from torch import Tensor, nn
+
+from sar_cls.regularizers import REGULARIZERS
+
+
+def stack_targets(data_samples: Tensor | list[DataSample]) -> Tensor:
+    """Labels [N] or soft labels [N, C], from this project's batched pipeline (a tensor) or from a list of DataSample."""
+    if isinstance(data_samples, Tensor):
+        return data_samples
+    if "gt_score" in data_samples[0]:  # mixup or cutmix of mmpretrain's BatchAugments
+        return torch.stack([sample.gt_score for sample in data_samples])
+    return torch.cat([sample.gt_label for sample in data_samples])
+
+
+def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: int, feat_dim: int) -> nn.Module | None:
+    """Builds ``dict(type="SAR", ...)``; ``num_classes`` and ``feat_dim`` come from the head.
+
+    Construction draws from a copy of the random state: the rest of the model gets the same initial weights with and without
+    a regularizer, so that runs of one seed are paired.
+
+    Raises:
+        ValueError: an unknown ``type``.
+    """
+    if config is None or isinstance(config, nn.Module):
+        return config
+    arguments = dict(config)
+    name = arguments.pop("type", None)
+    if name not in REGULARIZERS:
+        raise ValueError(f"unknown regularizer {name!r}: choose one of {', '.join(sorted(REGULARIZERS))}")
+    with torch.random.fork_rng(devices=[]):
+        return REGULARIZERS[name](num_classes=num_classes, feat_dim=feat_dim, **arguments)
+
+
+@MODELS.register_module()
+class RegularizedLinearClsHead(LinearClsHead):
+    """``LinearClsHead`` whose features are regularized while training.
+
+    What enters the classifier, features [N, D], goes through the regularizer together with the targets and the classifier
+    itself; its losses join the classification loss. Nothing of it runs at inference, and ``regularizer=None`` is
+    ``LinearClsHead``: the same parameters, initial weights and loss.
+
+    Args:
+        num_classes: C.
+        in_channels: D, the channels of the features.
+        regularizer: ``dict(type=NAME, ...)`` with a name of ``sar_cls.REGULARIZERS``, a module, or None.
+        **kwargs: as for ``LinearClsHead`` (``loss``, ``topk``, ``cal_acc``, ``init_cfg``).
+
+    Raises:
+        ValueError: an unknown regularizer or a bad value for it.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        regularizer: dict[str, Any] | nn.Module | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes=num_classes, in_channels=in_channels, **kwargs)
+        self.regularizer = build_regularizer(regularizer, num_classes, in_channels)
+
+    def init_weights(self) -> None:
+        """Initializes the classifier as LinearClsHead does, and leaves the regularizer as it was constructed.
+
+        The head's rule (normal weights of std 0.01 for every Linear below it) is meant for the classifier alone, and
+        drawing more numbers than LinearClsHead would give the rest of the model other weights.
+        """
+        regularizer = self.regularizer
+        self.regularizer = None
+        try:
+            super().init_weights()
+        finally:
+            self.regularizer = regularizer
+
+    def loss(self, feats: tuple[Tensor, ...], data_samples: Tensor | list[DataSample], **kwargs: Any) -> dict:
+        """The classification loss and the regularizer's.
+
+        Args:
+            feats: the backbone's stages; the last one is [N, D].
+            data_samples: labels [N] or soft labels [N, C] as one tensor, or a list of N ``DataSample``.
+
+        Returns:
+            ``loss`` and the regularizer's own ``loss_...``, scalars.
+        """
+        features = self.pre_logits(feats)
+        logits = self.fc(features)
+        targets = stack_targets(data_samples)
+        losses = {"loss": self.loss_module(logits, targets, avg_factor=logits.size(0), **kwargs)}
+        if self.cal_acc:
+            if targets.ndim != 1:
+                raise ValueError("cal_acc needs hard labels: switch it off under mixup or cutmix")
+            accuracies = Accuracy.calculate(logits, targets, topk=self.topk)
+            losses.update({f"accuracy_top-{k}": accuracy for k, accuracy in zip(self.topk, accuracies, strict=True)})
+        if self.regularizer is not None:
+            losses.update(self.regularizer(features, targets, self.fc))
+        return losses

@@ -1,0 +1,96 @@
+"""From the ``dataset`` of a config to loaders over image sets on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmpretrain.registry import DATA_SAMPLERS
+
+from sar_cls.data import (
+    ClassAware,
+    ClassBalanced,
+    DeviceLoader,
+    ImageSet,
+    InstanceBalanced,
+    ProgressivelyBalanced,
+    SquareRoot,
+    load_image_set,
+    longtail_indices,
+    stratified_split,
+)
+from sar_cls.errors import InputError
+
+for _sampler in (InstanceBalanced, ClassAware, ClassBalanced, SquareRoot, ProgressivelyBalanced):
+    DATA_SAMPLERS.register_module(module=_sampler)
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """The image sets of one run. ``val`` is drawn from the training images, where a validation split was asked for."""
+
+    train: ImageSet
+    test: ImageSet
+    val: ImageSet | None = None
+
+
+def load_splits(
+    config: dict[str, Any], data_root: str | None = None, *, download: bool = False, val_fraction: float | None = None
+) -> DataSplits:
+    """Loads the train and test images that a config names.
+
+    Args:
+        config: ``dict(name="cifar100", longtail=dict(imbalance_factor=100, profile="exponential", seed=0))``; without
+            ``longtail`` all training images are taken. Further entries go to ``load_image_set``.
+        data_root: the folder of the data; None for the default of the set.
+        download: whether a missing set may be downloaded.
+        val_fraction: share of the training images, class by class, that is held out for validation.
+
+    Raises:
+        InputError: the data is missing or damaged, or the long tail empties a class.
+    """
+    arguments = {key: value for key, value in config.items() if key not in ("name", "longtail", "split")}
+    train = load_image_set(config["name"], "train", data_root, download=download, **arguments)
+    test = load_image_set(config["name"], "test", data_root, download=download, **arguments)
+    if train.classes != test.classes:
+        raise InputError(f"{config['name']}: train and test do not have the same classes; check the folders")
+    if config.get("longtail"):
+        train = train.subset(longtail_indices(train.labels.numpy(), **config["longtail"]))
+    val = None
+    if val_fraction is not None:
+        kept, held_out = stratified_split(train.labels.numpy(), val_fraction, seed=0)
+        train, val = train.subset(kept), train.subset(held_out)
+    return DataSplits(train, test, val)
+
+
+def train_loader(image_set: ImageSet, config: dict[str, Any], seed: int, device: torch.device) -> DeviceLoader:
+    """The shuffling loader of a config: ``batch_size`` and, optionally, ``sampler``, ``drop_last``, ``batches_per_epoch``."""
+    batch_size, drop_last = config["batch_size"], config.get("drop_last", False)
+    if drop_last and batch_size > len(image_set):
+        raise InputError(
+            f"a batch of {batch_size} is larger than the {len(image_set)} training images and drop_last leaves none: "
+            "use a smaller batch_size"
+        )
+    sampler = DATA_SAMPLERS.build(
+        config.get("sampler") or dict(type="InstanceBalanced"), default_args=dict(labels=image_set.labels)
+    )
+    return DeviceLoader(
+        image_set.to(device),
+        batch_size,
+        sampler,
+        seed=seed,
+        drop_last=drop_last,
+        batches_per_epoch=config.get("batches_per_epoch"),
+    )
+
+
+def test_loader(image_set: ImageSet, config: dict[str, Any], device: torch.device) -> DeviceLoader:
+    """The loader of a config that goes through a set once, in its order."""
+    return DeviceLoader(image_set.to(device), config["batch_size"])
+
+
+def build_loader(config: dict[str, Any], device: torch.device, seed: int = 0, *, train: bool = True) -> DeviceLoader:
+    """A loader from ``dict(dataset=dict(name=...), batch_size=...)`` alone, for configs run by mmengine's own tools."""
+    splits = load_splits(config["dataset"], config["dataset"].get("data_root"))
+    return train_loader(splits.train, config, seed, device) if train else test_loader(splits.test, config, device)

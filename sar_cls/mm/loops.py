@@ -1,0 +1,175 @@
+"""Training and evaluation over data that lies on the device: no worker, and no wait for the device inside a step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.runner import BaseLoop
+from mmpretrain.registry import LOOPS
+from torch import Tensor
+
+from sar_cls.data.rng import epoch_seed
+from sar_cls.metrics import topk_accuracy
+from sar_cls.mm.loaders import build_loader
+from sar_cls.mm.optim import autocast
+
+
+class LossMeter:
+    """Running means of the losses, summed on the device and read once an interval."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.total: Tensor | None = None
+        self.steps = 0
+
+    def update(self, losses: Mapping[str, Tensor]) -> None:
+        """Adds one step's scalar losses; nothing waits for the device."""
+        self.names = list(losses)
+        values = torch.stack([value.detach().float() for value in losses.values()])
+        self.total = values if self.total is None else self.total + values
+        self.steps += 1
+
+    def means(self) -> dict[str, float]:
+        """Mean of each loss over the steps since the start. This waits for the device."""
+        if self.total is None:
+            return {}
+        return dict(zip(self.names, (self.total / self.steps).tolist(), strict=True))
+
+
+@LOOPS.register_module()
+class DeviceTrainLoop(BaseLoop):
+    """Epochs over a ``DeviceLoader``; after each epoch the evaluation, then the checkpoint.
+
+    Everything random in an epoch follows from (seed, epoch), so an epoch can be run again from its checkpoint.
+
+    Args:
+        runner: the runner.
+        dataloader: a ``DeviceLoader``, or a dict for :func:`sar_cls.mm.loaders.build_loader`.
+        max_epochs: epochs in all.
+        log_interval: steps between two readings of the losses for the progress line.
+    """
+
+    def __init__(self, runner: Any, dataloader: Any, max_epochs: int, log_interval: int = 50) -> None:
+        if isinstance(dataloader, dict):
+            dataloader = build_loader(dataloader, runner.device, seed=runner.seed)
+        super().__init__(runner, dataloader)
+        self._max_epochs = int(max_epochs)
+        self._epoch = 0
+        self._iter = 0
+        self.log_interval = log_interval
+        self.stop_training = False
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return self._epoch
+
+    @property
+    def iter(self) -> int:
+        """Steps done."""
+        return self._iter
+
+    @property
+    def max_epochs(self) -> int:
+        """Epochs in all."""
+        return self._max_epochs
+
+    @property
+    def max_iters(self) -> int:
+        """Steps in all."""
+        return self._max_epochs * len(self.dataloader)
+
+    def run(self) -> torch.nn.Module:
+        """Trains to the last epoch."""
+        runner = self.runner
+        runner.call_hook("before_train")
+        preprocessor = runner.bare_model.data_preprocessor
+        if self.dataloader.draw is None and hasattr(preprocessor, "draw"):
+            self.dataloader.draw = preprocessor.draw
+        while self._epoch < self._max_epochs and not self.stop_training:
+            row = self.run_epoch()
+            started = time.perf_counter()
+            row.update(runner.val_loop.run() if runner.val_loop is not None else {})
+            row["seconds_eval"] = time.perf_counter() - started
+            runner.call_hook("after_epoch", row=row)
+        runner.call_hook("after_train")
+        return runner.model
+
+    def run_epoch(self) -> dict[str, Any]:
+        """Trains one epoch and returns its row of the history."""
+        runner = self.runner
+        # For what draws inside the network (dropout, drop path): a function of (seed, epoch) like the rest.
+        torch.manual_seed(epoch_seed(runner.seed, self._epoch, "step"))
+        self.dataloader.set_epoch(self._epoch)
+        loss: Any = getattr(runner.bare_model.head, "loss_module", None)
+        if hasattr(loss, "set_epoch"):
+            loss.set_epoch(self._epoch, self._max_epochs)
+        runner.call_hook("before_train_epoch")
+        runner.model.train()
+        learning_rate = runner.optim_wrapper.get_lr()["lr"][0]
+        meter, images = LossMeter(), 0
+        started = time.perf_counter()
+        for index, batch in enumerate(self.dataloader):
+            meter.update(runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper))
+            images += len(batch["targets"])
+            self._iter += 1
+            losses = meter.means() if (index + 1) % self.log_interval == 0 else None
+            # Outputs stay out of this call: mmengine's hooks would turn every loss into a number at every step.
+            runner.call_hook("after_train_iter", batch_idx=index, data_batch=None, outputs=None)
+            if losses is not None:
+                runner.call_hook("after_log_interval", batch_idx=index, losses=losses)
+        losses = meter.means()  # waits for the device, so the time below is the whole epoch's
+        seconds = time.perf_counter() - started
+        runner.call_hook("after_train_epoch")
+        self._epoch += 1
+        row = {"epoch": self._epoch, "lr": learning_rate, **losses, "seconds_train": seconds, "images": images}
+        regularizer: Any = getattr(runner.bare_model.head, "regularizer", None)
+        if hasattr(regularizer, "diagnostics"):
+            row.update(regularizer.diagnostics(reset=True))
+        return row
+
+
+@torch.inference_mode()
+def predict(model: Any, loader: Any, precision: str) -> Tensor:
+    """Test logits of a whole image set, in its order: float32 [n, C] on the loader's device."""
+    model.eval()
+    outputs = []
+    for batch in loader:
+        with autocast(batch["inputs"].device, precision):
+            data = model.data_preprocessor(batch, False)
+            outputs.append(model(data["inputs"], mode="tensor").float())
+    return torch.cat(outputs)
+
+
+@LOOPS.register_module()
+class DeviceValLoop(BaseLoop):
+    """Accuracy over one or several whole image sets held on the device.
+
+    Args:
+        runner: the runner.
+        dataloader: ``{"test": loader, ...}``, loaders that do not shuffle. The columns of the history are named after the keys.
+        evaluator: ignored; mmengine passes it.
+    """
+
+    def __init__(self, runner: Any, dataloader: Any, evaluator: Any = None) -> None:
+        if isinstance(dataloader, dict) and "dataset" in dataloader:
+            dataloader = {"test": build_loader(dataloader, runner.device, train=False)}
+        # mmengine would take a dict of loaders for a config to build.
+        super().__init__(runner, list(dataloader.values()))
+        self.loaders = dict(dataloader)
+
+    def run(self) -> dict[str, float]:
+        """Top-1 and top-5 accuracy in percent, as ``<set>_top1`` and ``<set>_top5``."""
+        runner = self.runner
+        runner.call_hook("before_val")
+        metrics: dict[str, float] = {}
+        for name, loader in self.loaders.items():
+            logits = predict(runner.bare_model, loader, runner.precision)
+            labels = loader.image_set.labels
+            for k in (1, 5):
+                metrics[f"{name}_top{k}"] = float(topk_accuracy(logits, labels, min(k, logits.shape[1])))
+        runner.call_hook("after_val")
+        return metrics

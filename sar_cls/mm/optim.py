@@ -1,0 +1,39 @@
+"""An optimizer wrapper with bfloat16 autocast that runs on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.optim import OptimWrapper
+from mmpretrain.registry import OPTIM_WRAPPERS
+from torch import nn
+
+
+def autocast(device: torch.device | str, precision: str) -> torch.autocast:
+    """The autocast context of ``precision``: "fp32" (nothing is cast) or "bf16"."""
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"unknown precision {precision!r}: choose fp32 or bf16")
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+@OPTIM_WRAPPERS.register_module()
+class AutocastOptimWrapper(OptimWrapper):
+    """``OptimWrapper`` whose forward pass runs in ``precision``.
+
+    mmengine's ``AmpOptimWrapper`` asserts a GPU. bfloat16 has float32's range, so no gradient scaler is needed and the CPU can
+    have it too.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, precision: str = "fp32", **kwargs: Any) -> None:
+        super().__init__(optimizer, **kwargs)
+        self.precision = precision
+        autocast("cpu", precision)  # a wrong name is an error now, not at the first step
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        device = self.optimizer.param_groups[0]["params"][0].device
+        with super().optim_context(model), autocast(device, self.precision):
+            yield

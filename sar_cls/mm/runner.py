@@ -1,0 +1,80 @@
+"""mmengine's Runner on one named device, with this project's checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmpretrain.registry import RUNNERS
+from torch import nn
+
+from sar_cls.mm.checkpoint import LAST, restore
+
+
+@RUNNERS.register_module()
+class DeviceRunner(Runner):
+    """A Runner that trains on ``device`` and resumes from ``last.pth`` of its own work directory, if that is there.
+
+    Args:
+        device: where model and data live, for example "cpu" or "cuda:0".
+        precision: "fp32" or "bf16", for the evaluation; training has it from its optimizer wrapper.
+        selection: the image set whose top-1 accuracy picks the best epoch: "test", as published, or "val".
+        identity: what a checkpoint must agree on to be resumed (see :mod:`sar_cls.mm.checkpoint`).
+        **kwargs: as for ``Runner``.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: torch.device | str = "cpu",
+        precision: str = "fp32",
+        selection: str = "test",
+        identity: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.device = torch.device(device)
+        self.precision = precision
+        self.selection = selection
+        self.identity = identity or {}
+        self._has_loaded = False
+        # A row an epoch; goes into the checkpoint, so that a resumed run has the whole of it.
+        self.history: list[dict[str, Any]] = []
+        super().__init__(**kwargs)
+
+    @property
+    def timestamp(self) -> str:
+        """mmengine makes a log folder per start, named by time; here a run has one, "log", however often it is resumed."""
+        return "log"
+
+    @property
+    def bare_model(self) -> nn.Module:
+        """The model without a distributed wrapper."""
+        return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """Moves the model to the device; convolutions get channels_last weights, as the batches have that layout too."""
+        if self.distributed:
+            return super().wrap_model(model_wrapper_cfg, model)
+        return model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def load_or_resume(self) -> None:
+        """Resumes from ``last.pth`` if there is one."""
+        if not self._has_loaded:
+            checkpoint = Path(self.work_dir) / LAST
+            if checkpoint.exists():
+                restore(self, checkpoint)
+            self._has_loaded = True
+
+    def best_epoch(self) -> int:
+        """The first epoch, counted from 1, with the highest top-1 accuracy on the selection set."""
+        best = max(self.history, key=lambda row: row[f"{self.selection}_top1"])
+        return int(best["epoch"])
+
+    def dump_config(self) -> None:
+        """Left to the engine, which writes it as ``config.py`` whatever the row's file is called."""
+
+    def _log_env(self, env_cfg: dict) -> None:
+        """mmengine runs several compilers here to print their versions; the record of a run has what matters."""

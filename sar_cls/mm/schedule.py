@@ -1,0 +1,55 @@
+"""Running a recipe for fewer epochs: every milestone and warm-up shrinks in proportion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.config import Config
+
+# Scheduler arguments that count epochs (or iterations), as one number or a list of them.
+_COUNTS = ("milestones", "begin", "end", "T_max", "total_iters", "step_size")
+
+
+def recipe_epochs(config: Config) -> int:
+    """The number of epochs that the recipe itself asks for."""
+    return int(config.train_cfg["max_epochs"])
+
+
+def shorten(config: Config, epochs: int, batches_per_epoch: int) -> None:
+    """Rescales ``config`` in place to ``epochs`` epochs; does nothing where that is the recipe's own number.
+
+    The schedulers step by iteration then, since a warm-up of 5 in 200 epochs is half an epoch of 20.
+
+    Args:
+        config: a config with ``train_cfg.max_epochs`` and ``param_scheduler``.
+        epochs: at least 1.
+        batches_per_epoch: steps of one epoch.
+    """
+    full = recipe_epochs(config)
+    if epochs == full:
+        return
+    config.train_cfg["max_epochs"] = epochs
+    schedulers = config.get("param_scheduler") or []
+    scaled = [
+        _scaled(dict(scheduler), epochs / full, batches_per_epoch, full * batches_per_epoch)
+        for scheduler in (schedulers if isinstance(schedulers, list) else [schedulers])
+    ]
+    # A warm-up or decay of under two iterations changes nothing that could be seen.
+    config.param_scheduler = [item for item in scaled if item.get("end", float("inf")) - item.get("begin", 0) >= 2]
+
+
+def _scaled(scheduler: dict[str, Any], ratio: float, batches_per_epoch: int, all_iterations: int) -> dict[str, Any]:
+    by_epoch = scheduler.get("by_epoch", True) and not scheduler.get("convert_to_iter_based", False)
+    # An "end" given in epochs beside convert_to_iter_based counts epochs all the same.
+    unit = batches_per_epoch if by_epoch or scheduler.get("convert_to_iter_based", False) else 1
+    scheduler.pop("convert_to_iter_based", None)
+    scheduler["by_epoch"] = False
+    for key in _COUNTS:
+        value = scheduler.get(key)
+        if value is None:
+            continue
+        if isinstance(value, (list, tuple)):
+            scheduler[key] = [max(1, round(item * unit * ratio)) for item in value]
+        elif value * unit <= all_iterations:  # mmengine's "end" is infinite by default
+            scheduler[key] = round(value * unit * ratio)
+    return scheduler

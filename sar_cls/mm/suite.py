@@ -1,0 +1,125 @@
+"""Many runs: every row of a suite with every seed, one after the other, whatever happens to one of them."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from sar_cls.errors import InputError
+from sar_cls.mm.config import load_config
+from sar_cls.mm.engine import DataCache, Job, Options, RunLocked, run
+from sar_cls.mm.progress import duration
+from sar_cls.mm.schedule import recipe_epochs
+from sar_cls.reporting.record import is_finished
+from sar_cls.reporting.suites import Row
+
+
+@dataclass
+class Outcome:
+    """How the runs of a call ended, as run titles."""
+
+    done: list[str]
+    failed: list[str]
+    locked: list[str]
+
+
+def check_device(name: str) -> torch.device:
+    """The torch device of this name.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {name!r}: use cpu, cuda, or cuda:N") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise InputError(f"--device {name}: this torch sees no CUDA device; use --device cpu")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise InputError(
+                f"--device {name}: there are only {torch.cuda.device_count()} CUDA devices, counted from 0"
+            )
+    elif device.type != "cpu":
+        raise InputError(f"--device {name}: only cpu and cuda are supported")
+    return device
+
+
+def default_device() -> str:
+    """CUDA where there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def run_name(seed: int, options: Options, full_epochs: int) -> str:
+    """Name of a run's folder: what the command line changed about the recipe is part of it."""
+    parts = [f"seed{seed}"]
+    if options.epochs is not None and options.epochs != full_epochs:
+        parts.append(f"epochs{options.epochs}")
+    if options.imbalance is not None:
+        parts.append(f"if{options.imbalance:g}")
+    if options.val_fraction is not None:
+        parts.append(f"val{options.val_fraction:g}")
+    if options.precision is not None:
+        parts.append(options.precision)
+    return "-".join(parts)
+
+
+def make_jobs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_dir: Path) -> list[Job]:
+    """The runs of some rows, seed by seed, so that an interrupted suite has whole comparisons.
+
+    Every config is read here: a bad one stops the suite before its first run.
+    """
+    epochs = {row: recipe_epochs(load_config(row.config)) for row in rows}
+    jobs = []
+    for seed in seeds:
+        for row in rows:
+            name = run_name(seed, options, epochs[row])
+            folder = work_dir / row.suite / row.name / name
+            stage1 = None if row.after is None else work_dir / row.suite / row.after / name
+            jobs.append(Job(row.suite, row.name, row.config, seed, folder, stage1))
+    return [
+        Job(**{**vars(job), "title": f"[{number}/{len(jobs)}] {job.suite}/{job.row} seed {job.seed}"})
+        for number, job in enumerate(jobs, 1)
+    ]
+
+
+def run_jobs(jobs: Sequence[Job], options: Options) -> Outcome:
+    """Runs what is not finished yet; an error of one run is reported and the others still run.
+
+    Raises:
+        InputError: from the first run that was to start; a later one counts as failed.
+    """
+    outcome, cache, started = Outcome([], [], []), DataCache(), 0
+    for job in jobs:
+        if is_finished(job.run_dir):
+            print(f"{job.title}: finished before", flush=True)
+            outcome.done.append(job.title)
+            continue
+        begin = time.monotonic()
+        try:
+            record = run(job, options, cache)
+        except RunLocked as error:
+            print(error, flush=True)
+            outcome.locked.append(job.title)
+        except InputError as error:
+            if not started and not outcome.done:
+                raise
+            print(f"{job.title}: {error}", flush=True)
+            outcome.failed.append(job.title)
+        except Exception as error:
+            log = job.run_dir / "error.log"
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.write_text(traceback.format_exc(), encoding="utf-8")
+            print(f"{job.title}: failed, {type(error).__name__}: {error} (all of it in {log})", flush=True)
+            outcome.failed.append(job.title)
+        else:
+            top1 = record["metrics"]["last"]["top1"]
+            print(f"{job.title}: top-1 {top1:.2f} %, {duration(time.monotonic() - begin)}", flush=True)
+            outcome.done.append(job.title)
+        started += 1
+    return outcome

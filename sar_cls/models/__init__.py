@@ -1,0 +1,8 @@
+"""Models and parts of models that no library has."""
+
+from sar_cls.models.cosine_linear import CosineLinear
+from sar_cls.models.resnet_cifar import CIFARResNet
+from sar_cls.models.shifted_bn import freeze, freeze_with_shifted_bn
+from sar_cls.models.weight_scaling import ScaledLinear, WeightScaling
+
+__all__ = ["CIFARResNet", "CosineLinear", "ScaledLinear", "WeightScaling", "freeze", "freeze_with_shifted_bn"]

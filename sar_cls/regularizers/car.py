@@ -1,0 +1,162 @@
+"""Class-Aware Regularization (CAR): the batch's own class centres pull their samples and push each other away."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from sar_cls.regularizers.base import Classifier, Regularizer, sum_over_processes
+
+# The intra-class loss is not driven below this value (published code).
+INTRA_FLOOR = 1e-5
+# Row sums of the two inter-class relations are clipped to [ROW_SUM_EPS, 1 - ROW_SUM_EPS].
+ROW_SUM_EPS = 1e-5
+
+
+class CAR(Regularizer):
+    """CAR (Huang et al. 2022, "CAR: Class-aware Regularizations for Semantic Segmentation"), for classification.
+
+    The method works on the pixels of an image; here the N features of a batch take their place, as in the SAR paper
+    (Eq. 3 and Tab. 10). P_c is the mean feature of class c in the batch, C the number of classes, sg() stops the
+    gradient:
+
+    * ``loss_intra``, centre to sample: ``(mean over all entries of |sg(P_y) - f|)^2``, clipped below at 1e-5.
+    * ``loss_inter_c2c``, centre to centre: ``R = softmax(P sg(P)' / sqrt(D))`` by row; an off-diagonal entry counts
+      with what it exceeds ``theta = c2c_margin / (C - 1)`` by; row sums are clipped to [1e-5, 1 - 1e-5];
+      ``(mean over rows)^2``.
+    * ``loss_inter_c2s``, centre to sample: energies ``f sg(P)'`` with the entry of the own class replaced by
+      ``P_y . P_y`` (which carries gradient), ``/ sqrt(D)``, softmax; entries of other classes count with what they
+      exceed ``c2s_margin / (C - 1)`` by; row sums are clipped likewise; ``(mean over samples)^2``.
+
+    A class without a centre takes part in no term: it is no row, no column and no entry of a softmax.
+
+    Soft targets Y (mixup) reduce to the above for one-hot rows: ``P = Y'F / Y'1``; a sample's centre P_y is ``Y P``;
+    in the last term the energies are ``(1 - Y) * F sg(P)' + Y * (P . P)`` and an entry counts with the weight
+    ``1 - Y``.
+
+    The linear layer, if asked for, serves these losses only: they see the projected features, the classifier sees
+    the plain ones. The published code has such a layer in the network itself, before the classifier, and merges the
+    two for inference; beside the network it can meet the losses without any change of the features, so it is off
+    here unless asked for.
+
+    With ``running_centers`` the centres are ``decay * sg(old) + (1 - decay) * P``, summed over the batches of all
+    processes of a distributed run; the first centre of a class is taken as it is, and a class keeps its last centre,
+    as a constant, through batches it is absent from. In ``eval()`` the same centres are used and not stored. Without
+    it a centre is that of the process's own batch.
+
+    Buffers with ``running_centers``: ``centers`` [C, D] and ``initialized`` bool [C], saved in checkpoints.
+
+    Args:
+        num_classes: number of classes C.
+        feat_dim: length D of the features.
+        intra_weight: weight of ``loss_intra``.
+        c2c_weight: weight of ``loss_inter_c2c``.
+        c2s_weight: weight of ``loss_inter_c2s``.
+        linear_layer: put a learned linear layer D -> D (with bias) before the losses.
+        running_centers: average the centres over batches.
+        decay: share of the old centre, from 0 to below 1.
+        absent_as_zero: treat a class without a centre as one with a zero vector for its centre, as the published
+            code does.
+        c2c_margin: numerator of the threshold between centres.
+        c2s_margin: numerator of the threshold between centres and samples.
+
+    Raises:
+        ValueError: an argument is out of its range.
+    """
+
+    centers: Tensor
+    initialized: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        feat_dim: int,
+        intra_weight: float = 1.0,
+        c2c_weight: float = 1.0,
+        c2s_weight: float = 1.0,
+        linear_layer: bool = False,
+        running_centers: bool = False,
+        decay: float = 0.9,
+        absent_as_zero: bool = False,
+        c2c_margin: float = 0.5,
+        c2s_margin: float = 0.25,
+    ) -> None:
+        super().__init__(num_classes, feat_dim)
+        self.intra_weight = self._weight("intra_weight", intra_weight)
+        self.c2c_weight = self._weight("c2c_weight", c2c_weight)
+        self.c2s_weight = self._weight("c2s_weight", c2s_weight)
+        self.c2c_margin = self._weight("c2c_margin", c2c_margin)
+        self.c2s_margin = self._weight("c2s_margin", c2s_margin)
+        self.decay = self._momentum("decay", decay)
+        self.running_centers = bool(running_centers)
+        self.absent_as_zero = bool(absent_as_zero)
+        self.linear = nn.Linear(self.feat_dim, self.feat_dim) if linear_layer else nn.Identity()
+        if self.running_centers:
+            self.register_buffer("centers", torch.zeros(self.num_classes, self.feat_dim))
+            self.register_buffer("initialized", torch.zeros(self.num_classes, dtype=torch.bool))
+
+    def losses(self, features: Tensor, label_weights: Tensor, classifier: Classifier | None) -> dict[str, Tensor]:
+        features = self.linear(features)
+        centers, has_center = self._centers(features, label_weights)
+        if self.absent_as_zero:
+            has_center = torch.ones_like(has_center)
+        return {
+            "loss_intra": self.intra_weight * self._intra(features, label_weights, centers),
+            "loss_inter_c2c": self.c2c_weight * self._center_to_center(centers, has_center),
+            "loss_inter_c2s": self.c2s_weight * self._center_to_sample(features, label_weights, centers, has_center),
+        }
+
+    def _centers(self, features: Tensor, label_weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Centres [C, D], zero where a class has none, and which classes have one, bool [C]."""
+        totals = torch.cat([label_weights.T @ features, label_weights.sum(dim=0).unsqueeze(1)], dim=1)
+        if self.running_centers and self.training:
+            # Value of all processes, gradient of this one.
+            totals = sum_over_processes(totals) + (totals - totals.detach())
+        sums, counts = totals.split([self.feat_dim, 1], dim=1)
+        present = counts > 0
+        centers = sums / torch.where(present, counts, torch.ones_like(counts))
+        if self.running_centers:
+            # A copy: the buffer is written below, before the backward pass needs this condition.
+            started = self.initialized.clone().unsqueeze(1)
+            averaged = torch.where(started, self.decay * self.centers + (1 - self.decay) * centers, centers)
+            centers = torch.where(present, averaged, self.centers)
+            present = present | started
+            if self.training:
+                self.centers.copy_(centers.detach())
+                self.initialized.copy_(present.squeeze(1))
+        return centers, present.squeeze(1)
+
+    def _intra(self, features: Tensor, label_weights: Tensor, centers: Tensor) -> Tensor:
+        # A class with weight in a sample is present in the batch, so no absent class enters here.
+        own_center = label_weights @ centers.detach()
+        return (own_center - features).abs().mean().square().clamp(min=INTRA_FLOOR)
+
+    def _center_to_center(self, centers: Tensor, has_center: Tensor) -> Tensor:
+        energies = centers @ centers.detach().T
+        relation = self._relation(energies, has_center)
+        is_other = ~torch.eye(self.num_classes, dtype=torch.bool, device=centers.device)
+        excess = (relation - self.c2c_margin / (self.num_classes - 1)).relu() * (is_other & has_center)
+        row_sums = excess.sum(dim=1).clamp(ROW_SUM_EPS, 1 - ROW_SUM_EPS)
+        return ((row_sums * has_center).sum() / has_center.sum()).square()
+
+    def _center_to_sample(self, features: Tensor, label_weights: Tensor, centers: Tensor, has_center: Tensor) -> Tensor:
+        other_weights = 1 - label_weights
+        self_energies = centers.square().sum(dim=1)
+        energies = other_weights * (features @ centers.detach().T) + label_weights * self_energies
+        relation = self._relation(energies, has_center)
+        excess = (relation - self.c2s_margin / (self.num_classes - 1)).relu() * (other_weights * has_center)
+        row_sums = excess.sum(dim=1).clamp(ROW_SUM_EPS, 1 - ROW_SUM_EPS)
+        return row_sums.mean().square()
+
+    def _relation(self, energies: Tensor, has_center: Tensor) -> Tensor:
+        """Row-wise softmax [*, C] over the classes that have a centre."""
+        return (energies / math.sqrt(self.feat_dim)).masked_fill(~has_center, -torch.inf).softmax(dim=1)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{super().extra_repr()}, intra_weight={self.intra_weight}, c2c_weight={self.c2c_weight}, "
+            f"c2s_weight={self.c2s_weight}, running_centers={self.running_centers}, decay={self.decay}, absent_as_zero={self.absent_as_zero}, "
+            f"c2c_margin={self.c2c_margin}, c2s_margin={self.c2s_margin}"
+        )

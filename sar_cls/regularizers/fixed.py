@@ -1,0 +1,51 @@
+"""Class-anchor regularization with fixed anchors: features are pulled straight to points drawn before training."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sar_cls.anchors import ANCHOR_KINDS, class_anchors
+from sar_cls.regularizers.base import Classifier, Regularizer, squared_distance
+
+
+class FixedAnchors(Regularizer):
+    """CR of the SAR paper (Sec. 3.2; rows ND, OM and MES of Tab. 7).
+
+    ``loss_anchor = weight * mean over samples and channels of (F - Y A)^2`` (Eq. 4 with the pre-defined anchors A in
+    place of the semantic ones). With soft targets Y its gradient is that of the label-weighted sum of the losses to
+    the single anchors.
+
+    Buffer: ``class_anchors`` [C, D], saved in checkpoints.
+
+    Args:
+        num_classes: number of classes C.
+        feat_dim: length D of the features.
+        kind: how the anchors are drawn, see :func:`sar_cls.anchors.class_anchors`: ``"normal"`` (ND),
+            ``"orthogonal"`` (OM), ``"simplex"`` (MES) or ``"tight_frame"``.
+        weight: weight of the loss (the paper's lambda_2).
+        seed: seed of the anchors; ``None`` draws them from torch's global generator.
+
+    Raises:
+        ValueError: an argument is out of its range, or no such anchors exist for this C and D.
+    """
+
+    class_anchors: Tensor
+
+    def __init__(
+        self, num_classes: int, feat_dim: int, kind: str = "normal", weight: float = 0.1, seed: int | None = None
+    ) -> None:
+        super().__init__(num_classes, feat_dim)
+        self.kind = self._one_of("kind", kind, ANCHOR_KINDS)
+        self.weight = self._weight("weight", weight)
+        # copy_ into a fresh tensor, so that torch's default device and dtype apply as they do to parameters.
+        anchors = torch.empty(self.num_classes, self.feat_dim).copy_(
+            class_anchors(kind, self.num_classes, self.feat_dim, seed)
+        )
+        self.register_buffer("class_anchors", anchors)
+
+    def losses(self, features: Tensor, label_weights: Tensor, classifier: Classifier | None) -> dict[str, Tensor]:
+        return {"loss_anchor": self.weight * squared_distance(features, label_weights, self.class_anchors)}
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, kind={self.kind!r}, weight={self.weight}"

@@ -1,0 +1,69 @@
+"""The ledger: every finished run under a work directory, one row each."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sar_cls.errors import InputError
+from sar_cls.reporting.record import RECORD_FILE, read_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Warn = Callable[[str], None]
+
+
+def scan(work_dir: Path | str, warn: Warn | None = None) -> list[tuple[Path, dict[str, Any]]]:
+    """Run directory and record of each finished run in ``<work_dir>/<suite>/<row>/<run>/``, sorted by path.
+
+    A damaged or foreign ``record.json`` is passed over with one warning sentence, as is a second copy of a run.
+
+    Args:
+        work_dir: the work directory; one that does not exist holds no runs.
+        warn: called with each warning; by default ``warnings.warn``.
+    """
+    warn = warn or _warn
+    found: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for path in sorted(Path(work_dir).glob(f"*/*/*/{RECORD_FILE}")):
+        try:
+            record = read_record(path.parent)
+        except InputError as error:
+            warn(f"a run is left out: {error}")
+            continue
+        if record["run_id"] in found:
+            warn(f"a run is left out: {path} is a copy of {found[record['run_id']][0] / RECORD_FILE}.")
+            continue
+        found[record["run_id"]] = (path.parent, record)
+    return list(found.values())
+
+
+def load_runs(work_dir: Path | str, warn: Warn | None = None) -> pd.DataFrame:
+    """The finished runs as a table: the record's plain fields, its metrics as ``last/top1``, ``best/top1``, and so on.
+
+    Args:
+        work_dir: the work directory.
+        warn: see `scan`.
+
+    Returns:
+        A DataFrame with a row for each run and a column ``run_dir``; empty where there is none.
+    """
+    import pandas as pd
+
+    return pd.DataFrame([flatten(record) | {"run_dir": run_dir} for run_dir, record in scan(work_dir, warn)])
+
+
+def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record with its metrics as ``last/<metric>`` and ``best/<metric>``; metrics that are lists are left out."""
+    flat = {key: value for key, value in record.items() if key != "metrics"}
+    for epoch in ("last", "best"):
+        for name, value in record["metrics"][epoch].items():
+            if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+                flat[f"{epoch}/{name}"] = float("nan") if value is None else float(value)
+    return flat
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=3)

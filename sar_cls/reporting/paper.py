@@ -1,0 +1,72 @@
+"""The published figures: the SAR paper's tables 7-20, MiSLAS's and mmpretrain's own, each with table and row of origin.
+
+They stand in ``paper.csv``. Tables 7 and 11-20 are of segmentation (mIoU) and are there for reference. A figure that is
+given as a range has its upper end in ``value_max``.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PAPER_CSV = Path(__file__).with_name("paper.csv")
+# Where two sources publish the same figure, the paper that is reproduced here has precedence.
+_SOURCES = ("SAR", "MiSLAS", "mmpretrain")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One published number.
+
+    Attributes:
+        source: "SAR" (the paper that is reproduced), "MiSLAS" or "mmpretrain".
+        table: number of the table, or where else it is published.
+        dataset: data set, with the imbalance factor where there is one.
+        row: the row of the table.
+        stage: 1 or 2; None where the table has no stages.
+        metric: "top1", "ece", "miou", "iou", "flops" or "parameters".
+        unit: "%", "GFLOPs" or "M" (million).
+        value: the number; the lower end of a range.
+        value_max: the upper end of a range, else None.
+        note: what else has to be known.
+    """
+
+    source: str
+    table: str
+    dataset: str
+    row: str
+    stage: int | None
+    metric: str
+    unit: str
+    value: float
+    value_max: float | None
+    note: str
+
+
+@cache
+def figures() -> tuple[Figure, ...]:
+    """All published figures, in the order of the file."""
+    with PAPER_CSV.open(newline="", encoding="utf-8") as file:
+        return tuple(
+            Figure(
+                source=line["source"],
+                table=line["table"],
+                dataset=line["dataset"],
+                row=line["row"],
+                stage=int(line["stage"]) if line["stage"] else None,
+                metric=line["metric"],
+                unit=line["unit"],
+                value=float(line["value"]),
+                value_max=float(line["value_max"]) if line["value_max"] else None,
+                note=line["note"],
+            )
+            for line in csv.DictReader(file)
+        )
+
+
+def find(dataset: str | None, row: str | None, metric: str, stage: int | None = 1) -> Figure | None:
+    """The published figure for a data set, row, metric and stage; None where none was published."""
+    hits = [f for f in figures() if (f.dataset, f.row, f.metric, f.stage) == (dataset, row, metric, stage)]
+    return min(hits, key=lambda figure: _SOURCES.index(figure.source), default=None)

@@ -1,0 +1,182 @@
+"""The record of a finished run: ``record.json``, written once, atomically, when the run is complete.
+
+Its presence means that the run is done; a run without it is unfinished, however far it came.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sar_cls.errors import InputError
+from sar_cls.reporting.files import replacing
+
+RECORD_FILE = "record.json"
+SCHEMA = 1
+
+_NUMBER = (int, float)
+# field -> types. `write_record` fills in schema, run_id, run and finished_at; all others come from the runner.
+FIELDS: dict[str, tuple[type, ...]] = {
+    "schema": (int,),
+    "run_id": (str,),  # unique per run: a second stage names its first stage by it
+    "suite": (str,),
+    "row": (str,),
+    "run": (str,),  # name of the run directory
+    "stage": (int,),  # 1 or 2
+    "method": (str,),
+    "backbone": (str,),
+    "dataset": (str,),
+    "seed": (int,),
+    "epochs": (int,),  # epochs run
+    "epochs_recipe": (int,),  # epochs of the row's recipe
+    "overrides": (dict,),  # what else the command line changed about the recipe: name -> value; {} for none
+    "metrics": (dict,),  # {"last": {metric: number}, "best": {metric: number}}; accuracies in percent
+    "best_epoch": (int,),  # from 1
+    "best_on": (str,),  # the split that chose the best epoch: "test" or "val"
+    "train_counts": (list,),  # training images per class
+    "data_fingerprint": (dict,),  # {"train": sha256, "test": sha256, ...}
+    "config_hash": (str,),  # of the resolved config without seed, paths, device and what `overrides` and `stage1` say
+    "git": (dict,),  # {"commit": str | None, "dirty": bool | None}
+    "versions": (dict,),
+    "machine": (dict,),
+    "device": (str,),
+    "precision": (str,),
+    "wall_seconds": _NUMBER,
+    "images_per_second": (*_NUMBER, type(None)),
+    "peak_memory_bytes": (int, type(None)),
+    "stage1": (dict, type(None)),  # for stage 2: `stage1_reference` of the run it started from
+    "extra": (dict,),
+    "finished_at": (str,),  # ISO 8601, UTC
+}
+_STAGE1_FIELDS = (
+    "run_id", "suite", "row", "run", "seed", "epochs", "epochs_recipe", "overrides",
+    "config_hash", "data_fingerprint", "precision",
+)  # fmt: skip
+
+
+def write_record(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
+    """Checks the record and writes it atomically as ``<run_dir>/record.json``.
+
+    ``schema``, ``run_id``, ``run`` (the directory's name), ``stage``, ``best_on``, ``overrides``, ``stage1``,
+    ``extra`` and ``finished_at`` are filled in where absent. Numbers that are not finite become ``null``; NumPy and
+    torch scalars become plain numbers. A ``record.json`` that is there and is none of ours is kept as
+    ``record.json.unreadable``.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        ValueError: a field is missing, unknown or of a wrong type (a mistake in the calling code).
+    """
+    run_dir = Path(run_dir)
+    path = run_dir / RECORD_FILE
+    full: dict[str, Any] = {
+        "schema": SCHEMA,
+        "run_id": uuid.uuid4().hex,
+        "run": run_dir.name,
+        "stage": 2 if record.get("stage1") else 1,
+        "best_on": "test",
+        "overrides": {},
+        "stage1": None,
+        "extra": {},
+        "finished_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+    full.update(record)
+    full = {key: full[key] for key in (*FIELDS, *full) if key in full}
+    plain = _plain(full)
+    problem = schema_problem(plain)
+    if problem:
+        raise ValueError(f"the record of {run_dir.name} is not complete: {problem}")
+    if path.exists() and not is_finished(run_dir):
+        os.replace(path, path.with_name(f"{RECORD_FILE}.unreadable"))
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def read_record(run_dir: Path | str) -> dict[str, Any]:
+    """The record of a finished run.
+
+    Raises:
+        InputError: there is none, it is damaged, or it is another program's file.
+    """
+    path = Path(run_dir) / RECORD_FILE
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no {RECORD_FILE} in {run_dir}: the run is not finished; let it end first.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); check the file.") from error
+    except (ValueError, RecursionError):
+        raise InputError(f"{path} is damaged or half-written (no JSON); remove it and run this row again.") from None
+    problem = schema_problem(record)
+    if problem:
+        raise InputError(f"{path} is not a run record of this project ({problem}); remove it or run this row again.")
+    return record
+
+
+def is_finished(run_dir: Path | str) -> bool:
+    """True where the directory holds a complete record; a damaged or foreign one does not count."""
+    try:
+        read_record(run_dir)
+    except InputError:
+        return False
+    return True
+
+
+def stage1_reference(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a second-stage record stores of the run it started from: which run it was, and by which recipe."""
+    return {key: record[key] for key in _STAGE1_FIELDS}
+
+
+def schema_problem(record: object) -> str | None:
+    """What is wrong with a record, in a few words; None where it is sound."""
+    if not isinstance(record, dict):
+        return "it is not a JSON object"
+    if record.get("schema") != SCHEMA:
+        return f"its schema is {record.get('schema')!r} instead of {SCHEMA}"
+    for field, types in FIELDS.items():
+        if field not in record:
+            return f"the field {field!r} is missing"
+        value = record[field]
+        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
+            return f"the field {field!r} is {type(value).__name__}"
+    unknown = sorted(set(record) - set(FIELDS))
+    if unknown:
+        return f"the field {unknown[0]!r} is unknown; further figures belong into 'extra'"
+    for epoch in ("last", "best"):
+        part = record["metrics"].get(epoch)
+        if not isinstance(part, dict) or not part:
+            return f"metrics[{epoch!r}] is missing"
+    if record["stage"] not in (1, 2) or record["epochs"] < 1 or record["epochs_recipe"] < 1:
+        return "the stage or the number of epochs is impossible"
+    if (record["stage"] == 2) != (record["stage1"] is not None):
+        return "a second stage must name its first-stage run, and only a second stage"
+    if record["stage1"] is not None:
+        missing = [key for key in _STAGE1_FIELDS if key not in record["stage1"]]
+        if missing:
+            return f"stage1[{missing[0]!r}] is missing"
+    if not all(isinstance(count, int) and count >= 0 for count in record["train_counts"]):
+        return "train_counts must be whole numbers"
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as JSON knows it: plain numbers, lists and dicts, null for what is not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # NumPy and torch, scalars and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value

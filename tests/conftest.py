@@ -1,0 +1,33 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every device of this machine in turn: the CPU, and CUDA where there is one."""
+    return torch.device(request.param)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images named by the environment variable SAR_CLS_DATA; skips the test where it is unset."""
+    root = os.environ.get("SAR_CLS_DATA")
+    if not root:
+        pytest.skip("real images are not here: set SAR_CLS_DATA to the folder that holds cifar100/ and CUB_200_2011/")
+    return Path(root)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        for item in items:
+            if "cuda" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device and there is none"))
