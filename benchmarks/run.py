@@ -72,7 +72,7 @@ def main() -> int:
 
     # Only now: these import torch and mmpretrain, which takes seconds.
     from sar_cls.mm import suite as runs
-    from sar_cls.mm.engine import Options
+    from sar_cls.mm.options import Options
     from sar_cls.reporting import table
 
     options = Options(

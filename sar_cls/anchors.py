@@ -94,7 +94,7 @@ def tight_frame(num_classes: int, feat_dim: int, generator: torch.Generator | No
     2003, "Finite normalized tight frames"), which makes them the nearest thing to orthogonal rows; that single pairs
     are as far apart as can be is not promised. The construction is a harmonic frame: row n holds the cosine and sine
     of ``2 pi k n / C`` for D/2 frequencies k (and a constant where D is odd), then the rows are shuffled and the
-    space is turned at random.
+    space is turned at random. All rows are distinct but for D = 1, where the only unit vectors are 1 and -1.
 
     Raises:
         ValueError: C <= D, where the rows can be orthogonal.

@@ -14,8 +14,8 @@ from sar_cls.errors import InputError
 class AttachedModel(nn.Module):
     """A model with a regularizer on what enters its classifier; see :func:`attach`.
 
-    While training, ``forward(inputs, targets)`` returns the logits and the regularizer's losses. In evaluation it is the model's own forward.
-    The model itself stays as it was: ``attached.model`` is the very object that was given.
+    While training, ``forward(inputs, targets)`` returns the logits and the regularizer's losses. In evaluation it is
+    the model's own forward. The model itself stays as it was: ``attached.model`` is the very object that was given.
 
     Attributes:
         model: the classification model.
@@ -40,8 +40,8 @@ class AttachedModel(nn.Module):
             targets: labels [N] int64 or soft labels [N, C]; needed while training, not looked at in evaluation.
 
         Returns:
-            While training (model output, losses): the losses are scalars, already weighted, whose names start with ``loss_``; add them to
-            the classification loss. In evaluation the model's output alone.
+            While training (model output, losses): the losses are scalars, already weighted, whose names start with
+            ``loss_``; add them to the classification loss. In evaluation the model's output alone.
 
         Raises:
             ValueError: training without targets.
@@ -77,8 +77,9 @@ def attach(
 
     Args:
         model: any timm, torchvision or other model that ends in one linear classifier.
-        regularizer: a built one (``SAR(num_classes=10, feat_dim=512)``), a class or factory called with ``num_classes`` and ``feat_dim`` (``SAR``), or
-            its name in ``sar_cls.REGULARIZERS`` (``"SAR"``). A class, factory or name gets the two numbers from the model.
+        regularizer: a built one (``SAR(num_classes=10, feat_dim=512)``), a class or factory called with
+            ``num_classes`` and ``feat_dim`` (``SAR``), or its name in ``sar_cls.REGULARIZERS`` (``"SAR"``). A class,
+            factory or name gets the two numbers from the model.
         classifier: the dotted name of the model's last linear layer, where it is not found by itself.
         **kwargs: further arguments of a class, factory or name, for example ``anchor_weight=0.05``.
 
@@ -97,7 +98,7 @@ def attach(
     if isinstance(regularizer, nn.Module):
         if kwargs:
             raise InputError(
-                f"{', '.join(kwargs)}: arguments are for a regularizer given by class or name, this one is already built"
+                f"{', '.join(kwargs)}: arguments are for a regularizer given by class or name, not for a built one"
             )
         built = regularizer
     else:
@@ -106,8 +107,8 @@ def attach(
         given = getattr(built, name, needed)
         if given != needed:
             raise InputError(
-                f"{type(built).__name__} was built with {name}={given}, but the classifier '{found.name}' of {type(model).__name__} needs "
-                f"{name}={needed}: build it so, or give the class and let attach fill it in"
+                f"{type(built).__name__} was built with {name}={given}, but the classifier '{found.name}' of "
+                f"{type(model).__name__} needs {name}={needed}: build it so, or give the class and let attach fill it in"
             )
     weight = found.module.weight
     assert isinstance(weight, Tensor)

@@ -19,7 +19,8 @@ class Classifier:
 
     Attributes:
         name: its dotted path inside the model.
-        module: an ``nn.Linear``, a 1x1 ``nn.Conv2d``, or, where it was named explicitly, any module with a ``weight`` [C, D].
+        module: an ``nn.Linear``, a 1x1 ``nn.Conv2d``, or, where it was named explicitly, any module with a ``weight``
+            [C, D].
         feat_dim: D.
         num_classes: C.
     """
@@ -39,8 +40,8 @@ class Classifier:
 class ClassifierInput:
     """Remembers what enters a classifier during one forward pass of its model.
 
-    It registers a forward pre-hook that does nothing unless :attr:`active` is set, so that the model stays its own in every other
-    pass; ``torch.compile`` traces through it.
+    It registers a forward pre-hook that does nothing unless :attr:`active` is set, so that the model stays its own in
+    every other pass; ``torch.compile`` traces through it.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -57,7 +58,8 @@ class ClassifierInput:
         """Runs ``model(inputs)``.
 
         Returns:
-            The model's output, and the features [N, D] that entered the classifier (what entered as [N, D, 1, 1] is flattened).
+            The model's output, and the features [N, D] that entered the classifier (what entered as [N, D, 1, 1] is
+            flattened).
 
         Raises:
             InputError: the classifier was called not exactly once, or what entered it is not one vector a sample.
@@ -72,8 +74,8 @@ class ClassifierInput:
         if calls != 1:
             self.inputs.clear()
             raise InputError(
-                f"the classifier '{self.classifier.name}' was called {calls} times in one forward pass, not once: name the layer that gives "
-                "the logits with classifier='...'"
+                f"the classifier '{self.classifier.name}' was called {calls} times in one forward pass, not once: "
+                "name the layer that gives the logits with classifier='...'"
             )
         return output, flat_features(self.inputs.pop(), self.classifier.feat_dim, self.classifier.name)
 
@@ -91,8 +93,9 @@ def flat_features(features: Tensor, feat_dim: int, classifier_name: str) -> Tens
     sample_shape = tuple(features.shape[1:])
     if not sample_shape or sample_shape[0] != feat_dim or any(length != 1 for length in sample_shape[1:]):
         raise InputError(
-            f"a tensor of shape {list(features.shape)} enters the classifier '{classifier_name}' where [N, {feat_dim}] is needed: use a model "
-            "that pools its features before its last linear layer, or name that layer with classifier='...'"
+            f"a tensor of shape {list(features.shape)} enters the classifier '{classifier_name}' where [N, {feat_dim}] "
+            "is needed: use a model that pools its features before its last linear layer, or name that layer with "
+            "classifier='...'"
         )
     return features.flatten(1)
 
@@ -101,8 +104,9 @@ def find_classifier(model: nn.Module, name: str | None = None) -> Classifier:
     """The last linear layer of a timm, torchvision, mmpretrain or other classification model.
 
     Args:
-        model: asked for ``get_classifier()`` (timm), then searched under the usual names (``fc``, ``classifier``, ``heads.head``, ``head``
-            ...), then for its last ``nn.Linear``. A classifier of several layers is taken by its last linear one.
+        model: asked for ``get_classifier()`` (timm), then searched under the usual names (``fc``, ``classifier``,
+            ``heads.head``, ``head`` ...), then for its last ``nn.Linear``. A classifier of several layers is taken by
+            its last linear one.
         name: the dotted path of the layer, where that finds the wrong one or none.
 
     Raises:
@@ -120,8 +124,8 @@ def find_classifier(model: nn.Module, name: str | None = None) -> Classifier:
         module = model.get_classifier()  # type: ignore[operator]
         if isinstance(module, tuple | list):
             raise InputError(
-                f"{type(model).__name__} has {len(module)} classifiers (a distilled model): use its variant without distillation, or name one with "
-                "classifier='...'"
+                f"{type(model).__name__} has {len(module)} classifiers (a distilled model): use its variant without "
+                "distillation, or name one with classifier='...'"
             )
         if not isinstance(module, nn.Module) or isinstance(module, nn.Identity):
             raise InputError(f"{type(model).__name__} was built without a classifier: build it with num_classes >= 1")
@@ -153,14 +157,16 @@ def _describe(model: nn.Module, name: str, module: nn.Module) -> Classifier:
             ]
             if isinstance(module, nn.Sequential) and behind:
                 raise InputError(
-                    f"the last linear layer of '{name}' in {type(model).__name__} is followed by {type(behind[0]).__name__}: only a model whose logits "
-                    "come straight out of a linear layer can be regularized"
+                    f"the last linear layer of '{name}' in {type(model).__name__} is followed by "
+                    f"{type(behind[0]).__name__}: only a model whose logits come straight out of a linear layer can be "
+                    "regularized"
                 )
             path, module = parts[linear[-1]]
             name = f"{name}.{path}" if name else path
         elif not (isinstance(weight, Tensor) and weight.ndim == 2):
             raise InputError(
-                f"'{name}' in {type(model).__name__} is a {type(module).__name__}, not a linear layer: its linear layers are {_listing(model)}"
+                f"'{name}' in {type(model).__name__} is a {type(module).__name__}, not a linear layer: its linear "
+                f"layers are {_listing(model)}"
             )
     weight = module.weight
     assert isinstance(weight, Tensor)
@@ -178,7 +184,8 @@ def _name_of(model: nn.Module, wanted: nn.Module) -> str:
         if module is wanted:
             return path
     raise InputError(
-        f"{type(model).__name__}.get_classifier() returns a module that is not its own: name the classifier with classifier='...'"
+        f"{type(model).__name__}.get_classifier() returns a module that is not its own: name the classifier with "
+        "classifier='...'"
     )
 
 

@@ -1,4 +1,4 @@
-"""What can be done to a trained classifier without training: logit adjustment, tau-normalization, temperature scaling."""
+"""What can be done to a trained classifier without training: adjust logits, normalize weights, fit a temperature."""
 
 from __future__ import annotations
 

@@ -19,7 +19,8 @@ BY_HAND = "fetch it on a machine with network and give the file with --weights F
 
 
 def timm_state(name: str) -> dict[str, Tensor]:
-    """The published weights of timm's model ``name`` (a tag may follow a dot) as its state dict, from the local cache or the network.
+    """The published weights of timm's model ``name`` (a tag may follow a dot) as its state dict, from the local cache
+    or the network.
 
     Raises:
         InputError: an unknown name, a model without published weights, or no way to fetch them.
@@ -74,7 +75,8 @@ def torchvision_state(name: str) -> dict[str, Tensor]:
 
 
 def address_state(url: str) -> dict[str, Tensor]:
-    """A checkpoint at an http(s) address, kept in torch's hub cache; the hash in its name, where there is one, is checked.
+    """A checkpoint at an http(s) address, kept in torch's hub cache; the hash in its name, where there is one, is
+    checked.
 
     Raises:
         InputError: it cannot be fetched.
@@ -101,7 +103,8 @@ def _in_hub_cache(hub_id: str) -> str | None:
 
 
 def _need_host(url: str, wanted: str) -> None:
-    """Raises at once where the host's name cannot be resolved; behind a proxy that says nothing, so there it lets pass."""
+    """Raises at once where the host's name cannot be resolved; behind a proxy that says nothing, so there it lets "
+    "pass."""
     host: Any = urlparse(url).hostname
     if getproxies():
         return

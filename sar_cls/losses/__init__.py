@@ -1,7 +1,7 @@
 """Classification losses for long-tailed data: pure functions with thin modules round them, one idea a file.
 
-Every module is built with the training counts of the classes and called with (logits [N, C], targets); ``LOSSES`` is the one
-place where a new one is added.
+Every module is built with the training counts of the classes and called with (logits [N, C], targets). ``LOSSES`` is the
+one place where a new one is added.
 """
 
 from sar_cls.losses.base import ClassCountLoss

@@ -23,9 +23,7 @@ def checked_counts(class_counts: ClassCounts) -> Tensor:
         raise ValueError(f"class_counts must be one number for each of at least two classes, not {list(counts.shape)}.")
     if not bool((counts >= 1).all()):
         empty = torch.nonzero(~(counts >= 1)).flatten().tolist()
-        raise ValueError(
-            f"Every class needs at least one training image; classes {empty} have none: drop or fill them."
-        )
+        raise ValueError(f"Every class needs a training image, but classes {empty} have none; drop or fill them.")
     return counts
 
 
@@ -72,8 +70,8 @@ def negative_log_likelihood(logits: Tensor) -> Tensor:
 class ClassCountLoss(nn.Module):
     """A loss ``(logits [N, C], targets [N] or [N, C]) -> scalar`` that knows how many training images each class has.
 
-    Subclasses derive what they need from the counts once, as non-persistent buffers: the counts belong to the data, not to
-    a checkpoint.
+    Subclasses derive what they need from the counts once, as float32 buffers that are not saved: the counts belong to the
+    data, not to a checkpoint.
 
     Args:
         class_counts: Training images per class [C], all at least 1.

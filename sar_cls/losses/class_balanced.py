@@ -53,7 +53,7 @@ class ClassBalancedCrossEntropy(ClassCountLoss):
 
     def __init__(self, class_counts: ClassCounts, beta: float = 0.9999) -> None:
         super().__init__(class_counts)
-        self.register_buffer("class_weights", effective_number_weights(class_counts, beta), persistent=False)
+        self.register_buffer("class_weights", effective_number_weights(class_counts, beta).float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.check_logits(logits)

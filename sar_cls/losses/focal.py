@@ -30,9 +30,9 @@ def focal_loss(logits: Tensor, targets: Tensor, gamma: float = 2.0, class_weight
 class FocalLoss(ClassCountLoss):
     """Focal loss over the softmax.
 
-    Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, Eq. 4, and with ``beta`` Eq. 5, whose alpha is then the
-    class-balanced weight of Cui et al. 2019 (https://arxiv.org/abs/1708.02002). The paper writes it for a sigmoid; for one
-    right class of many it is, as usual, the softmax probability of that class.
+    Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, Eq. 4 (https://arxiv.org/abs/1708.02002), and with
+    ``beta`` Eq. 5, whose alpha is then the class-balanced weight of Cui et al. 2019. The paper writes it for a sigmoid;
+    with one right class of many, p is the softmax probability of that class.
 
     Args:
         class_counts: Training images per class [C].
@@ -51,7 +51,7 @@ class FocalLoss(ClassCountLoss):
             raise ValueError(f"gamma must be at least 0, not {gamma}.")
         self.gamma = gamma
         weights = None if beta is None else effective_number_weights(class_counts, beta)
-        self.register_buffer("class_weights", weights, persistent=False)
+        self.register_buffer("class_weights", None if weights is None else weights.float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.check_logits(logits)

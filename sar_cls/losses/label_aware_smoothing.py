@@ -71,8 +71,8 @@ class LabelAwareSmoothing(ClassCountLoss):
     """Label-aware smoothing of MiSLAS.
 
     Zhong et al., "Improving Calibration for Long-Tailed Recognition", CVPR 2021, Sec. 3.2
-    (https://arxiv.org/abs/2104.00466). The loss is that of its published code, which spreads eps over all C classes,
-    the right one included: ``(1 - eps_y) nll_y + eps_y mean_c nll_c``; the paper's text spreads it over the C - 1 others.
+    (https://arxiv.org/abs/2104.00466). The loss is that of its published code, which spreads eps over all C classes, the
+    right one included: ``(1 - eps_y) nll_y + eps_y mean_c nll_c``. The paper's text spreads it over the C - 1 others.
 
     Args:
         class_counts: Training images per class [C].
@@ -97,7 +97,7 @@ class LabelAwareSmoothing(ClassCountLoss):
     ) -> None:
         super().__init__(class_counts)
         smoothing = smoothing_factors(class_counts, smooth_head, smooth_tail, shape, power)
-        self.register_buffer("smoothing", smoothing, persistent=False)
+        self.register_buffer("smoothing", smoothing.float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.check_logits(logits)

@@ -23,7 +23,7 @@ def ldam_margins(class_counts: ClassCounts, max_margin: float = 0.5) -> Tensor:
 
 
 def ldam_loss(logits: Tensor, labels: Tensor, margins: Tensor, class_weights: Tensor, scale: float = 30.0) -> Tensor:
-    """Cross-entropy of ``scale * (z - Delta_y at the right class)``, weighted by ``w_y`` over the batch's sum of weights.
+    """Cross-entropy of ``scale * (z - Delta_y at the right class)``: the mean over the batch weighted by ``w_y``.
 
     Args:
         logits: Cosines [N, C].
@@ -37,8 +37,8 @@ def ldam_loss(logits: Tensor, labels: Tensor, margins: Tensor, class_weights: Te
     """
     if labels.ndim != 1 or labels.is_floating_point():
         raise ValueError(
-            f"LDAM's margin belongs to one right class: pass integer labels [N], not {labels.dtype} {list(labels.shape)}, "
-            "and train it without mixup."
+            f"LDAM's margin belongs to one right class: pass integer labels [N] (no mixup), "
+            f"not {labels.dtype} {list(labels.shape)}."
         )
     logits = full_precision(logits)
     labels = labels.long()
@@ -88,8 +88,8 @@ class LDAM(ClassCountLoss):
         self.scale = scale
         self.drw_start = drw_start
         self.scaled_logits = scaled_logits
-        self.register_buffer("margins", ldam_margins(class_counts, max_margin), persistent=False)
-        self.register_buffer("drw_weights", effective_number_weights(class_counts, beta), persistent=False)
+        self.register_buffer("margins", ldam_margins(class_counts, max_margin).float(), persistent=False)
+        self.register_buffer("drw_weights", effective_number_weights(class_counts, beta).float(), persistent=False)
         self.register_buffer("class_weights", torch.ones_like(self.drw_weights), persistent=False)
 
     def set_epoch(self, epoch: int, total_epochs: int) -> None:

@@ -44,7 +44,7 @@ class LogitAdjustment(ClassCountLoss):
 
     def __init__(self, class_counts: ClassCounts, tau: float = 1.0) -> None:
         super().__init__(class_counts)
-        self.register_buffer("offsets", tau * log_prior(class_counts), persistent=False)
+        self.register_buffer("offsets", tau * log_prior(class_counts).float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.check_logits(logits)
@@ -65,7 +65,7 @@ class BalancedSoftmax(ClassCountLoss):
 
     def __init__(self, class_counts: ClassCounts) -> None:
         super().__init__(class_counts)
-        self.register_buffer("offsets", checked_counts(class_counts).log(), persistent=False)
+        self.register_buffer("offsets", checked_counts(class_counts).log().float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.check_logits(logits)

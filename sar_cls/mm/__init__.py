@@ -19,7 +19,18 @@ with warnings.catch_warnings():
     dependency.WITH_MULTIMODAL = False
     import mmpretrain.models  # noqa: F401
 
-from sar_cls.mm import backbones, checkpoint, history, loops, optim, preprocessor, progress, runner  # noqa: E402
+from sar_cls.mm import (  # noqa: E402
+    backbones,
+    checkpoint,
+    history,
+    loops,
+    losses,
+    optim,
+    preprocessor,
+    progress,
+    runner,
+    second_stage,
+)
 from sar_cls.mm.head import RegularizedLinearClsHead  # noqa: E402
 
 __all__ = [
@@ -28,8 +39,10 @@ __all__ = [
     "checkpoint",
     "history",
     "loops",
+    "losses",
     "optim",
     "preprocessor",
     "progress",
     "runner",
+    "second_stage",
 ]

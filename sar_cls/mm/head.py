@@ -11,7 +11,11 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from sar_cls.models import CosineLinear, ScaledLinear
 from sar_cls.regularizers import REGULARIZERS
+
+# How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant.
+_CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear}
 
 
 def stack_targets(data_samples: Tensor | list[DataSample]) -> Tensor:
@@ -54,6 +58,8 @@ class RegularizedLinearClsHead(LinearClsHead):
         num_classes: C.
         in_channels: D, the channels of the features.
         regularizer: ``dict(type=NAME, ...)`` with a name of ``sar_cls.REGULARIZERS``, a module, or None.
+        classifier: None for the linear layer of ``LinearClsHead``; ``dict(type="scaled", ...)`` for
+            :class:`sar_cls.models.ScaledLinear`; ``dict(type="cosine", ...)`` for :class:`sar_cls.models.CosineLinear`.
         **kwargs: as for ``LinearClsHead`` (``loss``, ``topk``, ``cal_acc``, ``init_cfg``).
 
     Raises:
@@ -65,9 +71,16 @@ class RegularizedLinearClsHead(LinearClsHead):
         num_classes: int,
         in_channels: int,
         regularizer: dict[str, Any] | nn.Module | None = None,
+        classifier: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, in_channels=in_channels, **kwargs)
+        if classifier is not None:
+            arguments = dict(classifier)
+            kind = arguments.pop("type", None)
+            if kind not in _CLASSIFIERS:
+                raise ValueError(f"unknown classifier {kind!r}: choose one of {', '.join(_CLASSIFIERS)}")
+            self.fc = _CLASSIFIERS[kind](in_channels, num_classes, **arguments)
         self.regularizer = build_regularizer(regularizer, num_classes, in_channels)
 
     def init_weights(self) -> None:

@@ -60,18 +60,26 @@ def load_splits(
     val = None
     if val_fraction is not None:
         kept, held_out = stratified_split(train.labels.numpy(), val_fraction, seed=0)
-        train, val = train.subset(kept), train.subset(held_out)
+        train, val = train.subset(kept), train.subset(held_out, split="val", allow_empty_classes=True)
     return DataSplits(train, test, val)
 
 
 def train_loader(image_set: ImageSet, config: dict[str, Any], seed: int, device: torch.device) -> DeviceLoader:
-    """The shuffling loader of a config: ``batch_size`` and, optionally, ``sampler``, ``drop_last``, ``batches_per_epoch``."""
+    """The shuffling loader of a config.
+
+    ``config`` has ``batch_size`` and, optionally, ``sampler``, ``drop_last`` and ``batches_per_epoch``: a number, or
+    "one_pass_plus_one", an epoch of ceil(n / batch_size) + 1 batches whatever the sampler could give (the published code of
+    MiSLAS leaves its loop there: 86 batches for CIFAR-100-LT at imbalance 100).
+    """
     batch_size, drop_last = config["batch_size"], config.get("drop_last", False)
     if drop_last and batch_size > len(image_set):
         raise InputError(
             f"a batch of {batch_size} is larger than the {len(image_set)} training images and drop_last leaves none: "
             "use a smaller batch_size"
         )
+    batches = config.get("batches_per_epoch")
+    if batches == "one_pass_plus_one":
+        batches = -(-len(image_set) // batch_size) + 1
     sampler = DATA_SAMPLERS.build(
         config.get("sampler") or dict(type="InstanceBalanced"), default_args=dict(labels=image_set.labels)
     )
@@ -81,7 +89,7 @@ def train_loader(image_set: ImageSet, config: dict[str, Any], seed: int, device:
         sampler,
         seed=seed,
         drop_last=drop_last,
-        batches_per_epoch=config.get("batches_per_epoch"),
+        batches_per_epoch=batches,
     )
 
 

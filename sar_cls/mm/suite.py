@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from sar_cls.errors import InputError
-from sar_cls.mm.config import load_config
-from sar_cls.mm.engine import DataCache, Job, Options, RunLocked, run
+from sar_cls.mm.engine import DataCache, Job, RunLocked, resolve, run, run_name, second_stage_name
+from sar_cls.mm.options import Options
 from sar_cls.mm.progress import duration
-from sar_cls.mm.schedule import recipe_epochs
 from sar_cls.reporting.record import is_finished
 from sar_cls.reporting.suites import Row
 
@@ -55,35 +54,26 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def run_name(seed: int, options: Options, full_epochs: int) -> str:
-    """Name of a run's folder: what the command line changed about the recipe is part of it."""
-    parts = [f"seed{seed}"]
-    if options.epochs is not None and options.epochs != full_epochs:
-        parts.append(f"epochs{options.epochs}")
-    if options.imbalance is not None:
-        parts.append(f"if{options.imbalance:g}")
-    if options.val_fraction is not None:
-        parts.append(f"val{options.val_fraction:g}")
-    if options.precision is not None:
-        parts.append(options.precision)
-    return "-".join(parts)
-
-
 def make_jobs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_dir: Path) -> list[Job]:
     """The runs of some rows, seed by seed, so that an interrupted suite has whole comparisons.
 
-    Every config is read here: a bad one stops the suite before its first run.
+    Every config is read here: a bad one stops the suite before its first run. ``options.imbalance`` and ``options.epochs``
+    reach a second stage through the first stage that it starts from, whose folder has the same name.
     """
-    epochs = {row: recipe_epochs(load_config(row.config)) for row in rows}
-    jobs = []
-    for seed in seeds:
-        for row in rows:
-            name = run_name(seed, options, epochs[row])
-            folder = work_dir / row.suite / row.name / name
-            stage1 = None if row.after is None else work_dir / row.suite / row.after / name
-            jobs.append(Job(row.suite, row.name, row.config, seed, folder, stage1))
+    jobs: list[Job] = []
+    for row in rows:
+        resolved = resolve(row.config, options, second_stage=row.after is not None)
+        first = next((other for other in rows if (other.suite, other.name) == (row.suite, row.after)), None)
+        first_resolved = None if first is None else resolve(first.config, options)
+        for seed in seeds:
+            name, stage1 = run_name(seed, options, resolved), None
+            if first is not None and first_resolved is not None:
+                stage1 = work_dir / first.suite / first.name / run_name(seed, options, first_resolved)
+                name = second_stage_name(stage1, options, resolved)
+            jobs.append(Job(row.suite, row.name, row.config, seed, work_dir / row.suite / row.name / name, stage1))
+    jobs.sort(key=lambda job: seeds.index(job.seed))  # stable: within a seed the order of the table
     return [
-        Job(**{**vars(job), "title": f"[{number}/{len(jobs)}] {job.suite}/{job.row} seed {job.seed}"})
+        replace(job, title=f"[{number}/{len(jobs)}] {job.suite}/{job.row} seed {job.seed}")
         for number, job in enumerate(jobs, 1)
     ]
 

@@ -52,7 +52,7 @@ class Backbone(nn.Module):
         self.input_size, self.fixed_input_size = input_size, fixed_input_size
         self._classifier = classifier
         self._is_timm = callable(getattr(model, "forward_head", None))
-        self._classifier_input = ClassifierInput(classifier) if classifier and not self._is_timm else None
+        self._classifier_input = ClassifierInput(classifier) if classifier else None
 
     @property
     def classifier(self) -> Classifier:
@@ -73,8 +73,11 @@ class Backbone(nn.Module):
         """
         name = self._classifier.name if self._classifier else "(none)"
         if self._is_timm:
-            features = self.model.forward_head(self.model.forward_features(inputs), pre_logits=True)  # type: ignore[operator]
-            return flat_features(features, self.feat_dim, name)
+            model: Any = self.model
+            features = model.forward_head(model.forward_features(inputs), pre_logits=True)
+            # Where the head is an MLP, timm gives what enters the MLP, not what enters its last layer.
+            if self._classifier is None or features.shape[1] == self.feat_dim:
+                return flat_features(features, self.feat_dim, name)
         if self._classifier_input is not None:
             return self._classifier_input.of(self.model, inputs)[1]
         return flat_features(self.model(inputs), self.feat_dim, name)
@@ -90,12 +93,13 @@ def build_backbone(spec: str, num_classes: int, pretrained: bool = False, **kwar
     Args:
         spec: ``timm:NAME`` (``timm:resnet18``, ``timm:vit_tiny_patch16_224`` ...) or ``torchvision:NAME``.
         num_classes: C; 0 for the features alone.
-        pretrained: with the library's published weights, which are downloaded; the classifier is new unless its size fits.
+        pretrained: with the library's published weights, which are downloaded; the classifier is new unless its size
+            fits.
         **kwargs: for the model's own constructor, for example ``img_size=32`` or ``drop_path_rate=0.1``.
 
     Raises:
-        InputError: an unknown name (with near ones), an argument that the model does not take, a model that has no linear
-            classifier, or weights that cannot be fetched.
+        InputError: an unknown name (with near ones), an argument that the model does not take, a model that has no
+            linear classifier, or weights that cannot be fetched.
 
     Example:
         >>> backbone = build_backbone("timm:resnet18", num_classes=10)

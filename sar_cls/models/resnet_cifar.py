@@ -20,7 +20,7 @@ class BasicBlock(nn.Module):
         self.pad = (channels - in_channels) // 2
         if self.pad < 0 or 2 * self.pad + in_channels != channels:
             raise ValueError(
-                f"An option-A shortcut cannot go from {in_channels} to {channels} channels; add an even number."
+                f"Option A pads both sides alike: {channels} - {in_channels} channels must be even and >= 0."
             )
 
     def forward(self, x: Tensor) -> Tensor:

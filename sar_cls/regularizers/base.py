@@ -53,9 +53,8 @@ class Regularizer(nn.Module):
             Scalar losses, already weighted, to be added to the classification loss; the same keys at every step.
 
         Raises:
-            ValueError: wrong shape or dtype; on the CPU outside ``torch.compile`` also labels or label weights out
-            of range. On
-                CUDA such values trigger a device-side assertion instead, which costs no synchronisation.
+            ValueError: wrong shape or dtype; on the CPU outside ``torch.compile`` also labels or label weights out of
+                range. On CUDA such values trigger a device-side assertion instead, which costs no synchronisation.
         """
         self._check_features(features)
         label_weights = self._label_weights(features, targets)

@@ -157,6 +157,6 @@ class CAR(Regularizer):
     def extra_repr(self) -> str:
         return (
             f"{super().extra_repr()}, intra_weight={self.intra_weight}, c2c_weight={self.c2c_weight}, "
-            f"c2s_weight={self.c2s_weight}, running_centers={self.running_centers}, decay={self.decay}, absent_as_zero={self.absent_as_zero}, "
-            f"c2c_margin={self.c2c_margin}, c2s_margin={self.c2s_margin}"
+            f"c2s_weight={self.c2s_weight}, running_centers={self.running_centers}, decay={self.decay}, "
+            f"absent_as_zero={self.absent_as_zero}, c2c_margin={self.c2c_margin}, c2s_margin={self.c2s_margin}"
         )

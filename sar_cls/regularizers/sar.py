@@ -113,9 +113,8 @@ class SAR(Regularizer):
         logits = self._classify(embedded, classifier)
         log_probs = logits.log_softmax(dim=1).diagonal()
         probs = log_probs.detach().exp()
-        accepted = (logits.detach().argmax(dim=1) == torch.arange(self.num_classes, device=logits.device)) & (
-            probs > self.delta
-        )
+        is_right = logits.detach().argmax(dim=1) == torch.arange(self.num_classes, device=logits.device)
+        accepted = is_right & (probs > self.delta)
 
         loss_aux = self.aux_weight * self._aux_loss(log_probs, probs)
         gate = accepted.all().expand_as(accepted) if self.gate == "all" else accepted
@@ -213,8 +212,8 @@ class SAR(Regularizer):
     def extra_repr(self) -> str:
         return (
             f"{super().extra_repr()}, aux_weight={self.aux_weight}, anchor_weight={self.anchor_weight}, "
-            f"momentum={self.momentum}, tau={self.tau}, delta={self.delta}, anchors={self.anchors!r}, gate={self.gate!r}, "
-            f"grad_through_weights={self.grad_through_weights}"
+            f"momentum={self.momentum}, tau={self.tau}, delta={self.delta}, anchors={self.anchors!r}, "
+            f"gate={self.gate!r}, grad_through_weights={self.grad_through_weights}"
         )
 
 

@@ -13,11 +13,10 @@ from pathlib import Path
 def replacing(path: Path | str) -> Iterator[Path]:
     """Gives a temporary path in the same folder, which takes the place of ``path`` when the block ends well.
 
-    Readers see the old file or the whole new one, also after a kill or on a full disk. The temporary name keeps the
-    suffix of ``path``, because some writers choose the format by it.
+    Readers see the old file or the whole new one, also after a kill or on a full disk.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
         os.close(handle)

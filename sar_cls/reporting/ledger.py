@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 Warn = Callable[[str], None]
 
 
-def scan(work_dir: Path | str, warn: Warn | None = None) -> list[tuple[Path, dict[str, Any]]]:
+def default_warn(message: str) -> None:
+    """Turns a sentence into a Python warning."""
+    warnings.warn(message, stacklevel=3)
+
+
+def scan(work_dir: Path | str, warn: Warn = default_warn) -> list[tuple[Path, dict[str, Any]]]:
     """Run directory and record of each finished run in ``<work_dir>/<suite>/<row>/<run>/``, sorted by path.
 
     A damaged or foreign ``record.json`` is passed over with one warning sentence, as is a second copy of a run.
@@ -25,7 +30,6 @@ def scan(work_dir: Path | str, warn: Warn | None = None) -> list[tuple[Path, dic
         work_dir: the work directory; one that does not exist holds no runs.
         warn: called with each warning; by default ``warnings.warn``.
     """
-    warn = warn or _warn
     found: dict[str, tuple[Path, dict[str, Any]]] = {}
     for path in sorted(Path(work_dir).glob(f"*/*/*/{RECORD_FILE}")):
         try:
@@ -40,7 +44,7 @@ def scan(work_dir: Path | str, warn: Warn | None = None) -> list[tuple[Path, dic
     return list(found.values())
 
 
-def load_runs(work_dir: Path | str, warn: Warn | None = None) -> pd.DataFrame:
+def load_runs(work_dir: Path | str, warn: Warn = default_warn) -> pd.DataFrame:
     """The finished runs as a table: the record's plain fields, its metrics as ``last/top1``, ``best/top1``, and so on.
 
     Args:
@@ -63,7 +67,3 @@ def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
             if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
                 flat[f"{epoch}/{name}"] = float("nan") if value is None else float(value)
     return flat
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=3)

@@ -69,6 +69,10 @@ class Group:
         return frozenset(run["run_id"] for run in self.runs)
 
     @property
+    def seeds(self) -> frozenset[int]:
+        return frozenset(run["seed"] for run in self.runs)
+
+    @property
     def newest(self) -> str:
         """When the last of the runs was finished."""
         return max(run["finished_at"] for run in self.runs)
@@ -143,15 +147,14 @@ def baseline_of(group: Group, groups: Mapping[str, list[Group]]) -> Group | None
     """
     if group.row.baseline is None:
         return None
-    seeds = set(group.values("last", ""))
     candidates = groups.get(group.row.baseline, [])
     if group.recipe.stage1 is not None and candidates and candidates[0].row.stage == 1:
-        wanted = {run["stage1"]["run_id"] for run in group.runs}
-        fitting = [other for other in candidates if wanted & other.run_ids]
+        started_from = {run["stage1"]["run_id"] for run in group.runs}
+        fitting = [other for other in candidates if started_from & other.run_ids]
     else:
         fitting = [other for other in candidates if other.recipe.comparable == group.recipe.comparable]
-    common = [other for other in fitting if seeds & set(other.values("last", ""))]
-    return max(common, key=lambda other: (len(seeds & set(other.values("last", ""))), other.newest), default=None)
+    common = [other for other in fitting if group.seeds & other.seeds]
+    return max(common, key=lambda other: (len(group.seeds & other.seeds), other.newest), default=None)
 
 
 def _describe(name: str, value: Any) -> str:

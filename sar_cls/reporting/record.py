@@ -33,7 +33,7 @@ FIELDS: dict[str, tuple[type, ...]] = {
     "backbone": (str,),
     "dataset": (str,),
     "seed": (int,),
-    "epochs": (int,),  # epochs run
+    "epochs": (int,),  # epochs run; 0 for a second stage that trains nothing
     "epochs_recipe": (int,),  # epochs of the row's recipe
     "overrides": (dict,),  # what else the command line changed about the recipe: name -> value; {} for none
     "metrics": (dict,),  # {"last": {metric: number}, "best": {metric: number}}; accuracies in percent
@@ -154,7 +154,7 @@ def schema_problem(record: object) -> str | None:
         part = record["metrics"].get(epoch)
         if not isinstance(part, dict) or not part:
             return f"metrics[{epoch!r}] is missing"
-    if record["stage"] not in (1, 2) or record["epochs"] < 1 or record["epochs_recipe"] < 1:
+    if record["stage"] not in (1, 2) or record["epochs"] < 0 or record["epochs_recipe"] < 0:
         return "the stage or the number of epochs is impossible"
     if (record["stage"] == 2) != (record["stage1"] is not None):
         return "a second stage must name its first-stage run, and only a second stage"

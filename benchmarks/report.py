@@ -1,0 +1,90 @@
+"""Prints the tables of finished runs; where nothing was run, the paper's figures beside empty columns.
+
+    python benchmarks/report.py                                     # every suite that has runs in work_dirs
+    python benchmarks/report.py --suite cifar100_lt --format csv
+    python benchmarks/report.py --work-dir results/cpu-20-epochs    # the runs that are kept in the repository
+    python benchmarks/report.py --suite cifar100_lt --plots plots   # PNG and SVG as well
+
+Exit code: 0 all well; 2 a wrong argument or work directory.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from sar_cls import cli
+from sar_cls.errors import InputError
+from sar_cls.reporting import suites
+
+DEFAULT_WORK_DIR = Path("work_dirs")
+
+
+def parse() -> cli.argparse.Namespace:
+    parser = cli.Parser(prog="report.py", description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--work-dir", type=Path, metavar="DIR", help=f"folder of the runs (default: {DEFAULT_WORK_DIR})"
+    )
+    parser.add_argument(
+        "--suite", metavar="NAME", help="one suite and what it includes (default: all that have runs, else the paper's)"
+    )
+    parser.add_argument("--format", choices=["md", "csv"], default="md", help="Markdown or CSV (default: md)")
+    parser.add_argument(
+        "--recompute", action="store_true", help="compute all metrics anew from the saved test logits (records stay)"
+    )
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw the runs into this folder, as PNG and SVG")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = parse()
+    work_dir = arguments.work_dir or DEFAULT_WORK_DIR
+    if arguments.work_dir is not None and not work_dir.is_dir():
+        raise InputError(f"--work-dir {work_dir} is not a folder; name the folder that benchmarks/run.py wrote to")
+    if arguments.suite is not None:
+        chosen = list(suites.load_suite(cli.CONFIGS, arguments.suite).all_suites)
+    else:
+        chosen = [
+            suite
+            for name in suites.list_suites(cli.CONFIGS)
+            for suite in suites.load_suite(cli.CONFIGS, name).all_suites[:1]
+        ]
+
+    from sar_cls.reporting import ledger, table
+
+    runs = ledger.scan(work_dir, warn)
+    if arguments.suite is None:
+        known = {suite.name for suite in chosen}
+        for name in sorted({record["suite"] for _, record in runs} - known):
+            warn(f"runs are left out: there is no suite {name!r} (any more).")
+        ran = [suite for suite in chosen if any(record["suite"] == suite.name for _, record in runs)]
+        chosen = ran or [suite for suite in chosen if suite.paper_dataset]
+    if arguments.recompute:
+        runs = [(run_dir, recomputed(record, run_dir)) for run_dir, record in runs]
+    tables = table.tables_from_records(chosen, [record for _, record in runs], warn)
+    print(tables.to_csv() if arguments.format == "csv" else tables.to_markdown(), end="")
+    if arguments.plots is not None:
+        from sar_cls.reporting import plots
+
+        for path in plots.plot_suites(chosen, runs, arguments.plots, warn):
+            print(f"wrote {path}", file=sys.stderr)
+    return 0
+
+
+def recomputed(record: dict, run_dir: Path) -> dict:
+    """The record with new metrics, or as it is, with a warning, where its logits are not there."""
+    from sar_cls.reporting.outputs import recompute
+
+    try:
+        return recompute(record, run_dir)
+    except InputError as error:
+        warn(f"recorded metrics are kept: {error}")
+        return record
+
+
+def warn(sentence: str) -> None:
+    print(f"report.py: warning: {sentence}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    cli.main_with_exit_code(main)

@@ -1,0 +1,11 @@
+"""CIFAR-100-LT: balanced softmax (Ren et al. 2020), data, net and schedule of ce.py.
+
+    python benchmarks/run.py --suite cifar100_lt --only ce balanced_softmax
+    python longtail/stage1.py --method balanced_softmax
+
+The paper has no figure for this row.
+"""
+
+_base_ = "./ce.py"
+
+model = dict(head=dict(loss=dict(_delete_=True, type="BalancedSoftmax", class_counts=None)))

@@ -1,0 +1,11 @@
+"""CIFAR-10-LT, imbalance 100, ResNet-32, mixup with CAR.
+
+    python benchmarks/run.py --suite cifar10_lt --only mixup mixup_car
+    python longtail/stage1.py --dataset cifar10 --method car
+
+The paper has no such table.
+"""
+
+_base_ = "./mixup.py"
+
+model = dict(head=dict(regularizer=dict(type="CAR")))

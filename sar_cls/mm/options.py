@@ -1,0 +1,38 @@
+"""What the command line may say about a run, beside its row and seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of a run.
+
+    Attributes:
+        device: "cpu", "cuda", "cuda:1" ...
+        data_root: folder of the data sets; None for the default.
+        download: whether a missing data set may be downloaded.
+        epochs: epochs of a first stage instead of the recipe's; the run is marked.
+        stage2_epochs: the same for a second stage.
+        full_epochs: whether an epoch of a second stage is all that its sampler gives, not the published number of batches.
+        precision: "fp32" or "bf16" instead of the config's.
+        val_fraction: share of the training images held out to choose the best epoch.
+        imbalance: imbalance factor instead of the config's.
+        dataset: image set instead of the config's.
+        tensorboard: whether to write TensorBoard files beside the record.
+        deterministic: whether to ask torch for deterministic algorithms.
+    """
+
+    device: str = "cpu"
+    data_root: str | None = None
+    download: bool = False
+    epochs: int | None = None
+    stage2_epochs: int | None = None
+    full_epochs: bool = False
+    precision: str | None = None
+    val_fraction: float | None = None
+    imbalance: float | None = None
+    dataset: str | None = None
+    tensorboard: bool = False
+    deterministic: bool = False

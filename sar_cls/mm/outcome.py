@@ -1,0 +1,90 @@
+"""What is left of a run: test logits on disk and the fields of its record."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sar_cls import metrics
+from sar_cls.mm.loaders import DataSplits
+from sar_cls.reporting import provenance
+
+if TYPE_CHECKING:
+    from sar_cls.mm.engine import Job, Resolved
+
+FILE = "test_outputs.npz"
+
+
+def outcome(
+    job: Job,
+    resolved: Resolved,
+    splits: DataSplits,
+    logits: dict[str, Tensor],
+    device: torch.device,
+    precision: str,
+    history: list[dict[str, Any]],
+    best_epoch: int,
+) -> dict[str, Any]:
+    """Saves the test logits and returns the fields of the record.
+
+    Args:
+        job: which run.
+        resolved: its config.
+        splits: its images.
+        logits: test logits [n, C] of the "last" and of the "best" epoch.
+        device: where it ran.
+        precision: how.
+        history: a row an epoch; empty where nothing was trained.
+        best_epoch: from 1; 0 where nothing was trained.
+    """
+    # float16 is what the file holds: a later recomputation then gives the same figures.
+    stored = {name: values.cpu().half() for name, values in logits.items()}
+    labels, counts = splits.test.labels.cpu(), [int(count) for count in splits.train.counts]
+    _save(job.run_dir / FILE, stored, labels)
+    seconds = sum(row["seconds_train"] for row in history)
+    model, parts = resolved.config.model, {"train": splits.train, "val": splits.val, "test": splits.test}
+    return {
+        **provenance.collect(torch.cuda.get_device_name(device) if device.type == "cuda" else None),
+        "suite": job.suite,
+        "row": job.row,
+        "method": (model.head.get("regularizer") or {}).get("type", "none"),
+        "backbone": "-".join(str(part) for part in (model.backbone.type, model.backbone.get("depth")) if part),
+        "dataset": splits.train.name,
+        "seed": job.seed,
+        "epochs": resolved.epochs,
+        "epochs_recipe": resolved.full_epochs,
+        "overrides": resolved.overrides,
+        "metrics": {name: metrics.evaluate(values, labels, train_counts=counts) for name, values in stored.items()},
+        "best_epoch": best_epoch,
+        "best_on": "test" if splits.val is None else "val",
+        "train_counts": counts,
+        "data_fingerprint": {name: part.fingerprint for name, part in parts.items() if part is not None},
+        "config_hash": resolved.recipe,
+        "device": device.type,
+        "precision": precision,
+        "wall_seconds": seconds + sum(row["seconds_eval"] for row in history),
+        "images_per_second": sum(row["images"] for row in history) / seconds if seconds else None,
+        "peak_memory_bytes": _peak_memory(device),
+    }
+
+
+def _save(path: Path, logits: dict[str, Tensor], labels: Tensor) -> None:
+    """``logits`` of the last epoch and ``logits_best`` of the best one, both float16 [n, C], and ``labels`` int64 [n]."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        np.savez_compressed(
+            file, logits=logits["last"].numpy(), logits_best=logits["best"].numpy(), labels=labels.numpy()
+        )
+    temporary.replace(path)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: on CUDA the most that tensors took on the device, else the most that the process had resident."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

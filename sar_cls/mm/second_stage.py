@@ -1,0 +1,69 @@
+"""The second stage of two-stage long-tailed training: the network of a first stage with its backbone held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmpretrain.models.classifiers import ImageClassifier
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from sar_cls.errors import InputError
+from sar_cls.models import freeze, freeze_with_shifted_bn
+
+_HOLD = {"shifted_bn": freeze_with_shifted_bn, "frozen": freeze}
+
+
+@MODELS.register_module()
+class SecondStageClassifier(ImageClassifier):
+    """``ImageClassifier`` whose backbone gets no gradient.
+
+    Args:
+        hold: "shifted_bn": the backbone stays in training mode, so that the running statistics of its batch norms move to the
+            new sampling (MiSLAS, Zhong et al. 2021, Sec. 3.3); "frozen": nothing of it moves (Kang et al. 2020).
+        **kwargs: as for ``ImageClassifier``.
+    """
+
+    def __init__(self, hold: str = "shifted_bn", **kwargs: Any) -> None:
+        if hold not in _HOLD:
+            raise ValueError(f"unknown hold {hold!r}: choose one of {', '.join(_HOLD)}")
+        super().__init__(**kwargs)
+        self.hold = hold
+        _HOLD[hold](self.backbone)
+
+    def train(self, mode: bool = True) -> nn.Module:
+        super().train(mode)
+        if mode and hasattr(self, "hold"):
+            _HOLD[self.hold](self.backbone)
+        return self
+
+
+def first_stage_weights(
+    state: dict[str, Tensor], model: nn.Module, path: str, *, with_classifier: bool = True
+) -> dict[str, Tensor]:
+    """The part of a first stage's state dict that a second stage starts from.
+
+    Regularizers belong to the first stage: their keys go. A weight scaling vector has no counterpart there and keeps its
+    initial ones.
+
+    Args:
+        state: of the first stage's model.
+        model: of the second stage.
+        path: of the checkpoint, for messages.
+        with_classifier: False leaves the classifier at its initial weights (cRT trains it anew).
+
+    Raises:
+        InputError: the first stage has another net.
+    """
+    own = model.state_dict()
+    if not with_classifier:
+        state = {key: value for key, value in state.items() if not key.startswith("head.fc.")}
+    weights = {key: value for key, value in state.items() if not key.startswith("head.regularizer.")}
+    foreign = [key for key, value in weights.items() if key not in own or own[key].shape != value.shape]
+    missing = [key for key in own if key not in weights and not key.startswith(("head.fc.", "head.loss"))]
+    if foreign or missing:
+        raise InputError(
+            f"{path} is of another net: {(foreign or missing)[0]} does not fit; give a first stage trained with the same backbone "
+            "and classes"
+        )
+    return weights

@@ -1,0 +1,128 @@
+"""The cells, labels and footnotes of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sar_cls.reporting.comparison import Line
+from sar_cls.reporting.stats import PairedDifference, Summary
+
+EMPTY = "–"
+
+
+class Notes:
+    """Numbers the remarks of a table as they come up: the same remark, the same number."""
+
+    def __init__(self) -> None:
+        self.remarks: list[str] = []
+
+    def mark(self, line: Line) -> str:
+        """The line's number in brackets, with a space in front; empty where there is nothing to remark."""
+        if not line.deviations:
+            return ""
+        remark = f"{', '.join(line.deviations)}: not a reproduction."
+        if remark not in self.remarks:
+            self.remarks.append(remark)
+        return f" [{self.remarks.index(remark) + 1}]"
+
+    def texts(self) -> list[str]:
+        return [f"[{number}] {remark}" for number, remark in enumerate(self.remarks, 1)]
+
+
+class Cells:
+    """Makes the cells of lines, in the order in which the table shows them.
+
+    Args:
+        with_paper: whether the table has columns for the paper's figures.
+    """
+
+    def __init__(self, with_paper: bool) -> None:
+        self.with_paper = with_paper
+        self.notes = Notes()
+        self._rows_shown: set[str] = set()
+
+    def columns(self, baseline: str) -> list[str]:
+        """Names of the columns after the method's."""
+        ours = ["last epoch: mean ± std (n)", "best epoch"]
+        compared = [f"Δ {baseline} [95 %]"]
+        return ["paper", *ours, "Δ paper", *compared] if self.with_paper else [*ours, *compared]
+
+    def empty(self, label: str) -> list[str]:
+        """A line of which only the label is known."""
+        return [label, *[EMPTY] * len(self.columns(""))]
+
+    def of(self, line: Line) -> list[str]:
+        """The label and the cells of a line. The paper's figure stands in the first line of its row only."""
+        first = line.row.name not in self._rows_shown
+        self._rows_shown.add(line.row.name)
+        paper = f"{line.paper.value:.2f}" if line.paper and first else EMPTY
+        to_paper = f"{line.to_paper:+.2f}" if line.to_paper is not None else EMPTY
+        last = f"{mean_cell(line.last)} (n = {line.last.n})" if line.last.n else EMPTY
+        cells = [
+            label_cell(line, self.notes),
+            paper,
+            last,
+            mean_cell(line.best),
+            to_paper,
+            difference_cell(line.to_baseline),
+        ]
+        return cells if self.with_paper else [cells[0], *cells[2:4], cells[5]]
+
+
+def mean_cell(summary: Summary | None) -> str:
+    """``78.12 ± 0.21``, or the mean alone where there is one run."""
+    if summary is None or summary.mean is None:
+        return EMPTY
+    return f"{summary.mean:.2f}" + (f" ± {summary.std:.2f}" if summary.std is not None else "")
+
+
+def difference_cell(difference: PairedDifference | None) -> str:
+    """``+0.71 [+0.20, +1.22] (3 pairs)``, with ``n.s.`` where the interval holds 0."""
+    if difference is None or difference.mean is None:
+        return EMPTY
+    if difference.low is None or difference.high is None:
+        return f"{difference.mean:+.2f} (1 pair)"
+    doubt = "" if difference.significant else " n.s."
+    return f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]{doubt} ({difference.n} pairs)"
+
+
+def label_cell(line: Line, notes: Notes) -> str:
+    """The row's label, how the runs differ from its recipe, and the number of the footnote about that."""
+    details = ", ".join((*line.deviations, *line.others))
+    return line.row.label + (f" ({details})" if details else "") + notes.mark(line)
+
+
+def general_notes(lines: Sequence[Line]) -> list[str]:
+    """What holds for the whole table: how the columns are meant, and which code and machines the runs come from."""
+    runs = [run for line in lines if line.group for run in line.group.runs]
+    notes = []
+    differences = [line.to_baseline for line in lines if line.to_baseline is not None]
+    if any(difference.significant is not None for difference in differences):
+        notes.append(
+            "Δ to the baseline: mean difference at the last epoch over paired seeds with its 95 % interval (paired t-test); "
+            "n.s.: not significant, the interval holds 0."
+        )
+    if any(difference.n == 1 for difference in differences):
+        notes.append("1 pair: one seed says nothing about significance.")
+    others = {(f.source, f.table, f.note) for line in lines if (f := line.paper) is not None and f.source != "SAR"}
+    for source, table, note in sorted(others):
+        notes.append(f"The paper column is {source}'s here: {table}{f' ({note})' if note else ''}.")
+    if runs:
+        splits = " or ".join(sorted({"validation" if run["best_on"] == "val" else run["best_on"] for run in runs}))
+        notes.append(f"In percent; the headline is the last epoch, the best epoch is the best on the {splits} set.")
+        notes.append(_provenance(runs))
+    return notes
+
+
+def _provenance(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Code, torch, device and precision of the runs, in a sentence."""
+    commits = {
+        (run["git"].get("commit") or "unknown")[:10] + (" with changes" if run["git"].get("dirty") else "")
+        for run in runs
+    }
+    torch_versions = {str(run["versions"].get("torch")) for run in runs}
+    devices = {f"{run['machine'].get('accelerator') or run['device']} in {run['precision']}" for run in runs}
+    facts = (("code", commits), ("torch", torch_versions), ("on", devices))
+    listed = "; ".join(f"{name} {', '.join(sorted(values))}" for name, values in facts)
+    return f"{len(runs)} run{'s' if len(runs) > 1 else ''}: {listed}."

@@ -1,0 +1,184 @@
+"""A suite's results as data: one line for each row, variant and recipe, beside the paper's figure and the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sar_cls.reporting.ledger import Warn
+from sar_cls.reporting.paper import Figure, find
+from sar_cls.reporting.recipe import Group, baseline_of, group_runs
+from sar_cls.reporting.stats import PairedDifference, Summary, paired_difference, summarize
+from sar_cls.reporting.suites import Row, Suite
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+NO_RUNS = Summary(None, None, 0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is known of one row by one recipe.
+
+    Attributes:
+        row: the row.
+        imbalance: imbalance factor; None for a suite that is not long-tailed.
+        group: the runs; None for a row without any.
+        paper: the published figure of the headline metric.
+        last: headline metric at the last epoch.
+        best: headline metric at the best epoch.
+        to_paper: last epoch minus paper; None where the runs are no reproduction.
+        to_baseline: paired difference at the last epoch; None without a baseline to compare with.
+        extra: further metrics at the last epoch.
+        extra_paper: published figures of the further metrics.
+        deviations: how the recipe differs from the row's own.
+        others: what tells this line from other reproductions of the row, for instance the precision.
+    """
+
+    row: Row
+    imbalance: float | None
+    group: Group | None
+    paper: Figure | None
+    last: Summary
+    best: Summary
+    to_paper: float | None = None
+    to_baseline: PairedDifference | None = None
+    extra: dict[str, Summary] = field(default_factory=dict)
+    extra_paper: dict[str, Figure] = field(default_factory=dict)
+    deviations: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def without_runs(self) -> Line:
+        """The line of the same row with the published figures alone."""
+        return Line(self.row, self.imbalance, None, self.paper, NO_RUNS, NO_RUNS, extra_paper=self.extra_paper)
+
+
+def compare(suite: Suite, records: Iterable[Mapping[str, Any]], warn: Warn) -> list[Line]:
+    """The lines of a suite (without the included ones): variants one after the other, rows in the suite's order.
+
+    The suite's own imbalance factor comes first, with every row that is not optional, whether it was run or not. Other
+    imbalance factors follow where there are runs, from mild to strong.
+    """
+    groups = group_runs(suite, records, warn)
+    own = None if suite.imbalance is None else float(suite.imbalance)
+    seen = {group.recipe.imbalance for row_groups in groups.values() for group in row_groups}
+    variants = [own, *sorted(seen - {own}, key=lambda factor: factor or 0.0)]
+    return [line for variant in variants for row in suite.rows for line in _lines(suite, row, variant, groups)]
+
+
+def to_frame(results: Iterable[tuple[Suite, Iterable[Line]]]) -> pd.DataFrame:
+    """The lines of some suites as numbers, for CSV and further work; metrics and their differences in percent."""
+    import pandas as pd
+
+    frame = pd.DataFrame([_entry(suite, line) for suite, lines in results for line in lines])
+    for column in ("epochs", "epochs_recipe", "n", "pairs"):
+        frame[column] = frame[column].astype("Int64")
+    return frame
+
+
+def _entry(suite: Suite, line: Line) -> dict[str, Any]:
+    recipe = line.group.recipe if line.group else None
+    difference = line.to_baseline
+    entry: dict[str, Any] = {
+        "suite": suite.name,
+        "imbalance": line.imbalance,
+        "stage": line.row.stage,
+        "row": line.row.name,
+        "label": line.row.label,
+        "after": line.row.after,
+        "metric": suite.metric,
+        "paper": line.paper.value if line.paper else None,
+        "paper_source": f"{line.paper.source}, {_origin(line.paper)}" if line.paper else None,
+        "reproduction": not line.deviations if recipe else None,
+        "deviations": "; ".join(line.deviations) or None,
+        "epochs": recipe.epochs if recipe else None,
+        "epochs_recipe": recipe.epochs_recipe if recipe else None,
+        "precision": recipe.precision if recipe else None,
+        "config_hash": recipe.config_hash if recipe else None,
+        "seeds": " ".join(str(run["seed"]) for run in line.group.runs) if line.group else None,
+        "n": line.last.n,
+        "last_mean": line.last.mean,
+        "last_std": line.last.std,
+        "best_mean": line.best.mean,
+        "best_std": line.best.std,
+        "to_paper": line.to_paper,
+        "baseline": line.row.baseline,
+        "to_baseline": difference.mean if difference else None,
+        "to_baseline_low": difference.low if difference else None,
+        "to_baseline_high": difference.high if difference else None,
+        "pairs": difference.n if difference else None,
+        "significant": difference.significant if difference else None,
+    }
+    for metric in suite.extra_metrics:
+        summary = asdict(line.extra[metric]) if metric in line.extra else {}
+        entry |= {f"{metric}_mean": summary.get("mean"), f"{metric}_std": summary.get("std")}
+        entry[f"{metric}_paper"] = line.extra_paper[metric].value if metric in line.extra_paper else None
+    return entry
+
+
+def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str, list[Group]]) -> list[Line]:
+    """The lines of a row in one variant; without runs, one line that holds the paper's figures alone."""
+    found = [group for group in groups[row.name] if group.recipe.imbalance == imbalance]
+    dataset = None
+    if suite.paper_dataset is not None:
+        dataset = suite.paper_dataset.format(imbalance=f"{imbalance:g}" if imbalance is not None else "")
+    figure = find(dataset, row.paper, suite.metric, row.stage) if row.paper else None
+    extra_paper = {m: find(dataset, row.paper, m, row.stage) for m in suite.extra_metrics} if row.paper else {}
+    published = {metric: value for metric, value in extra_paper.items() if value is not None}
+    if not found:
+        return [] if row.optional else [Line(row, imbalance, None, figure, NO_RUNS, NO_RUNS, extra_paper=published)]
+    lines = []
+    for group in found:
+        last = summarize(group.values("last", suite.metric).values())
+        deviations = tuple(group.recipe.deviations(row))
+        baseline = baseline_of(group, groups)
+        lines.append(
+            Line(
+                row=row,
+                imbalance=imbalance,
+                group=group,
+                paper=figure,
+                last=last,
+                best=summarize(group.values("best", suite.metric).values()),
+                to_paper=last.mean - figure.value if figure and last.mean is not None and not deviations else None,
+                to_baseline=_difference(group, baseline, suite.metric) if baseline else None,
+                extra={m: summarize(group.values("last", m).values()) for m in suite.extra_metrics},
+                extra_paper=published,
+                deviations=deviations,
+                others=_distinctions(group, found),
+            )
+        )
+    return lines
+
+
+def _difference(group: Group, baseline: Group, metric: str) -> PairedDifference:
+    return paired_difference(group.values("last", metric), baseline.values("last", metric))
+
+
+def _distinctions(group: Group, all_groups: list[Group]) -> tuple[str, ...]:
+    """What tells a group from the row's other groups beyond its deviations, so that no two lines look the same."""
+    recipe, row = group.recipe, group.row
+    rivals = [other.recipe for other in all_groups if other.recipe.deviations(row) == recipe.deviations(row)]
+    found = []
+    if any(other.precision != recipe.precision for other in rivals):
+        found.append(recipe.precision)
+    if any(other.data != recipe.data for other in rivals):
+        found.append(f"data {_short(group.runs[0]['data_fingerprint'].get('train', ''))}")
+    if any(other.config_hash != recipe.config_hash for other in rivals):
+        found.append(f"config {_short(recipe.config_hash)}")
+    if any(other.stage1 != recipe.stage1 for other in rivals) and recipe.stage1 is not None:
+        found.append(f"stage 1: {recipe.stage1.precision}, config {_short(recipe.stage1.config_hash)}")
+    if recipe.orphan:
+        found.append("its stage-1 run is not here")
+    return tuple(found)
+
+
+def _short(digest: str) -> str:
+    return digest[:8]
+
+
+def _origin(figure: Figure) -> str:
+    return f"Tab. {figure.table}" if figure.table.isdigit() else figure.table

@@ -1,0 +1,65 @@
+"""The test logits that a run keeps, so that a new metric needs no new training."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sar_cls.errors import InputError
+
+OUTPUTS_FILE = "test_outputs.npz"
+
+
+@dataclass(frozen=True)
+class TestOutputs:
+    """What the network said of the test set.
+
+    Attributes:
+        logits: float [n, C], after the last epoch.
+        labels: int [n].
+        logits_best: float [n, C], at the best epoch; None where it was not kept.
+    """
+
+    __test__ = False  # no test class, whatever pytest makes of the name
+
+    logits: np.ndarray
+    labels: np.ndarray
+    logits_best: np.ndarray | None = None
+
+
+def read_outputs(run_dir: Path | str) -> TestOutputs:
+    """Reads ``test_outputs.npz`` of a run; nothing in it is unpickled.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    path = Path(run_dir) / OUTPUTS_FILE
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return TestOutputs(arrays["logits"], arrays["labels"], arrays.get("logits_best"))
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run this row again to have its test logits.") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is damaged ({error}); run this row again.") from error
+
+
+def recompute(record: Mapping[str, Any], run_dir: Path | str) -> dict[str, Any]:
+    """The record with its metrics computed anew from the saved test logits; metrics of other origin stay as they are.
+
+    Raises:
+        InputError: the logits are missing, damaged, or do not fit the record.
+    """
+    from sar_cls.metrics import evaluate  # imports torch
+
+    outputs = read_outputs(run_dir)
+    counts = record["train_counts"]
+    metrics = {name: dict(values) for name, values in record["metrics"].items()}
+    metrics["last"] |= evaluate(outputs.logits, outputs.labels, train_counts=counts)
+    if outputs.logits_best is not None:
+        metrics["best"] |= evaluate(outputs.logits_best, outputs.labels, train_counts=counts)
+    return {**record, "metrics": metrics}
