@@ -11,16 +11,13 @@ Exit code: 0 all done; 1 a run failed (the others still ran); 2 a wrong argument
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from sar_cls import cli
 from sar_cls.reporting import suites
 
 
 def parse() -> cli.argparse.Namespace:
     parser = cli.Parser(prog="run.py", description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
-    what = parser.add_argument_group("what to run")
-    add = what.add_argument
+    add = parser.add_argument_group("what to run").add_argument
     add("--suite", default="digits", help="name of a suite (default: digits)")
     add("--only", nargs="+", metavar="ROW", help="only these rows of the suite")
     add("--all", action="store_true", help="also the rows that run only on request")
@@ -32,29 +29,8 @@ def parse() -> cli.argparse.Namespace:
         help="seeds per row, the paper's three first (default: 3)",
     )
     add("--list", action="store_true", help="list the suites, or the rows of --suite, and stop")
-    add = parser.add_argument_group("how to run it").add_argument
-    add(
-        "--epochs",
-        type=cli.positive_int,
-        metavar="N",
-        help="epochs of stage 1 instead of the recipe's; the table marks it",
-    )
     add("--imbalance", type=cli.imbalance, metavar="IF", help="imbalance factor of a long-tailed suite")
-    add("--val-fraction", type=cli.fraction, metavar="F", help="training images held out to choose the best epoch")
-    add("--precision", choices=["fp32", "bf16"], help="instead of the config's")
-    add("--deterministic", action="store_true", help="ask torch for deterministic algorithms")
-    add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
-    add = parser.add_argument_group("where things are").add_argument
-    add("--data-root", metavar="DIR", help="folder of the data sets (default: data)")
-    add("--download", action="store_true", help="download a missing CIFAR set")
-    add(
-        "--work-dir",
-        type=Path,
-        default=Path("work_dirs"),
-        metavar="DIR",
-        help="folder of the runs (default: work_dirs)",
-    )
-    add("--tensorboard", action="store_true", help="write TensorBoard files beside each run")
+    cli.add_run_options(parser)
     arguments = parser.parse_args()
     arguments.suite_given = any(item.split("=")[0] == "--suite" for item in cli.sys.argv[1:])
     return arguments
@@ -72,20 +48,9 @@ def main() -> int:
 
     # Only now: these import torch and mmpretrain, which takes seconds.
     from sar_cls.mm import suite as runs
-    from sar_cls.mm.options import Options
     from sar_cls.reporting import table
 
-    options = Options(
-        device=str(runs.check_device(arguments.device or runs.default_device())),
-        data_root=arguments.data_root,
-        download=arguments.download,
-        epochs=arguments.epochs,
-        precision=arguments.precision,
-        val_fraction=arguments.val_fraction,
-        imbalance=arguments.imbalance,
-        tensorboard=arguments.tensorboard,
-        deterministic=arguments.deterministic,
-    )
+    options = cli.run_options(arguments, imbalance=arguments.imbalance, epochs=arguments.epochs)
     outcome = runs.run_jobs(runs.make_jobs(rows, cli.seeds(arguments.seeds), options, work_dir), options)
     tables = table.write_tables(suite, work_dir)
     print()

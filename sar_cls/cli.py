@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sar_cls.errors import InputError
+
+if TYPE_CHECKING:
+    from sar_cls.mm.options import Options
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
@@ -56,6 +59,52 @@ def imbalance(text: str) -> float:
     if not 1.0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} must be a number of at least 1 (1 is balanced, 100 the paper's)")
     return value
+
+
+def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = False) -> None:
+    """Adds the options that every script with runs has: how to run, and where things are."""
+    add = parser.add_argument_group("how to run it").add_argument
+    add(
+        "--epochs",
+        type=positive_int,
+        metavar="N",
+        help="epochs instead of the recipe's; milestones and warm-up scale, tables mark the run"
+        + ("" if second_stage else " (a first stage's; second stages keep their own)"),
+    )
+    if not second_stage:
+        add("--val-fraction", type=fraction, metavar="F", help="hold out training images to choose the best epoch")
+    add("--precision", choices=["fp32", "bf16"], help="instead of the config's")
+    add("--deterministic", action="store_true", help="ask torch for deterministic algorithms")
+    add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
+    add = parser.add_argument_group("where things are").add_argument
+    add("--data-root", metavar="DIR", help="folder of the data sets (default: data)")
+    add("--download", action="store_true", help="download a missing CIFAR set")
+    folder = "the first stage's" if second_stage else "work_dirs"
+    default = None if second_stage else Path("work_dirs")
+    add("--work-dir", type=Path, default=default, metavar="DIR", help=f"folder of the runs (default: {folder})")
+    add("--tensorboard", action="store_true", help="write TensorBoard files beside each run")
+
+
+def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
+    """The options of a run from the arguments that :func:`add_run_options` added, and ``more``.
+
+    Raises:
+        InputError: the device is not there.
+    """
+    from sar_cls.mm.options import (
+        Options,
+        usable_device,
+    )  # takes seconds, so not before the arguments are known to be good
+
+    return Options(
+        device=usable_device(arguments.device),
+        data_root=arguments.data_root,
+        download=arguments.download,
+        precision=arguments.precision,
+        tensorboard=arguments.tensorboard,
+        deterministic=arguments.deterministic,
+        **{"val_fraction": getattr(arguments, "val_fraction", None), **more},
+    )
 
 
 def seeds(number: int) -> list[int]:

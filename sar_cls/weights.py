@@ -18,6 +18,8 @@ from sar_cls.weight_layouts import Candidate, State, candidates, prefixes, unwra
 SUFFIXES = (".pth", ".pt", ".bin", ".safetensors", ".ckpt", ".tar")
 # With strict_backbone=False this share of the backbone's tensors must match all the same.
 LEAST_SHARE = 0.9
+# These say nothing about the architecture.
+_CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,7 @@ def load_weights(module: nn.Module, source: str | os.PathLike[str], *, strict_ba
     state = unwrap(_read(source))
     if state is None:
         raise InputError(
-            f"{source} is no checkpoint: it holds no tensors under names, give a file that torch.save or safetensors "
-            "wrote"
+            f"{source} is no checkpoint: it holds no tensors under names, give a file that torch.save or safetensors wrote"
         )
     target = _Target(module)
     fits = [
@@ -142,8 +143,8 @@ class _Target:
         self.views = [
             body_path + prefix for prefix in prefixes(short) if all(name.startswith(prefix) for name in short)
         ]
-        wrapped = self.views[-1].rstrip(".")
-        self.body = module.get_submodule(wrapped)
+        inside = [module.get_submodule(view.rstrip(".")) for view in self.views]
+        self.body = [part for part in inside if type(part) not in _CONTAINERS or part is inside[0]][-1]
 
 
 def _classifier_names(model: nn.Module, path: str) -> tuple[str, ...]:

@@ -182,6 +182,14 @@ def test_means_of_a_known_case() -> None:
     assert [metrics[f"{group}_shot"] for group in ("many", "medium", "few")] == pytest.approx([100, 50, 25])
 
 
+def test_a_class_that_is_always_wrong_makes_the_means_zero_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        metrics = evaluate(np.eye(2)[[0, 0]], np.arange(2))
+    assert metrics["harmonic_mean"] == metrics["geometric_mean"] == metrics["worst_class"] == 0.0
+    assert metrics["macro"] == 50.0
+
+
 def test_top5_is_undefined_below_five_classes() -> None:
     assert evaluate(np.eye(4), np.arange(4))["top5"] is None
     assert evaluate(np.eye(5), np.arange(5))["top5"] == 100.0

@@ -96,7 +96,7 @@ def load_split(
     for part in splits:
         if part.name == split:
             break
-        start += len(part.files)
+        start += 0
     image_set = _image_set(images, start, part, classes, name)
     stored = header["fingerprints"][split]
     if verify and image_set.fingerprint != stored:

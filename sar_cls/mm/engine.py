@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from sar_cls.mm.loaders import DataSplits, load_splits
 from sar_cls.mm.options import Options
 from sar_cls.mm.schedule import recipe_epochs
 from sar_cls.reporting import record
+
+CONFIG = "config.py"
+_MIXUP = ("mixup_alpha", "num_classes")
 
 
 class RunLocked(Exception):
@@ -73,7 +76,7 @@ class Resolved:
 
 
 def resolve(path: Path, options: Options, *, second_stage: bool = False) -> Resolved:
-    """Reads a row's config and applies the options.
+    """Reads a row's config and applies the options; a second stage has data set and imbalance from its first (see ``run``).
 
     Raises:
         InputError: the config does not parse, or an option does not fit it.
@@ -82,12 +85,12 @@ def resolve(path: Path, options: Options, *, second_stage: bool = False) -> Reso
     recipe = recipe_hash(config)
     overrides: dict[str, Any] = {}
     dataset = config.train_dataloader.dataset
-    if options.imbalance is not None:
+    if options.imbalance is not None and not second_stage:
         if dataset.get("longtail") is None:
             raise InputError(f"{path.parent.name}/{path.stem} is no long-tailed row: leave --imbalance out")
         if float(dataset.longtail["imbalance_factor"]) != float(options.imbalance):
             dataset.longtail["imbalance_factor"] = overrides["imbalance"] = options.imbalance
-    if options.dataset is not None and options.dataset != dataset.name:
+    if options.dataset is not None and options.dataset != dataset.name and not second_stage:
         dataset.name = overrides["dataset"] = options.dataset
     if options.val_fraction is not None:
         overrides["val_fraction"] = options.val_fraction
@@ -135,6 +138,9 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
     if record.is_finished(job.run_dir):
         return record.read_record(job.run_dir)
     resolved = resolve(job.config, options, second_stage=job.stage1_dir is not None)
+    if job.stage1_dir is not None:
+        resolved = _like_first_stage(resolved, job.stage1_dir)
+        options = replace(options, val_fraction=resolved.overrides.get("val_fraction"))
     splits = (cache or DataCache()).get(resolved.config.train_dataloader.dataset.to_dict(), options)
     _fit_to_data(resolved, splits, job)
     stage1 = None if job.stage1_dir is None else FirstStage.read(job.stage1_dir, splits)
@@ -155,6 +161,26 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
         result["stage1"] = None if stage1 is None else record.stage1_reference(stage1.record)
         record.write_record(job.run_dir, result)
     return record.read_record(job.run_dir)
+
+
+def _like_first_stage(resolved: Resolved, folder: Path) -> Resolved:
+    """A second stage's config with the data and the net of its first stage, whatever suite that was from.
+
+    Raises:
+        InputError: there is no finished first stage in ``folder``.
+    """
+    first, config = record.read_record(folder), resolved.config
+    before = load_config(folder / CONFIG)
+    config.train_dataloader.dataset = before.train_dataloader.dataset
+    config.model.backbone = before.model.backbone
+    config.model.head.num_classes = before.model.head.num_classes
+    config.model.head.in_channels = before.model.head.in_channels
+    # All of the preprocessing but mixup, which belongs to the first stage.
+    config.data_preprocessor = {key: value for key, value in before.data_preprocessor.items() if key not in _MIXUP}
+    inherited = {
+        key: value for key, value in first["overrides"].items() if key in ("imbalance", "dataset", "val_fraction")
+    }
+    return replace(resolved, overrides={**inherited, **resolved.overrides})
 
 
 @dataclass(frozen=True)
@@ -185,7 +211,7 @@ def _fit_to_data(resolved: Resolved, splits: DataSplits, job: Job) -> None:
     """Puts into the config what only the data knows, and stops where the two disagree."""
     config, classes = resolved.config, len(splits.train.classes)
     head = config.model.head
-    if "dataset" in resolved.overrides:
+    if "dataset" in resolved.overrides and job.stage1_dir is None:
         head.num_classes = classes
         if "num_classes" in config.data_preprocessor:
             config.data_preprocessor.num_classes = classes

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
+
+from sar_cls.errors import InputError
+
 
 @dataclass(frozen=True)
 class Options:
@@ -36,3 +40,27 @@ class Options:
     dataset: str | None = None
     tensorboard: bool = False
     deterministic: bool = False
+
+
+def usable_device(name: str | None) -> str:
+    """The name of a torch device that is there: ``name``, or without one CUDA where there is any, else the CPU.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {name!r}: use cpu, cuda, or cuda:N") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise InputError(f"--device {name}: this torch sees no CUDA device; use --device cpu")
+        if (device.index or 0) >= torch.cuda.device_count():
+            raise InputError(
+                f"--device {name}: there are only {torch.cuda.device_count()} CUDA devices, counted from 0"
+            )
+    elif device.type != "cpu":
+        raise InputError(f"--device {name}: only cpu and cuda are supported")
+    return str(device)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sar_cls.mm.engine import Job, Resolved
 
 FILE = "test_outputs.npz"
+_HALF_MAX = torch.finfo(torch.float16).max
 
 
 def outcome(
@@ -41,9 +42,14 @@ def outcome(
         precision: how.
         history: a row an epoch; empty where nothing was trained.
         best_epoch: from 1; 0 where nothing was trained.
+
+    Raises:
+        RuntimeError: the logits are not finite, the run has diverged.
     """
+    if not all(bool(values.isfinite().all()) for values in logits.values()):
+        raise RuntimeError("the network has diverged, its test logits are not finite: lower the learning rate")
     # float16 is what the file holds: a later recomputation then gives the same figures.
-    stored = {name: values.cpu().half() for name, values in logits.items()}
+    stored = {name: values.cpu().clamp(-_HALF_MAX, _HALF_MAX).half() for name, values in logits.items()}
     labels, counts = splits.test.labels.cpu(), [int(count) for count in splits.train.counts]
     _save(job.run_dir / FILE, stored, labels)
     seconds = sum(row["seconds_train"] for row in history)

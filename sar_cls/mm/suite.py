@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from sar_cls.errors import InputError
 from sar_cls.mm.engine import DataCache, Job, RunLocked, resolve, run, run_name, second_stage_name
 from sar_cls.mm.options import Options
@@ -25,33 +23,6 @@ class Outcome:
     done: list[str]
     failed: list[str]
     locked: list[str]
-
-
-def check_device(name: str) -> torch.device:
-    """The torch device of this name.
-
-    Raises:
-        InputError: there is no such device here.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"unknown device {name!r}: use cpu, cuda, or cuda:N") from error
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise InputError(f"--device {name}: this torch sees no CUDA device; use --device cpu")
-        if (device.index or 0) >= torch.cuda.device_count():
-            raise InputError(
-                f"--device {name}: there are only {torch.cuda.device_count()} CUDA devices, counted from 0"
-            )
-    elif device.type != "cpu":
-        raise InputError(f"--device {name}: only cpu and cuda are supported")
-    return device
-
-
-def default_device() -> str:
-    """CUDA where there is one, else the CPU."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def make_jobs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_dir: Path) -> list[Job]:

@@ -188,6 +188,26 @@ def sum_over_processes(values: Tensor) -> Tensor:
     return total
 
 
+def snapshot(buffer: Tensor) -> Tensor:
+    """A copy of a buffer that enters a gradient and is written later in the same step.
+
+    Eagerly a clone would do. Compiled, the backward pass may recompute what it needs from the buffer itself, a clone
+    included, and then reads the new state: silently wrong gradients (seen with torch 2.13, all backends that split
+    forward from backward). The result of a custom operator is never recomputed.
+    """
+    return _opaque_clone(buffer) if torch.compiler.is_compiling() else buffer.clone()
+
+
+@torch.library.custom_op("sar_cls::opaque_clone", mutates_args=(), schema="(Tensor x) -> Tensor")
+def _opaque_clone(x: Tensor) -> Tensor:
+    return x.clone()
+
+
+@_opaque_clone.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)
+
+
 def _compute_dtype(features: Tensor) -> torch.dtype:
     return torch.float64 if features.dtype == torch.float64 else torch.float32
 

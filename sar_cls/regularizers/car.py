@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sar_cls.regularizers.base import Classifier, Regularizer, sum_over_processes
+from sar_cls.regularizers.base import Classifier, Regularizer, snapshot, sum_over_processes
 
 # The intra-class loss is not driven below this value (published code).
 INTRA_FLOOR = 1e-5
@@ -118,10 +118,9 @@ class CAR(Regularizer):
         present = counts > 0
         centers = sums / torch.where(present, counts, torch.ones_like(counts))
         if self.running_centers:
-            # A copy: the buffer is written below, before the backward pass needs this condition.
-            started = self.initialized.clone().unsqueeze(1)
-            averaged = torch.where(started, self.decay * self.centers + (1 - self.decay) * centers, centers)
-            centers = torch.where(present, averaged, self.centers)
+            old, started = snapshot(self.centers), snapshot(self.initialized).unsqueeze(1)
+            averaged = torch.where(started, self.decay * old + (1 - self.decay) * centers, centers)
+            centers = torch.where(present, averaged, old)
             present = present | started
             if self.training:
                 self.centers.copy_(centers.detach())

@@ -54,9 +54,9 @@ def recompute(record: Mapping[str, Any], run_dir: Path | str) -> dict[str, Any]:
     Raises:
         InputError: the logits are missing, damaged, or do not fit the record.
     """
-    from sar_cls.metrics import evaluate  # imports torch
-
     outputs = read_outputs(run_dir)
+    from sar_cls.metrics import evaluate  # imports torch, so only once it is needed
+
     counts = record["train_counts"]
     metrics = {name: dict(values) for name, values in record["metrics"].items()}
     metrics["last"] |= evaluate(outputs.logits, outputs.labels, train_counts=counts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from sar_cls.errors import InputError
 from sar_cls.reporting.files import replacing
 from sar_cls.reporting.ledger import Warn, default_warn
-from sar_cls.reporting.outputs import read_outputs
+from sar_cls.reporting.outputs import TestOutputs, read_outputs
 from sar_cls.reporting.recipe import group_runs
 from sar_cls.reporting.suites import Suite
 
@@ -51,6 +52,16 @@ class Series:
     label: str
     run_dirs: tuple[Path, ...]
     train_counts: tuple[int, ...]
+
+    @cached_property
+    def outputs(self) -> list[TestOutputs]:
+        """Test logits of each run; `InputError` where a file is missing or damaged."""
+        return [read_outputs(run_dir) for run_dir in self.run_dirs]
+
+    @cached_property
+    def histories(self) -> list[pd.DataFrame]:
+        """History of each run, a row an epoch; `InputError` where a file is missing or damaged."""
+        return [_read_history(run_dir / HISTORY_FILE) for run_dir in self.run_dirs]
 
 
 def plot_suites(
@@ -107,21 +118,24 @@ def plot_series(series: Sequence[Series], out_dir: Path | str, name: str, warn: 
         InputError: matplotlib is not installed, or the folder cannot be made.
     """
     _require_matplotlib()
+    from matplotlib import rc_context
+
     out_dir = Path(out_dir)
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out_dir} cannot be made ({error.strerror}); name another folder for the plots") from error
-    pictures: dict[str, Callable[[Sequence[Series]], Figure | None]] = {
-        "reliability": reliability_diagram,
-        "per-class": per_class_plot,
-        "epochs": epochs_plot,
-        "gate": gate_plot,
+    pictures: dict[str, tuple[Callable[[Sequence[Series]], Figure | None], str]] = {
+        "reliability": (reliability_diagram, "outputs"),
+        "per-class": (per_class_plot, "outputs"),
+        "epochs": (epochs_plot, "histories"),
+        "gate": (gate_plot, "histories"),
     }
+    readable = {source: _readable(series, source, warn) for source in ("outputs", "histories")}
     written: list[Path] = []
-    for picture, draw in pictures.items():
+    for picture, (draw, source) in pictures.items():
         try:
-            figure = draw(series)
+            figure = draw(readable[source]) if readable[source] else None
         except InputError as error:
             warn(f"the picture {name}-{picture} is left out: {error}")
             continue
@@ -129,8 +143,8 @@ def plot_series(series: Sequence[Series], out_dir: Path | str, name: str, warn: 
             continue
         for suffix in ("png", "svg"):
             path = out_dir / f"{name}-{picture}.{suffix}"
-            with replacing(path) as temporary:
-                # No date in the file, so that the same runs give the same picture.
+            # Neither a date nor random names in the file, so that the same runs give the same picture.
+            with rc_context({"svg.hashsalt": "sar-cls"}), replacing(path) as temporary:
                 figure.savefig(temporary, format=suffix, dpi=150, metadata={"Date": None} if suffix == "svg" else None)
             written.append(path)
     return written
@@ -142,12 +156,11 @@ def reliability_diagram(series: Sequence[Series]) -> Figure:
 
     lines = math.ceil(len(series) / 4)
     columns = math.ceil(len(series) / lines)
-    figure = _figure(max(5.0, 3.1 * columns + 0.3), 3.3 * lines + 0.9)
+    figure = _figure(max(5.0, 3.1 * columns + 0.3), 3.2 * lines + 0.7)
     axes = figure.subplots(lines, columns, squeeze=False)
     for axis, entry in zip(axes.flat, series, strict=False):
-        outputs = [read_outputs(run_dir) for run_dir in entry.run_dirs]
-        logits = np.concatenate([output.logits for output in outputs])
-        bins = reliability_bins(logits, np.concatenate([output.labels for output in outputs]), _NUM_BINS)
+        logits = np.concatenate([output.logits for output in entry.outputs])
+        bins = reliability_bins(logits, np.concatenate([output.labels for output in entry.outputs]), _NUM_BINS)
         centres, width = 100 * (bins["edges"][:-1] + bins["edges"][1:]) / 2, 100 / _NUM_BINS
         full = bins["count"] > 0
         gap = bins["confidence"] - bins["accuracy"]
@@ -163,7 +176,7 @@ def reliability_diagram(series: Sequence[Series]) -> Figure:
         axis.text(
             3,
             96,
-            f"ECE {error:.2f} %\n{_runs(entry)}{' pooled' if len(outputs) > 1 else ''}",
+            f"ECE {error:.2f} %\n{_runs(entry)}{' pooled' if len(entry.outputs) > 1 else ''}",
             va="top",
             fontsize=8,
             bbox=box,
@@ -171,7 +184,7 @@ def reliability_diagram(series: Sequence[Series]) -> Figure:
         axis.set(xlim=(0, 100), ylim=(0, 100), aspect="equal", xticks=range(0, 101, 20), yticks=range(0, 101, 20))
     for axis in axes.flat[len(series) :]:
         axis.set_visible(False)
-    for axis in axes[-1]:
+    for axis in axes.flat[max(0, len(series) - columns) : len(series)]:  # the lowest of each column
         axis.set_xlabel("Confidence (%)")
     for axis in axes[:, 0]:
         axis.set_ylabel("Accuracy (%)")
@@ -201,8 +214,9 @@ def per_class_plot(series: Sequence[Series]) -> Figure:
             raise InputError(
                 f"{entry.label} has {len(entry.train_counts)} classes, the others {len(counts)}; draw them apart"
             )
-        outputs = [read_outputs(run_dir) for run_dir in entry.run_dirs]
-        accuracy = np.mean([per_class_accuracy(output.logits, output.labels) for output in outputs], axis=0)[order]
+        accuracy = np.mean([per_class_accuracy(output.logits, output.labels) for output in entry.outputs], axis=0)[
+            order
+        ]
         if many:
             bottom.plot(rank, accuracy, ".", color=style["color"], markersize=3, alpha=0.35)
             bottom.plot(rank, _running_mean(accuracy, len(counts) // 10), **style, label=_legend(entry))
@@ -232,14 +246,14 @@ def epochs_plot(series: Sequence[Series]) -> Figure:
 
 def gate_plot(series: Sequence[Series]) -> Figure | None:
     """What SAR's anchors and its gate did over epochs; None where no entry has these columns."""
-    gated = [entry for entry in series if set(GATE_COLUMNS) & set(_histories(entry)[0].columns)]
+    gated = [entry for entry in series if set(GATE_COLUMNS) & set(entry.histories[0].columns)]
     if not gated:
         return None
     figure = _figure(10.0, 3.8)
     axes = figure.subplots(1, len(GATE_COLUMNS), sharex=True, sharey=True)
     for axis, (column, title) in zip(axes, GATE_COLUMNS.items(), strict=True):
         for entry, style in zip(gated, _styles(len(gated)), strict=True):
-            if column in _histories(entry)[0].columns:
+            if column in entry.histories[0].columns:
                 _band(axis, entry, column, style, scale=100)
         axis.set_title(title, fontsize=10)
         axis.set(xlabel="Epoch", ylim=(-3, 103))
@@ -250,7 +264,7 @@ def gate_plot(series: Sequence[Series]) -> Figure | None:
 
 
 def _band(axis: Axes, entry: Series, column: str, style: Mapping[str, Any], scale: float = 1.0) -> None:
-    histories = _histories(entry)
+    histories = entry.histories
     if any(column not in history.columns for history in histories):
         raise InputError(f"the history of {entry.label} has no column {column!r}; run this row again")
     length = min(len(history) for history in histories)
@@ -262,22 +276,31 @@ def _band(axis: Axes, entry: Series, column: str, style: Mapping[str, Any], scal
         axis.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.15, linewidth=0)
 
 
-def _histories(entry: Series) -> list[pd.DataFrame]:
+def _readable(series: Sequence[Series], source: str, warn: Warn) -> list[Series]:
+    """The entries whose files of one kind are all there; a sentence about each other one."""
+    kept = []
+    for entry in series:
+        try:
+            getattr(entry, source)
+        except InputError as error:
+            warn(f"{entry.label} is left out of some pictures: {error}")
+        else:
+            kept.append(entry)
+    return kept
+
+
+def _read_history(path: Path) -> pd.DataFrame:
     import pandas as pd
 
-    histories = []
-    for run_dir in entry.run_dirs:
-        path = run_dir / HISTORY_FILE
-        try:
-            history = pd.read_csv(path)
-        except FileNotFoundError:
-            raise InputError(f"{path} is missing; run this row again") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} is damaged ({error}); run this row again") from error
-        if history.empty or "epoch" not in history.columns:
-            raise InputError(f"{path} holds no epochs; run this row again")
-        histories.append(history)
-    return histories
+    try:
+        history = pd.read_csv(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run this row again") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}); run this row again") from error
+    if history.empty or "epoch" not in history.columns:
+        raise InputError(f"{path} holds no epochs; run this row again")
+    return history
 
 
 def _styles(number: int) -> list[dict[str, Any]]:
@@ -285,7 +308,7 @@ def _styles(number: int) -> list[dict[str, Any]]:
     return [
         {
             "color": COLOURS[index % len(COLOURS)],
-            "linestyle": LINE_STYLES[(index + index // len(COLOURS)) % len(LINE_STYLES)],
+            "linestyle": LINE_STYLES[index % len(LINE_STYLES)],
             "linewidth": 1.7,
         }
         for index in range(number)

@@ -154,7 +154,8 @@ def schema_problem(record: object) -> str | None:
         part = record["metrics"].get(epoch)
         if not isinstance(part, dict) or not part:
             return f"metrics[{epoch!r}] is missing"
-    if record["stage"] not in (1, 2) or record["epochs"] < 0 or record["epochs_recipe"] < 0:
+    fewest = 1 if record["stage"] == 1 else 0  # a second stage need not train, for instance tau-normalisation
+    if record["stage"] not in (1, 2) or min(record["epochs"], record["epochs_recipe"]) < fewest:
         return "the stage or the number of epochs is impossible"
     if (record["stage"] == 2) != (record["stage1"] is not None):
         return "a second stage must name its first-stage run, and only a second stage"

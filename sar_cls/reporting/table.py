@@ -118,7 +118,9 @@ def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]
     if suite.paper_table and imbalance == (None if suite.imbalance is None else float(suite.imbalance)):
         title += f" (paper Tab. {suite.paper_table})"
     main = [line for line in lines if not line.row.optional]
-    further = [line for line in lines if line.row.optional]
+    started_from = {line.row.after for line in lines if line.row.optional}
+    optional = any(line.row.optional for line in lines)
+    further = [line for line in lines if optional and (line.row.optional or line.row.name in started_from)]
     tables = []
     for part, heading in ((main, title), (further, f"{title}: further rows")):
         if part:

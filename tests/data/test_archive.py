@@ -75,7 +75,7 @@ def test_damaged_archive_leaves_nothing(tmp_path):
     into.mkdir()
     for damaged in (content[: len(content) // 2], b"no archive at all", b""):
         (tmp_path / "b.tgz").write_bytes(damaged)
-        with pytest.raises(InputError, match="b.tgz is damaged or no tar archive"):
+        with pytest.raises(InputError, match=r"b\.tgz is damaged or no tar archive"):
             extract_folder(tmp_path / "b.tgz", "set", into)
         assert files_below(into) == []
 

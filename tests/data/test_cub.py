@@ -323,7 +323,7 @@ def test_missing_images_are_counted_and_named_in_one_sentence(root):
 
 
 def test_wrong_arguments(root, tmp_path):
-    with pytest.raises(InputError, match="is not under .*: give the folder CUB_200_2011"):
+    with pytest.raises(InputError, match=r"is not under .*: give the folder CUB_200_2011"):
         load(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"lists 3 classes, not 200: ask for 3 \(--classes 3\)"):
         load_cub("train", root, size=SIZE)

@@ -13,7 +13,7 @@ from sar_cls.reporting.record import stage1_reference, write_record
 SHA_TRAIN, SHA_TEST = "a" * 64, "b" * 64
 
 
-def make_record(suite: str, row: str, seed: int, top1: float, **changes: Any) -> dict[str, Any]:
+def make_record(suite: str, row: str, seed: Any, top1: Any, **changes: Any) -> dict[str, Any]:
     """A sound record without the fields that `write_record` fills in; ``changes`` replace or add fields."""
     metrics = changes.pop("metrics", {})
     record: dict[str, Any] = {

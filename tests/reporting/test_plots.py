@@ -1,0 +1,151 @@
+"""Pictures: drawn for what there is, with the right curves in them."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sar_cls.errors import InputError
+from sar_cls.reporting import plots
+from sar_cls.reporting.ledger import scan
+from sar_cls.reporting.suites import load_suite
+
+from .synthetic import make_record, second_stage, write_history, write_outputs, write_run
+
+pytest.importorskip("matplotlib")
+
+SUITE = """
+title = "Long tail"
+metric = "top1"
+imbalance = 100
+
+[[rows]]
+name = "mixup"
+label = "MixUp"
+
+[[rows]]
+name = "mixup_sar"
+label = "MixUp+SAR"
+
+[[rows]]
+name = "mixup_mislas"
+label = "MiSLAS"
+after = "mixup"
+"""
+
+
+@pytest.fixture
+def work_dir(tmp_path: Path) -> Path:
+    for row in ("mixup", "mixup_sar"):
+        for seed in (1, 2):
+            one = write_run(tmp_path, make_record("lt", row, seed, 39.0, train_counts=list(range(500, 0, -50))))
+            write_outputs(tmp_path / "lt" / row / f"seed{seed}", seed, num_images=300)
+            write_history(tmp_path / "lt" / row / f"seed{seed}", seed, epochs=5, sar=row == "mixup_sar")
+    write_run(tmp_path, second_stage("lt", "mixup_mislas", 47.0, one | {"row": "mixup"}))
+    return tmp_path
+
+
+def entry(work_dir: Path, row: str, label: str | None = None, runs: int = 2) -> plots.Series:
+    run_dirs = sorted((work_dir / "lt" / row).iterdir())[:runs]
+    return plots.Series(label or row, tuple(run_dirs), tuple(range(500, 0, -50)))
+
+
+def test_every_picture_of_every_stage_as_png_and_svg(work_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "configs" / "lt"
+    folder.mkdir(parents=True)
+    (folder / "suite.toml").write_text(SUITE, encoding="utf-8")
+    sentences: list[str] = []
+    out_dir = tmp_path / "new" / "plots"
+    written = plots.plot_suites([load_suite(tmp_path / "configs", "lt")], scan(work_dir), out_dir, sentences.append)
+    assert {path.stem for path in written} == {
+        f"lt-if100-stage1-{picture}" for picture in ("reliability", "per-class", "epochs", "gate")
+    }
+    assert sorted(path.name for path in out_dir.iterdir()) == sorted(path.name for path in written)
+    for path in written:
+        start = path.read_bytes()[:200]
+        assert start.startswith(b"\x89PNG") if path.suffix == ".png" else b"<?xml" in start
+    # The second stage has a record and neither logits nor history.
+    assert len(sentences) == 2
+    assert all("MixUp, MiSLAS" in sentence and "is missing" in sentence for sentence in sentences)
+
+
+def test_same_runs_same_svg(work_dir: Path, tmp_path: Path) -> None:
+    first, second = (plots.plot_series([entry(work_dir, "mixup")], tmp_path / name, "x") for name in ("a", "b"))
+    for one, two in zip(first, second, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_epochs_plot_shows_the_mean_over_seeds(work_dir: Path) -> None:
+    one = entry(work_dir, "mixup")
+    axis = plots.epochs_plot([one]).axes[0]
+    expected = np.mean([history["test_top1"] for history in one.histories], axis=0)
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), expected)
+    assert list(axis.lines[0].get_xdata()) == [1, 2, 3, 4, 5]
+
+
+def test_gate_plot_leaves_out_rows_without_a_gate(work_dir: Path) -> None:
+    assert plots.gate_plot([entry(work_dir, "mixup")]) is None
+    figure = plots.gate_plot([entry(work_dir, "mixup"), entry(work_dir, "mixup_sar")])
+    assert figure is not None
+    assert [len(axis.lines) for axis in figure.axes] == [1, 1, 1]
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [4, 8, 12, 16, 20])  # epoch / 25, in percent
+
+
+def test_per_class_plot_sorts_by_frequency(work_dir: Path) -> None:
+    rising = plots.Series("rising", entry(work_dir, "mixup").run_dirs, tuple(range(10, 110, 10)))
+    accuracy = plots.per_class_plot([rising]).axes[1].lines[0].get_ydata()
+    falling = plots.per_class_plot([entry(work_dir, "mixup")]).axes[1].lines[0].get_ydata()
+    np.testing.assert_allclose(accuracy, falling[::-1])
+
+
+def test_reliability_diagram_against_a_loop(work_dir: Path) -> None:
+    one = entry(work_dir, "mixup", runs=1)
+    logits, labels = one.outputs[0].logits.astype(np.float64), one.outputs[0].labels
+    hits: dict[int, list[bool]] = {}
+    for scores, label in zip(logits, labels, strict=True):
+        probability = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+        hits.setdefault(min(14, int(probability.max() * 15)), []).append(scores.argmax() == label)
+    expected = [100 * np.mean(hits[index]) for index in sorted(hits)]
+    figure = plots.reliability_diagram([one])
+    heights = [bar.get_height() for bar in figure.axes[0].containers[0]]
+    np.testing.assert_allclose(heights, expected)
+    assert "1 run" in figure.axes[0].texts[0].get_text()
+
+
+def test_entries_differ_by_more_than_colour() -> None:
+    styles = plots._styles(14)
+    assert len({(style["color"], style["linestyle"]) for style in styles}) == 14
+    assert all(a["linestyle"] != b["linestyle"] for a, b in itertools.pairwise(styles))
+
+
+@pytest.mark.parametrize("content", ["", "epoch,lr\n", "a,b\n1,2\n", "epoch,lr\n1,0.1\n"])
+def test_damaged_history_leaves_that_picture_out(work_dir: Path, tmp_path: Path, content: str) -> None:
+    for run_dir in entry(work_dir, "mixup").run_dirs:
+        (run_dir / "history.csv").write_text(content, encoding="utf-8")
+    sentences: list[str] = []
+    written = plots.plot_series([entry(work_dir, "mixup")], tmp_path / "out", "x", sentences.append)
+    assert {path.stem for path in written} == {"x-reliability", "x-per-class"}
+    assert len(sentences) == 1
+
+
+def test_classes_that_do_not_match_are_not_drawn_together(work_dir: Path) -> None:
+    other = plots.Series("other", entry(work_dir, "mixup").run_dirs, (1, 2, 3))
+    with pytest.raises(InputError, match="other has 3 classes, the others 10"):
+        plots.per_class_plot([entry(work_dir, "mixup"), other])
+
+
+def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(InputError, match=r"sar-cls\[viz\]"):
+        plots.plot_series([plots.Series("a", (), ())], tmp_path / "out", "x")
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_that_cannot_be_made(work_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(InputError, match="cannot be made"):
+        plots.plot_series([entry(work_dir, "mixup")], tmp_path / "file" / "plots", "x")

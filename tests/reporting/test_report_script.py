@@ -1,0 +1,109 @@
+"""``benchmarks/report.py`` as a user runs it."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from .synthetic import make_record, write_outputs, write_run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def report(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, str(ROOT / "benchmarks" / "report.py"), *arguments]
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", check=False
+    )
+
+
+def test_nothing_was_run_so_the_papers_figures(tmp_path: Path) -> None:
+    done = report(cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    for text in (
+        "### CIFAR-100 (paper Tab. 8)",
+        "(paper Tab. 9)",
+        "(paper Tab. 10)",
+        "| 78.78",
+        "| 84.16",
+        "| 48.00",
+        "8.82",
+    ):
+        assert text in done.stdout
+    assert "Digits" not in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_suites_that_have_runs_and_bad_records_on_stderr(tmp_path: Path) -> None:
+    write_run(tmp_path / "work_dirs", make_record("digits_lt", "mixup", 1, 90.0))
+    write_run(tmp_path / "work_dirs", make_record("elsewhere", "mixup", 1, 90.0))
+    bad = tmp_path / "work_dirs" / "digits" / "sar" / "seed1"
+    bad.mkdir(parents=True)
+    (bad / "record.json").write_text("{", encoding="utf-8")
+    done = report(cwd=tmp_path)
+    assert done.returncode == 0
+    assert "90.00 (n = 1)" in done.stdout
+    assert "Tab. 8" not in done.stdout
+    first, second = done.stderr.splitlines()
+    assert "half-written" in first
+    assert "no suite 'elsewhere'" in second
+
+
+def test_csv_and_recompute(tmp_path: Path) -> None:
+    write_run(tmp_path, make_record("digits", "sar", 1, 11.0))
+    write_outputs(tmp_path / "digits" / "sar" / "seed1", 1, skill=99)
+    arguments = ("--work-dir", str(tmp_path), "--suite", "digits", "--format", "csv")
+    means = []
+    for extra in ((), ("--recompute",)):
+        done = report(*arguments, *extra, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        frame = pd.read_csv(io.StringIO(done.stdout)).set_index(["suite", "row"])
+        means.append(frame.loc[("digits", "sar"), "last_mean"])
+    assert means == [11.0, 100.0]
+
+
+def test_recompute_without_logits_keeps_what_was_recorded(tmp_path: Path) -> None:
+    write_run(tmp_path, make_record("digits", "sar", 1, 97.0))
+    done = report("--work-dir", str(tmp_path), "--recompute", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "97.00 (n = 1)" in done.stdout
+    assert "recorded metrics are kept" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--work-dir", "nowhere"), "--work-dir nowhere is not a folder"),
+        (("--suite", "cifar1000"), "unknown suite 'cifar1000'; did you mean"),
+        (("--format", "xls"), "invalid choice: 'xls'"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = report(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_tables_do_not_import_torch(tmp_path: Path) -> None:
+    code = (
+        "import runpy, sys\n"
+        "try:\n"
+        f"    runpy.run_path({str(ROOT / 'benchmarks' / 'report.py')!r}, run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    print(end.code, 'torch' in sys.modules, 'matplotlib' in sys.modules, file=sys.stderr)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip() == "0 False False"
