@@ -30,6 +30,7 @@ def parse() -> cli.argparse.Namespace:
     )
     add("--list", action="store_true", help="list the suites, or the rows of --suite, and stop")
     add("--imbalance", type=cli.imbalance, metavar="IF", help="imbalance factor of a long-tailed suite")
+    add("--classes", type=cli.positive_int, metavar="N", help="only the first N classes of CUB-200 (a partial copy)")
     cli.add_run_options(parser)
     arguments = parser.parse_args()
     arguments.suite_given = any(item.split("=")[0] == "--suite" for item in cli.sys.argv[1:])
@@ -50,7 +51,9 @@ def main() -> int:
     from sar_cls.mm import suite as runs
     from sar_cls.reporting import table
 
-    options = cli.run_options(arguments, imbalance=arguments.imbalance, epochs=arguments.epochs)
+    options = cli.run_options(
+        arguments, imbalance=arguments.imbalance, epochs=arguments.epochs, classes=arguments.classes
+    )
     outcome = runs.run_jobs(runs.make_jobs(rows, cli.seeds(arguments.seeds), options, work_dir), options)
     tables = table.write_tables(suite, work_dir)
     print()

@@ -72,6 +72,8 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
         + ("" if second_stage else " (a first stage's; second stages keep their own)"),
     )
     if not second_stage:
+        add("--backbone", metavar="NAME", help="timm:NAME or torchvision:NAME instead of the config's backbone")
+        add("--weights", metavar="SOURCE", help="pre-trained weights: a file, or timm:NAME")
         add("--val-fraction", type=fraction, metavar="F", help="hold out training images to choose the best epoch")
     add("--precision", choices=["fp32", "bf16"], help="instead of the config's")
     add("--deterministic", action="store_true", help="ask torch for deterministic algorithms")
@@ -96,15 +98,18 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
         usable_device,
     )  # takes seconds, so not before the arguments are known to be good
 
-    return Options(
-        device=usable_device(arguments.device),
-        data_root=arguments.data_root,
-        download=arguments.download,
-        precision=arguments.precision,
-        tensorboard=arguments.tensorboard,
-        deterministic=arguments.deterministic,
-        **{"val_fraction": getattr(arguments, "val_fraction", None), **more},
+    names = (
+        "data_root",
+        "download",
+        "precision",
+        "tensorboard",
+        "deterministic",
+        "val_fraction",
+        "backbone",
+        "weights",
     )
+    given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    return Options(device=usable_device(arguments.device), **given, **more)
 
 
 def seeds(number: int) -> list[int]:

@@ -186,6 +186,32 @@ def evaluate(
     return metrics
 
 
+def evaluate_calibrated(
+    logits: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray,
+    val_logits: Tensor | np.ndarray,
+    val_labels: Tensor | np.ndarray,
+) -> dict[str, float]:
+    """Calibration after temperature scaling (Guo et al. 2017), with the temperature fitted on a validation split.
+
+    Args:
+        logits: of the test images [n, C].
+        labels: of the test images [n].
+        val_logits: of images that were neither trained nor tested on [m, C].
+        val_labels: of these images [m].
+
+    Returns:
+        ``temperature``, and ``ece``, ``classwise_ece`` (percent), ``nll`` and ``brier`` with ``_calibrated`` behind the name.
+        Accuracies do not change with a temperature.
+    """
+    from sar_cls.posthoc import apply_temperature, fit_temperature
+
+    temperature = fit_temperature(torch.as_tensor(val_logits).float(), val_labels)
+    scaled = evaluate(apply_temperature(torch.as_tensor(logits), temperature), labels)
+    names = ("ece", "classwise_ece", "nll", "brier")
+    return {"temperature": temperature, **{f"{name}_calibrated": scaled[name] for name in names}}
+
+
 def _group_metrics(
     groups: Mapping[str, Sequence[int] | np.ndarray],
     recall: np.ndarray,

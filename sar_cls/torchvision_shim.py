@@ -1,9 +1,10 @@
 """Make ``import torchvision`` work beside a torch that has no CUDA.
 
-The wheels of torchvision on the public registry are linked to CUDA. Beside a CPU-only torch their compiled operators do not load, which
-torchvision tolerates everywhere except where it registers shape functions for two of them (``nms`` and ``qnms``): there the
-import fails, and with it timm's and mmpretrain's. Declaring the two names first is enough; nothing in this project calls
-them. Where the operators load, or where torchvision fails for any other reason, this module changes nothing.
+The wheels of torchvision on the public registry are linked to CUDA. Beside a CPU-only torch their compiled operators do
+not load, which torchvision tolerates everywhere except where it registers shape functions for two of them (``nms`` and
+``qnms``): there the import fails, and with it timm's and mmpretrain's. Declaring the two names first is enough; nothing in
+this project calls them. Where the operators load, or where torchvision fails for any other reason, this module changes
+nothing.
 """
 
 from __future__ import annotations

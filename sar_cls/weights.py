@@ -134,10 +134,7 @@ class _Target:
         }
         self.classifier_tensors = {name: value for name, value in everything.items() if name.startswith(in_classifier)}
         if not self.tensors:
-            raise InputError(
-                f"{type(module).__name__} has no parameters beside its classifier: there is nothing to load weights "
-                "into"
-            )
+            raise InputError(f"{type(module).__name__} has no parameters beside its classifier: no weights go into it")
         short = [name[len(body_path) :] for name in self.tensors]
         # Names of the body without the prefix of a wrapper around it, which the file may or may not have.
         self.views = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from sar_cls.data.image_set import ImageSet
 from sar_cls.errors import InputError
 
-IMAGE_SETS = ("digits", "cifar10", "cifar100", "folder")
+IMAGE_SETS = ("digits", "cifar10", "cifar100", "cub200", "folder")
 SPLITS = ("train", "test")
 
 
@@ -18,17 +18,22 @@ def load_image_set(
     *,
     download: bool = False,
     cache_dir: str | Path | None = None,
+    size: int | None = None,
+    num_classes: int | None = None,
 ) -> ImageSet:
     """Load an image set into memory (CPU).
 
     Args:
         name: ``"digits"`` (comes with scikit-learn); ``"cifar10"`` or ``"cifar100"`` (the official pickles, or a folder
-            of images); ``"folder"`` (any ``train/<class>/*.png``, ``test/<class>/*.png`` with images of one size).
+            of images); ``"cub200"`` (the official folder or archive); ``"folder"`` (any ``train/<class>/*.png``,
+            ``test/<class>/*.png`` with images of one size).
         split: ``"train"`` or ``"test"``.
         data_root: where the data lie; "data" by default. For ``"folder"`` the folder that holds ``train`` and ``test``.
         download: fetch a missing CIFAR from its official address into ``data_root``.
         cache_dir: where decoded image folders are kept; by default ``data_root/.sar_cls_cache``, or the user's cache
             directory where that cannot be written.
+        size: for ``"cub200"``, the side in pixels that images are resized to; 600 by default.
+        num_classes: for ``"cub200"``, the first so many classes; all 200 by default.
 
     Raises:
         InputError: unknown name or split, data missing or damaged; one sentence that says which file and what to do.
@@ -37,6 +42,10 @@ def load_image_set(
         raise InputError(f"unknown data set {name!r}: choose one of {', '.join(IMAGE_SETS)}")
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
+    if name != "cub200" and not (size is None and num_classes is None):
+        raise InputError(
+            f"{name} has one size and all its classes: leave size and num_classes out, they are for cub200"
+        )
     root = Path("data" if data_root is None else data_root).expanduser()
     cache = None if cache_dir is None else Path(cache_dir).expanduser()
     if name == "digits":
@@ -48,6 +57,10 @@ def load_image_set(
         from sar_cls.data.folder import load_folder
 
         return load_folder(root, split, cache_folder(root, cache))
+    if name == "cub200":
+        from sar_cls.data.cub import NUM_CLASSES, load_cub
+
+        return load_cub(split, root, num_classes or NUM_CLASSES, size or 600, cache)
     from sar_cls.data.cifar import load_cifar
 
     return load_cifar(name, split, root, download=download, cache_dir=cache)

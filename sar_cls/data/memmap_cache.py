@@ -96,7 +96,7 @@ def load_split(
     for part in splits:
         if part.name == split:
             break
-        start += 0
+        start += len(part.files)
     image_set = _image_set(images, start, part, classes, name)
     stored = header["fingerprints"][split]
     if verify and image_set.fingerprint != stored:
@@ -259,8 +259,7 @@ def _need_room(folder: Path, shape: tuple[int, ...], done: int, row: int) -> Non
     if needed > free:
         raise InputError(
             f"{what} need {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free: make room there, "
-            "name another "
-            "cache folder, or choose a smaller size"
+            "name another cache folder, or choose a smaller size"
         )
     print(f"{what} need {needed / 1e9:.1f} GB in {folder}, once", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""Backbones that mmpretrain does not have."""
+"""Backbones that mmpretrain does not have, and those of timm and torchvision."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from sar_cls.models import CIFARResNet
+from sar_cls.models.backbones import build_backbone
 
 
 @MODELS.register_module(name="CIFARResNet")
@@ -22,6 +23,26 @@ class CIFARResNetBackbone(BaseModule):
     def __init__(self, depth: int = 32, init_cfg: Any = None) -> None:
         super().__init__(init_cfg)
         self.net = CIFARResNet(depth=depth)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor]:
+        return (self.net.features(inputs),)
+
+
+@MODELS.register_module()
+class LibraryBackbone(BaseModule):
+    """A timm or torchvision model without its classifier: its features [N, D] are what would enter that classifier.
+
+    Args:
+        name: ``timm:NAME`` or ``torchvision:NAME``.
+        **kwargs: for the model's own constructor, for example ``img_size=32`` for a vision transformer.
+
+    Raises:
+        InputError: the library has no such model.
+    """
+
+    def __init__(self, name: str, init_cfg: Any = None, **kwargs: Any) -> None:
+        super().__init__(init_cfg)
+        self.net = build_backbone(name, num_classes=0, **kwargs)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor]:
         return (self.net.features(inputs),)

@@ -7,7 +7,6 @@ best epoch so far. Randomness needs no place in them: everything random in an ep
 from __future__ import annotations
 
 import os
-import pickle
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -45,12 +44,33 @@ def read_checkpoint(path: Path, map_location: torch.device | str = "cpu") -> dic
         raise InputError(f"no checkpoint at {path}: give the path of a run that has trained for at least one epoch")
     try:
         state = torch.load(path, map_location=map_location, weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # what the unpickler raises depends on where a file was cut off or overwritten
         raise InputError(
             f"{path} is damaged or no checkpoint ({type(error).__name__}): move it away to start this run over"
         ) from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or state.get("format") != FORMAT or not {"meta", "state_dict"} <= set(state):
         raise InputError(f"{path} was not written by this project: move it away to start this run over")
+    return state
+
+
+def read_own(path: Path, identity: dict[str, str], map_location: torch.device | str = "cpu") -> dict[str, Any]:
+    """Reads the ``last.pth`` of the run that ``identity`` describes.
+
+    Raises:
+        InputError: the checkpoint is damaged, or belongs to a run with another recipe, seed or data.
+    """
+    state = read_checkpoint(path, map_location)
+    if not {"optimizer", "param_schedulers", "history"} <= set(state):
+        raise InputError(
+            f"{path} holds weights alone and no training to go on with: move it away to start this run over"
+        )
+    for name, expected in identity.items():
+        found = state["meta"].get(name)
+        if found != expected:
+            raise InputError(
+                f"{path} has another {name} ({found}) than this run ({expected}): "
+                "use another --work-dir, or move the old run away"
+            )
     return state
 
 
@@ -60,14 +80,7 @@ def restore(runner: Any, path: Path) -> None:
     Raises:
         InputError: the checkpoint is damaged, or belongs to a run with another recipe, seed or data.
     """
-    state = read_checkpoint(path, runner.device)
-    for name, expected in runner.identity.items():
-        found = state["meta"].get(name)
-        if found != expected:
-            raise InputError(
-                f"{path} has another {name} ({found}) than this run ({expected}): "
-                "use another --work-dir, or move the old run away"
-            )
+    state = read_own(path, runner.identity, runner.device)
     runner.bare_model.load_state_dict(state["state_dict"])
     runner.optim_wrapper.load_state_dict(state["optimizer"])
     for scheduler, values in zip(runner.param_schedulers or [], state["param_schedulers"], strict=True):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,31 +31,46 @@ def load_config(path: Path) -> Config:
     """Reads an mmengine config.
 
     Raises:
-        InputError: it is missing or does not parse; the sentence names file and line.
+        InputError: it, or a config that it is based on, is missing or does not parse; the sentence names file and line.
     """
     if not path.is_file():
         raise InputError(f"no config at {path}: check its name")
     try:
-        ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except SyntaxError as error:
-        raise InputError(f"{path}, line {error.lineno}: {error.msg}; correct the config") from error
-    try:
         return Config.fromfile(path)
     except Exception as error:
-        line = _line_of(error)
-        where = f"{path}, line {line}" if line else str(path)
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        file, line = _place_of(error, path.absolute())
+        where = f"{file}, line {line}" if line else str(file)
+        # A SyntaxError's text has its own, nameless place in brackets.
+        reason = str(error.msg if isinstance(error, SyntaxError) else error).strip()
+        reason = reason.splitlines()[0].rstrip(".") if reason else "no further reason given"
         raise InputError(f"{where}: {type(error).__name__}: {reason}; correct the config") from error
 
 
-def _line_of(error: BaseException) -> int | None:
-    """The line at which a config raised: mmengine compiles configs under an empty file name."""
-    line, trace = None, error.__traceback__
+def _place_of(error: BaseException, path: Path) -> tuple[Path, int | None]:
+    """File and line to which an error in reading the config ``path`` belongs: those of a base, where it is at fault.
+
+    mmengine reads each file of the chain in a call of its own and compiles it under its name (older versions: under none).
+    """
+    files, line = [path], None
+    trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == "":
+        frame = trace.tb_frame
+        if frame.f_code.co_name == "_file2dict" and "filename" in frame.f_locals:
+            file = Path(os.path.abspath(frame.f_locals["filename"]))
+            if file != files[-1]:
+                files.append(file)
+        elif frame.f_code.co_filename in ("", str(files[-1])):
             line = trace.tb_lineno
         trace = trace.tb_next
-    return line
+    file = next(name for name in reversed(files) if name.is_file() or name == path)
+    if isinstance(error, SyntaxError):
+        line = error.lineno
+    elif isinstance(error, UnicodeDecodeError):
+        line = file.read_bytes()[: error.start].count(b"\n") + 1
+    elif isinstance(error, OSError) and line is None:  # a base that is not there
+        lines = file.read_text(encoding="utf-8").splitlines()
+        line = next((number for number, text in enumerate(lines, 1) if text.startswith("_base_")), None)
+    return file, line
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from sar_cls.errors import InputError
 from sar_cls.mm import posthoc, training
 from sar_cls.mm.checkpoint import LAST, read_checkpoint
 from sar_cls.mm.config import load_config, recipe_hash
+from sar_cls.mm.head import build_regularizer
 from sar_cls.mm.loaders import DataSplits, load_splits
 from sar_cls.mm.options import Options
 from sar_cls.mm.schedule import recipe_epochs
+from sar_cls.models.backbones import build_backbone
 from sar_cls.reporting import record
 
 CONFIG = "config.py"
 _MIXUP = ("mixup_alpha", "num_classes")
+_REQUIRED = ("model", "data_preprocessor", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper")
 
 
 class RunLocked(Exception):
@@ -83,6 +87,7 @@ def resolve(path: Path, options: Options, *, second_stage: bool = False) -> Reso
     """
     config = load_config(path)
     recipe = recipe_hash(config)
+    _check_complete(config, path)
     overrides: dict[str, Any] = {}
     dataset = config.train_dataloader.dataset
     if options.imbalance is not None and not second_stage:
@@ -92,6 +97,17 @@ def resolve(path: Path, options: Options, *, second_stage: bool = False) -> Reso
             dataset.longtail["imbalance_factor"] = overrides["imbalance"] = options.imbalance
     if options.dataset is not None and options.dataset != dataset.name and not second_stage:
         dataset.name = overrides["dataset"] = options.dataset
+    if options.classes is not None and not second_stage:
+        if dataset.name != "cub200":
+            raise InputError(
+                f"--classes is for CUB-200: {path.parent.name}/{path.stem} takes all classes of {dataset.name}"
+            )
+        if options.classes != dataset.get("num_classes", 200):
+            dataset.num_classes = overrides["classes"] = options.classes
+    if options.backbone is not None and not second_stage:
+        overrides["backbone"] = options.backbone
+    if options.weights is not None and not second_stage:
+        config.weights, overrides["weights"] = options.weights, Path(options.weights).name
     if options.val_fraction is not None:
         overrides["val_fraction"] = options.val_fraction
     if second_stage and options.full_epochs and config.train_dataloader.get("batches_per_epoch") is not None:
@@ -104,14 +120,28 @@ def resolve(path: Path, options: Options, *, second_stage: bool = False) -> Reso
     return Resolved(config, recipe, overrides, full, full if wanted is None or full == 0 else wanted)
 
 
+def _check_complete(config: Config, path: Path) -> None:
+    """Finds what is wrong with a row's config before anything is loaded or written."""
+    missing = [key for key in _REQUIRED if config.get(key) is None]
+    if missing:
+        raise InputError(f"{path} has no {missing[0]}: add it, or inherit it by _base_")
+    head = config.model.get("head") or {}
+    try:
+        build_regularizer(head.get("regularizer"), head.get("num_classes", 2), head.get("in_channels", 1))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}, regularizer: {str(error).rstrip('.')}; correct the config") from error
+
+
 def run_name(seed: int, options: Options, resolved: Resolved) -> str:
     """Name of a run's folder: the seed, and what the command line changed."""
     parts = [f"seed{seed}"]
     if resolved.epochs != resolved.full_epochs:
         parts.append(f"epochs{resolved.epochs}")
-    short = {"imbalance": "if", "val_fraction": "val", "dataset": ""}
+    short = {"imbalance": "if", "val_fraction": "val", "dataset": "", "backbone": ""}
     for name, value in resolved.overrides.items():
-        text = "" if value is True else f"{value:g}" if isinstance(value, float) else str(value)
+        if name == "weights":  # part of the record, not of the name
+            continue
+        text = "" if value is True else f"{value:g}" if isinstance(value, float) else str(value).replace(":", "_")
         parts.append(f"{short.get(name, name)}{text}")
     if options.precision is not None:
         parts.append(options.precision)
@@ -144,10 +174,10 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
     splits = (cache or DataCache()).get(resolved.config.train_dataloader.dataset.to_dict(), options)
     _fit_to_data(resolved, splits, job)
     stage1 = None if job.stage1_dir is None else FirstStage.read(job.stage1_dir, splits)
+    fresh = not job.run_dir.exists()
     job.run_dir.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(job.run_dir / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock = filelock.FileLock(job.run_dir / ".lock").acquire(timeout=0)
     except filelock.Timeout:
         raise RunLocked(f"{job.title or job.run_dir}: another process is at this run, passed over") from None
     with lock:
@@ -155,12 +185,34 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
             return record.read_record(job.run_dir)
         for leftover in job.run_dir.glob(".*.tmp"):
             leftover.unlink()
-        state = None if stage1 is None else stage1.state_dict
         method = posthoc if resolved.config.get("posthoc") else training
-        result = method.execute(job, options, resolved, splits, state)
+        try:
+            result = method.execute(job, options, resolved, splits, stage1)
+        except InputError:
+            if fresh:  # bad weights, say: nothing of this run is worth a folder
+                shutil.rmtree(job.run_dir, ignore_errors=True)
+            raise
         result["stage1"] = None if stage1 is None else record.stage1_reference(stage1.record)
         record.write_record(job.run_dir, result)
     return record.read_record(job.run_dir)
+
+
+def _put_library_backbone(config: Config, name: str, image_size: tuple[int, int]) -> None:
+    """Replaces a config's backbone by one of timm or torchvision, with that model's own mean, std and crop size.
+
+    The crop is at most the image; a model of one fixed size, such as a vision transformer, is built for the crop.
+    """
+    info = build_backbone(name, num_classes=0)
+    crop = min(*info.input_size, *image_size)
+    fixed = dict(img_size=crop) if info.fixed_input_size and crop != info.input_size[0] else {}
+    config.model.backbone = dict(type="LibraryBackbone", name=name, **fixed)
+    config.model.neck = None
+    config.model.head.in_channels = info.feat_dim
+    config.data_preprocessor.update(mean=list(info.mean), std=list(info.std))
+    if crop < min(image_size):
+        config.data_preprocessor.crop_size = crop
+    else:
+        config.data_preprocessor.pop("crop_size", None)
 
 
 def _like_first_stage(resolved: Resolved, folder: Path) -> Resolved:
@@ -172,7 +224,8 @@ def _like_first_stage(resolved: Resolved, folder: Path) -> Resolved:
     first, config = record.read_record(folder), resolved.config
     before = load_config(folder / CONFIG)
     config.train_dataloader.dataset = before.train_dataloader.dataset
-    config.model.backbone = before.model.backbone
+    config.model.backbone, config.model.neck = before.model.backbone, before.model.get("neck")
+    config.pop("weights", None)
     config.model.head.num_classes = before.model.head.num_classes
     config.model.head.in_channels = before.model.head.in_channels
     # All of the preprocessing but mixup, which belongs to the first stage.
@@ -211,7 +264,7 @@ def _fit_to_data(resolved: Resolved, splits: DataSplits, job: Job) -> None:
     """Puts into the config what only the data knows, and stops where the two disagree."""
     config, classes = resolved.config, len(splits.train.classes)
     head = config.model.head
-    if "dataset" in resolved.overrides and job.stage1_dir is None:
+    if job.stage1_dir is None and {"dataset", "classes"} & set(resolved.overrides):
         head.num_classes = classes
         if "num_classes" in config.data_preprocessor:
             config.data_preprocessor.num_classes = classes
@@ -219,6 +272,14 @@ def _fit_to_data(resolved: Resolved, splits: DataSplits, job: Job) -> None:
         raise InputError(
             f"{job.config.name} has a head of {head.num_classes} classes and the data has {classes}: "
             "correct num_classes or --data-root"
+        )
+    if job.stage1_dir is None and "backbone" in resolved.overrides:
+        _put_library_backbone(config, resolved.overrides["backbone"], splits.train.image_size)
+    crop = config.data_preprocessor.get("crop_size")
+    if crop is not None and crop > min(splits.train.image_size):
+        height, width = splits.train.image_size
+        raise InputError(
+            f"a crop of {crop} pixels does not fit into images of {height}x{width}: use a smaller crop_size"
         )
     if isinstance(head.get("loss"), dict) and "class_counts" in head.loss:
         head.loss["class_counts"] = [int(count) for count in splits.train.counts]

@@ -43,14 +43,15 @@ def load_splits(
     Args:
         config: ``dict(name="cifar100", longtail=dict(imbalance_factor=100, profile="exponential", seed=0))``; without
             ``longtail`` all training images are taken. Further entries go to ``load_image_set``.
-        data_root: the folder of the data; None for the default of the set.
+        data_root: the folder of the data; None for the config's own ``data_root`` or the default of the set.
         download: whether a missing set may be downloaded.
         val_fraction: share of the training images, class by class, that is held out for validation.
 
     Raises:
         InputError: the data is missing or damaged, or the long tail empties a class.
     """
-    arguments = {key: value for key, value in config.items() if key not in ("name", "longtail", "split")}
+    arguments = {key: value for key, value in config.items() if key not in ("name", "longtail", "split", "data_root")}
+    data_root = config.get("data_root") if data_root is None else data_root
     train = load_image_set(config["name"], "train", data_root, download=download, **arguments)
     test = load_image_set(config["name"], "test", data_root, download=download, **arguments)
     if train.classes != test.classes:
@@ -100,5 +101,5 @@ def test_loader(image_set: ImageSet, config: dict[str, Any], device: torch.devic
 
 def build_loader(config: dict[str, Any], device: torch.device, seed: int = 0, *, train: bool = True) -> DeviceLoader:
     """A loader from ``dict(dataset=dict(name=...), batch_size=...)`` alone, for configs run by mmengine's own tools."""
-    splits = load_splits(config["dataset"], config["dataset"].get("data_root"))
+    splits = load_splits(config["dataset"])
     return train_loader(splits.train, config, seed, device) if train else test_loader(splits.test, config, device)

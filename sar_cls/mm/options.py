@@ -24,6 +24,9 @@ class Options:
         val_fraction: share of the training images held out to choose the best epoch.
         imbalance: imbalance factor instead of the config's.
         dataset: image set instead of the config's.
+        classes: the first so many classes of CUB-200.
+        backbone: ``timm:NAME`` or ``torchvision:NAME`` instead of the config's backbone.
+        weights: file or name of pre-trained weights instead of the config's.
         tensorboard: whether to write TensorBoard files beside the record.
         deterministic: whether to ask torch for deterministic algorithms.
     """
@@ -38,6 +41,9 @@ class Options:
     val_fraction: float | None = None
     imbalance: float | None = None
     dataset: str | None = None
+    classes: int | None = None
+    backbone: str | None = None
+    weights: str | None = None
     tensorboard: bool = False
     deterministic: bool = False
 

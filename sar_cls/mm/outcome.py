@@ -25,7 +25,7 @@ def outcome(
     job: Job,
     resolved: Resolved,
     splits: DataSplits,
-    logits: dict[str, Tensor],
+    logits: dict[str, dict[str, Tensor]],
     device: torch.device,
     precision: str,
     history: list[dict[str, Any]],
@@ -37,7 +37,7 @@ def outcome(
         job: which run.
         resolved: its config.
         splits: its images.
-        logits: test logits [n, C] of the "last" and of the "best" epoch.
+        logits: of the "test" set and, where there is one, of the "val" split: [n, C] of the "last" and of the "best" epoch.
         device: where it ran.
         precision: how.
         history: a row an epoch; empty where nothing was trained.
@@ -46,12 +46,20 @@ def outcome(
     Raises:
         RuntimeError: the logits are not finite, the run has diverged.
     """
-    if not all(bool(values.isfinite().all()) for values in logits.values()):
+    if not all(bool(values.isfinite().all()) for part in logits.values() for values in part.values()):
         raise RuntimeError("the network has diverged, its test logits are not finite: lower the learning rate")
     # float16 is what the file holds: a later recomputation then gives the same figures.
-    stored = {name: values.cpu().clamp(-_HALF_MAX, _HALF_MAX).half() for name, values in logits.items()}
+    stored = {
+        split: {epoch: values.cpu().clamp(-_HALF_MAX, _HALF_MAX).half() for epoch, values in part.items()}
+        for split, part in logits.items()
+    }
     labels, counts = splits.test.labels.cpu(), [int(count) for count in splits.train.counts]
-    _save(job.run_dir / FILE, stored, labels)
+    figures = {name: metrics.evaluate(values, labels, train_counts=counts) for name, values in stored["test"].items()}
+    if splits.val is not None:
+        val_labels = splits.val.labels.cpu()
+        for epoch, values in stored["val"].items():
+            figures[epoch] |= metrics.evaluate_calibrated(stored["test"][epoch], labels, values, val_labels)
+    _save(job.run_dir / FILE, stored, labels, None if splits.val is None else splits.val.labels.cpu())
     seconds = sum(row["seconds_train"] for row in history)
     model, parts = resolved.config.model, {"train": splits.train, "val": splits.val, "test": splits.test}
     return {
@@ -65,7 +73,7 @@ def outcome(
         "epochs": resolved.epochs,
         "epochs_recipe": resolved.full_epochs,
         "overrides": resolved.overrides,
-        "metrics": {name: metrics.evaluate(values, labels, train_counts=counts) for name, values in stored.items()},
+        "metrics": figures,
         "best_epoch": best_epoch,
         "best_on": "test" if splits.val is None else "val",
         "train_counts": counts,
@@ -79,13 +87,19 @@ def outcome(
     }
 
 
-def _save(path: Path, logits: dict[str, Tensor], labels: Tensor) -> None:
-    """``logits`` of the last epoch and ``logits_best`` of the best one, both float16 [n, C], and ``labels`` int64 [n]."""
+def _save(path: Path, logits: dict[str, dict[str, Tensor]], labels: Tensor, val_labels: Tensor | None) -> None:
+    """``logits`` of the last epoch and ``logits_best`` of the best one, float16 [n, C], ``labels`` int64 [n]; the same with
+    ``val_`` in front for a validation split."""
+    arrays: dict[str, Any] = {"labels": labels.numpy()} | (
+        {} if val_labels is None else {"val_labels": val_labels.numpy()}
+    )
+    for split, part in logits.items():
+        for epoch, values in part.items():
+            prefix, suffix = "val_" if split == "val" else "", "_best" if epoch == "best" else ""
+            arrays[f"{prefix}logits{suffix}"] = values.numpy()
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
-        np.savez_compressed(
-            file, logits=logits["last"].numpy(), logits_best=logits["best"].numpy(), labels=labels.numpy()
-        )
+        np.savez_compressed(file, **arrays)
     temporary.replace(path)
 
 

@@ -19,14 +19,14 @@ from sar_cls.mm.second_stage import first_stage_weights
 from sar_cls.posthoc import adjust_logits, tau_normalized_linear
 
 if TYPE_CHECKING:
-    from sar_cls.mm.engine import Job, Resolved
+    from sar_cls.mm.engine import FirstStage, Job, Resolved
 
 # The strengths that are tried where a validation split can choose between them (Kang et al. 2020 do so).
 _TAUS = [round(0.1 * step, 1) for step in range(11)]
 
 
 def execute(
-    job: Job, options: Options, resolved: Resolved, splits: DataSplits, stage1_state: dict[str, Tensor] | None
+    job: Job, options: Options, resolved: Resolved, splits: DataSplits, stage1: FirstStage | None
 ) -> dict[str, Any]:
     """Applies ``config.posthoc``: ``dict(type="tau_norm" | "logit_adjustment", tau=1.0)``.
 
@@ -35,13 +35,13 @@ def execute(
     Raises:
         InputError: an unknown type, or no first stage.
     """
-    if stage1_state is None:
+    if stage1 is None:
         raise InputError(f"{job.suite}/{job.row} corrects a first stage: give its run with --stage1")
     config, device = resolved.config, torch.device(options.device)
     precision = config.optim_wrapper.get("precision", "fp32")
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
-    model.load_state_dict(first_stage_weights(stage1_state, model, str(job.stage1_dir)), strict=False)
+    model.load_state_dict(first_stage_weights(stage1.state_dict, model, str(job.stage1_dir)), strict=False)
     model.to(device).to(memory_format=torch.channels_last)
     linear, counts = model.head.fc, splits.train.counts
 
@@ -58,6 +58,7 @@ def execute(
     if splits.val is not None:
         labels = splits.val.labels.to(device)
         tau = max(_TAUS, key=lambda value: float(topk_accuracy(corrected(splits.val, value), labels)))
-    logits = corrected(splits.test, tau)
-    result = outcome(job, resolved, splits, {"last": logits, "best": logits}, device, precision, [], best_epoch=0)
+    parts = {"test": splits.test} if splits.val is None else {"test": splits.test, "val": splits.val}
+    logits = {split: dict.fromkeys(("last", "best"), corrected(part, tau)) for split, part in parts.items()}
+    result = outcome(job, resolved, splits, logits, device, precision, [], best_epoch=0)
     return {**result, "extra": {"tau": tau}}

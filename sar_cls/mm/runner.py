@@ -10,7 +10,7 @@ import torch
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmpretrain.registry import RUNNERS
-from torch import Tensor, nn
+from torch import nn
 
 from sar_cls.mm.checkpoint import LAST, restore
 
@@ -24,7 +24,7 @@ class DeviceRunner(Runner):
         precision: "fp32" or "bf16", for the evaluation; training has it from its optimizer wrapper.
         selection: the image set whose top-1 accuracy picks the best epoch: "test", as published, or "val".
         identity: what a checkpoint must agree on to be resumed (see :mod:`sar_cls.mm.checkpoint`).
-        initial_weights: given the model, the part of its state dict to start from, where there is nothing to resume.
+        initialize: is given the initialized model where there is nothing to resume, to put other weights in.
         **kwargs: as for ``Runner``.
     """
 
@@ -35,14 +35,14 @@ class DeviceRunner(Runner):
         precision: str = "fp32",
         selection: str = "test",
         identity: dict[str, str] | None = None,
-        initial_weights: Callable[[nn.Module], dict[str, Tensor]] | None = None,
+        initialize: Callable[[nn.Module], None] | None = None,
         **kwargs: Any,
     ) -> None:
         self.device = torch.device(device)
         self.precision = precision
         self.selection = selection
         self.identity = identity or {}
-        self.initial_weights = initial_weights
+        self.initialize = initialize
         self._has_loaded = False
         # A row an epoch; goes into the checkpoint, so that a resumed run has the whole of it.
         self.history: list[dict[str, Any]] = []
@@ -70,8 +70,8 @@ class DeviceRunner(Runner):
             checkpoint = Path(self.work_dir) / LAST
             if checkpoint.exists():
                 restore(self, checkpoint)
-            elif self.initial_weights is not None:
-                self.bare_model.load_state_dict(self.initial_weights(self.bare_model), strict=False)
+            elif self.initialize is not None:
+                self.initialize(self.bare_model)
             self._has_loaded = True
 
     def best_epoch(self) -> int:

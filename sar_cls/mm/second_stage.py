@@ -58,9 +58,11 @@ def first_stage_weights(
     own = model.state_dict()
     if not with_classifier:
         state = {key: value for key, value in state.items() if not key.startswith("head.fc.")}
-    weights = {key: value for key, value in state.items() if not key.startswith("head.regularizer.")}
+    weights = {key: value for key, value in state.items() if not key.startswith(("head.regularizer.", "head.loss"))}
     foreign = [key for key, value in weights.items() if key not in own or own[key].shape != value.shape]
-    missing = [key for key in own if key not in weights and not key.startswith(("head.fc.", "head.loss"))]
+    # What a second stage may have beyond its first one: a scaling vector, a loss of its own, a classifier that starts anew.
+    added = ("head.fc.scaling.", "head.loss") if with_classifier else ("head.fc.", "head.loss")
+    missing = [key for key in own if key not in weights and not key.startswith(added)]
     if foreign or missing:
         raise InputError(
             f"{path} is of another net: {(foreign or missing)[0]} does not fit; give a first stage trained with the same backbone "

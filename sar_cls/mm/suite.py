@@ -73,10 +73,8 @@ def run_jobs(jobs: Sequence[Job], options: Options) -> Outcome:
             print(f"{job.title}: {error}", flush=True)
             outcome.failed.append(job.title)
         except Exception as error:
-            log = job.run_dir / "error.log"
-            log.parent.mkdir(parents=True, exist_ok=True)
-            log.write_text(traceback.format_exc(), encoding="utf-8")
-            print(f"{job.title}: failed, {type(error).__name__}: {error} (all of it in {log})", flush=True)
+            where = _write_error_log(job.run_dir / "error.log", traceback.format_exc())
+            print(f"{job.title}: failed, {type(error).__name__}: {error} ({where})", flush=True)
             outcome.failed.append(job.title)
         else:
             top1 = record["metrics"]["last"]["top1"]
@@ -84,3 +82,13 @@ def run_jobs(jobs: Sequence[Job], options: Options) -> Outcome:
             outcome.done.append(job.title)
         started += 1
     return outcome
+
+
+def _write_error_log(path: Path, text: str) -> str:
+    """Keeps a traceback where that is possible; an unwritable folder or a full disk can be the very error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        return f"no error.log could be written: {error.strerror}"
+    return f"all of it in {path}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from sar_cls.mm.checkpoint import BEST, LAST, read_checkpoint
+from sar_cls.mm.checkpoint import BEST, LAST, read_checkpoint, read_own
 from sar_cls.mm.loaders import DataSplits, test_loader, train_loader
 from sar_cls.mm.loops import predict
 from sar_cls.mm.options import Options
@@ -17,13 +18,14 @@ from sar_cls.mm.progress import ProgressHook
 from sar_cls.mm.runner import DeviceRunner
 from sar_cls.mm.schedule import shorten
 from sar_cls.mm.second_stage import first_stage_weights
+from sar_cls.weights import load_weights
 
 if TYPE_CHECKING:
-    from sar_cls.mm.engine import Job, Resolved
+    from sar_cls.mm.engine import FirstStage, Job, Resolved
 
 
 def execute(
-    job: Job, options: Options, resolved: Resolved, splits: DataSplits, stage1_state: dict[str, Tensor] | None
+    job: Job, options: Options, resolved: Resolved, splits: DataSplits, stage1: FirstStage | None
 ) -> dict[str, Any]:
     """Trains to the last epoch, from ``last.pth`` where there is one; saves the test logits and returns the record's fields.
 
@@ -32,34 +34,57 @@ def execute(
         options: of the command line.
         resolved: the config.
         splits: the images.
-        stage1_state: the first stage's state dict, for a second stage.
+        stage1: the first stage, for a second one.
     """
-    runner, progress = _build_runner(job, options, resolved, splits, stage1_state)
+    runner, progress = _build_runner(job, options, resolved, splits, stage1)
     try:
         runner.train()
     finally:
         progress.close()
-    loader = test_loader(splits.test, resolved.config.val_dataloader, runner.device)
-    logits = {"last": predict(runner.bare_model, loader, runner.precision)}
+    last = _logits(runner)
     runner.bare_model.load_state_dict(read_checkpoint(job.run_dir / BEST, runner.device)["state_dict"])
-    logits["best"] = predict(runner.bare_model, loader, runner.precision)
+    best = _logits(runner)
+    logits = {split: {"last": last[split], "best": best[split]} for split in last}
     return outcome(job, resolved, splits, logits, runner.device, runner.precision, runner.history, runner.best_epoch())
 
 
+def _logits(runner: DeviceRunner) -> dict[str, Tensor]:
+    """Logits [n, C] of each set that is evaluated, by its name."""
+    loaders = runner.val_loop.loaders
+    return {split: predict(runner.bare_model, loader, runner.precision) for split, loader in loaders.items()}
+
+
 def _build_runner(
-    job: Job, options: Options, resolved: Resolved, splits: DataSplits, stage1_state: dict[str, Tensor] | None
+    job: Job, options: Options, resolved: Resolved, splits: DataSplits, stage1: FirstStage | None
 ) -> tuple[DeviceRunner, ProgressHook]:
     config, device = resolved.config, torch.device(options.device)
     loader = train_loader(splits.train, config.train_dataloader, job.seed, device)
     shorten(config, resolved.epochs, len(loader))
     evaluated = {"test": splits.test} if splits.val is None else {"val": splits.val, "test": splits.test}
     precision = config.optim_wrapper.get("precision", "fp32")
+    identity = {
+        "recipe": resolved.recipe,
+        "seed": str(job.seed),
+        "epochs": str(resolved.epochs),
+        "training images": splits.train.fingerprint,
+        "precision": precision,
+        "options": json.dumps(resolved.overrides, sort_keys=True),
+    }
+    if stage1 is not None:
+        identity["first stage"] = stage1.record["run_id"]
+    is_resumed = (job.run_dir / LAST).exists()
+    if is_resumed:
+        read_own(job.run_dir / LAST, identity)  # a foreign run stops here, before anything of it is overwritten
     progress = ProgressHook(job.title or f"{job.suite}/{job.row} seed {job.seed}")
 
-    def initial_weights(model: nn.Module) -> dict[str, Tensor]:
-        assert stage1_state is not None
-        with_classifier = config.get("continue_classifier", True)
-        return first_stage_weights(stage1_state, model, str(job.stage1_dir), with_classifier=with_classifier)
+    def initialize(model: nn.Module) -> None:
+        if stage1 is not None:
+            with_classifier = config.get("continue_classifier", True)
+            state, path = stage1.state_dict, str(job.stage1_dir)
+            weights = first_stage_weights(state, model, path, with_classifier=with_classifier)
+            model.load_state_dict(weights, strict=False)
+        elif config.get("weights") is not None:
+            print(f"{progress.title}: {load_weights(model, config.weights)}", flush=True)
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
@@ -67,14 +92,8 @@ def _build_runner(
             device=device,
             precision=precision,
             selection="test" if splits.val is None else "val",
-            identity={
-                "recipe": resolved.recipe,
-                "seed": str(job.seed),
-                "epochs": str(resolved.epochs),
-                "training images": splits.train.fingerprint,
-                "precision": precision,
-            },
-            initial_weights=None if stage1_state is None else initial_weights,
+            identity=identity,
+            initialize=initialize,
             model=dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()),
             work_dir=str(job.run_dir),
             train_dataloader=loader,
@@ -99,6 +118,6 @@ def _build_runner(
             cfg=config,
         )
     config.dump(str(job.run_dir / "config.py"))
-    if (job.run_dir / LAST).exists():
+    if is_resumed:
         print(f"{progress.title}: resuming", flush=True)
     return runner, progress

@@ -23,6 +23,9 @@ class TestOutputs:
         logits: float [n, C], after the last epoch.
         labels: int [n].
         logits_best: float [n, C], at the best epoch; None where it was not kept.
+        val_logits: float [m, C] of the validation split, after the last epoch; None where there was no split.
+        val_logits_best: the same at the best epoch.
+        val_labels: int [m].
     """
 
     __test__ = False  # no test class, whatever pytest makes of the name
@@ -30,6 +33,9 @@ class TestOutputs:
     logits: np.ndarray
     labels: np.ndarray
     logits_best: np.ndarray | None = None
+    val_logits: np.ndarray | None = None
+    val_logits_best: np.ndarray | None = None
+    val_labels: np.ndarray | None = None
 
 
 def read_outputs(run_dir: Path | str) -> TestOutputs:
@@ -41,7 +47,8 @@ def read_outputs(run_dir: Path | str) -> TestOutputs:
     path = Path(run_dir) / OUTPUTS_FILE
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return TestOutputs(arrays["logits"], arrays["labels"], arrays.get("logits_best"))
+            optional = ("logits_best", "val_logits", "val_logits_best", "val_labels")
+            return TestOutputs(arrays["logits"], arrays["labels"], **{name: arrays.get(name) for name in optional})
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run this row again to have its test logits.") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -55,11 +62,17 @@ def recompute(record: Mapping[str, Any], run_dir: Path | str) -> dict[str, Any]:
         InputError: the logits are missing, damaged, or do not fit the record.
     """
     outputs = read_outputs(run_dir)
-    from sar_cls.metrics import evaluate  # imports torch, so only once it is needed
+    from sar_cls.metrics import evaluate, evaluate_calibrated  # imports torch, so only once it is needed
 
     counts = record["train_counts"]
     metrics = {name: dict(values) for name, values in record["metrics"].items()}
     metrics["last"] |= evaluate(outputs.logits, outputs.labels, train_counts=counts)
     if outputs.logits_best is not None:
         metrics["best"] |= evaluate(outputs.logits_best, outputs.labels, train_counts=counts)
+    for name, logits, val_logits in (
+        ("last", outputs.logits, outputs.val_logits),
+        ("best", outputs.logits_best, outputs.val_logits_best),
+    ):
+        if logits is not None and val_logits is not None and outputs.val_labels is not None:
+            metrics[name] |= evaluate_calibrated(logits, outputs.labels, val_logits, outputs.val_labels)
     return {**record, "metrics": metrics}

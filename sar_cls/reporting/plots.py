@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +16,14 @@ import numpy as np
 from sar_cls.errors import InputError
 from sar_cls.reporting.files import replacing
 from sar_cls.reporting.ledger import Warn, default_warn
-from sar_cls.reporting.outputs import TestOutputs, read_outputs
 from sar_cls.reporting.recipe import group_runs
+from sar_cls.reporting.series import Series, readable
 from sar_cls.reporting.suites import Suite
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-HISTORY_FILE = "history.csv"
 # Okabe and Ito's colours, which stay apart for colour-blind readers; without the yellow, which is too faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LINE_STYLES = ("-", "--", "-.", ":")
@@ -37,31 +33,6 @@ GATE_COLUMNS = {
     "share_gate_open": "Steps with the gate open",
 }
 _NUM_BINS = 15
-
-
-@dataclass(frozen=True)
-class Series:
-    """One entry of a picture: a run, or the runs of a row with several seeds.
-
-    Attributes:
-        label: its name in the legend.
-        run_dirs: directories of the runs; they are pooled or averaged.
-        train_counts: training images per class.
-    """
-
-    label: str
-    run_dirs: tuple[Path, ...]
-    train_counts: tuple[int, ...]
-
-    @cached_property
-    def outputs(self) -> list[TestOutputs]:
-        """Test logits of each run; `InputError` where a file is missing or damaged."""
-        return [read_outputs(run_dir) for run_dir in self.run_dirs]
-
-    @cached_property
-    def histories(self) -> list[pd.DataFrame]:
-        """History of each run, a row an epoch; `InputError` where a file is missing or damaged."""
-        return [_read_history(run_dir / HISTORY_FILE) for run_dir in self.run_dirs]
 
 
 def plot_suites(
@@ -131,11 +102,11 @@ def plot_series(series: Sequence[Series], out_dir: Path | str, name: str, warn: 
         "epochs": (epochs_plot, "histories"),
         "gate": (gate_plot, "histories"),
     }
-    readable = {source: _readable(series, source, warn) for source in ("outputs", "histories")}
+    drawable = {source: readable(series, source, warn) for source in ("outputs", "histories")}
     written: list[Path] = []
     for picture, (draw, source) in pictures.items():
         try:
-            figure = draw(readable[source]) if readable[source] else None
+            figure = draw(drawable[source]) if drawable[source] else None
         except InputError as error:
             warn(f"the picture {name}-{picture} is left out: {error}")
             continue
@@ -156,7 +127,7 @@ def reliability_diagram(series: Sequence[Series]) -> Figure:
 
     lines = math.ceil(len(series) / 4)
     columns = math.ceil(len(series) / lines)
-    figure = _figure(max(5.0, 3.1 * columns + 0.3), 3.2 * lines + 0.7)
+    figure = _figure(max(5.0, 3.1 * columns + 0.3), 3.3 * lines + 0.9)
     axes = figure.subplots(lines, columns, squeeze=False)
     for axis, entry in zip(axes.flat, series, strict=False):
         logits = np.concatenate([output.logits for output in entry.outputs])
@@ -171,16 +142,8 @@ def reliability_diagram(series: Sequence[Series]) -> Figure:
             hatch="///", linewidth=0.8, label="gap to confidence",
         )  # fmt: skip
         axis.plot([0, 100], [0, 100], color="black", linestyle="--", linewidth=1, label="perfect calibration")
-        axis.set_title(_wrapped(entry.label), fontsize=9, pad=5)
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 2}
-        axis.text(
-            3,
-            96,
-            f"ECE {error:.2f} %\n{_runs(entry)}{' pooled' if len(entry.outputs) > 1 else ''}",
-            va="top",
-            fontsize=8,
-            bbox=box,
-        )
+        pooled = " pooled" if len(entry.outputs) > 1 else ""
+        axis.set_title(f"{_wrapped(entry.label)}\nECE {error:.2f} %, {_runs(entry)}{pooled}", fontsize=9)
         axis.set(xlim=(0, 100), ylim=(0, 100), aspect="equal", xticks=range(0, 101, 20), yticks=range(0, 101, 20))
     for axis in axes.flat[len(series) :]:
         axis.set_visible(False)
@@ -189,7 +152,7 @@ def reliability_diagram(series: Sequence[Series]) -> Figure:
     for axis in axes[:, 0]:
         axis.set_ylabel("Accuracy (%)")
     handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=8, frameon=False, borderaxespad=1)
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
     return figure
 
 
@@ -202,10 +165,14 @@ def per_class_plot(series: Sequence[Series]) -> Figure:
     rank = np.arange(1, len(counts) + 1)
     figure = _figure(8.0, 5.2)
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1, 3])
-    top.fill_between(rank, counts[order], step="mid", color="#bbbbbb")
+    top.bar(rank, counts[order], width=1.0, color="#bbbbbb")
     top.set_ylabel("Training\nimages")
     if counts.min() > 0 and counts.max() > 5 * counts.min():
         top.set_yscale("log")
+        top.set_ylim(counts.min() / 1.5, counts.max() * 1.3)
+        ticks = sorted({int(counts.min()), round(math.sqrt(counts.min() * counts.max())), int(counts.max())})
+        top.set_yticks(ticks, [str(tick) for tick in ticks])
+        top.minorticks_off()
     else:
         top.set_ylim(0, 1.15 * counts.max())
     many = len(counts) > 30
@@ -264,6 +231,8 @@ def gate_plot(series: Sequence[Series]) -> Figure | None:
 
 
 def _band(axis: Axes, entry: Series, column: str, style: Mapping[str, Any], scale: float = 1.0) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     histories = entry.histories
     if any(column not in history.columns for history in histories):
         raise InputError(f"the history of {entry.label} has no column {column!r}; run this row again")
@@ -271,36 +240,10 @@ def _band(axis: Axes, entry: Series, column: str, style: Mapping[str, Any], scal
     epochs = histories[0]["epoch"].to_numpy()[:length]
     values = scale * np.stack([history[column].to_numpy(dtype=float)[:length] for history in histories])
     marker: dict[str, Any] = {"marker": "o", "markersize": 3} if length < 10 else {}
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.plot(epochs, values.mean(axis=0), **style, **marker, label=_legend(entry))
     if len(values) > 1:
         axis.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.15, linewidth=0)
-
-
-def _readable(series: Sequence[Series], source: str, warn: Warn) -> list[Series]:
-    """The entries whose files of one kind are all there; a sentence about each other one."""
-    kept = []
-    for entry in series:
-        try:
-            getattr(entry, source)
-        except InputError as error:
-            warn(f"{entry.label} is left out of some pictures: {error}")
-        else:
-            kept.append(entry)
-    return kept
-
-
-def _read_history(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        history = pd.read_csv(path)
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; run this row again") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}); run this row again") from error
-    if history.empty or "epoch" not in history.columns:
-        raise InputError(f"{path} holds no epochs; run this row again")
-    return history
 
 
 def _styles(number: int) -> list[dict[str, Any]]:

@@ -164,9 +164,9 @@ class TestPairedSeeds:
     def test_the_embedding_keeps_the_scale_of_torch(self) -> None:
         # The head's rule would make it 0.01; torch draws from U(-1/sqrt(D), 1/sqrt(D)), of std 1/sqrt(3 D) = 0.14.
         embedding = initialised(regularizer=dict(type="SAR")).head.regularizer.embedding
-        assert embedding[0].weight.std() == pytest.approx((3 * D) ** -0.5, rel=0.15)
+        assert embedding[0].weight.detach().std() == pytest.approx((3 * D) ** -0.5, rel=0.2)
         own = initialised(regularizer=dict(type="SAR")).head
-        assert own.fc.weight.std() == pytest.approx(0.01, rel=0.3)
+        assert own.fc.weight.detach().std() == pytest.approx(0.01, rel=0.3)
 
 
 class TestTraining:
@@ -215,6 +215,7 @@ class TestTraining:
         wrapper = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.01))
         model.train()
         before = [p.detach().clone() for p in model.head.fc.parameters()]
+        mixed = 0
         for _ in range(3):
             data = dict(
                 inputs=[torch.randint(256, (3, 16, 16), dtype=torch.uint8) for _ in range(10)],
@@ -222,9 +223,10 @@ class TestTraining:
             )
             logs = model.train_step(data, wrapper)
             assert all(torch.isfinite(value).all() for value in logs.values())
-        if augment is not None:
-            soft = torch.stack([sample.gt_score for sample in data["data_samples"]])
-            assert ((soft > 0).sum(dim=1) == 2).any()  # labels were mixed
+            if augment is not None:
+                soft = torch.stack([sample.gt_score for sample in data["data_samples"]])
+                mixed += int(((soft > 0).sum(dim=1) == 2).sum())
+        assert (mixed > 0) == (augment is not None)
         assert all(not torch.equal(a, b) for a, b in zip(before, model.head.fc.parameters(), strict=True))
 
     def test_soft_scores_reach_the_regularizer(self) -> None:

@@ -78,7 +78,7 @@ def jitter(module: nn.Module, scale: float) -> None:
 
 def make(shape: tuple[int, int, int], device: torch.device, **arguments: object) -> SAR:
     torch.manual_seed(sum(shape))
-    sar = SAR(shape[0], shape[1], **arguments).double().to(device)  # type: ignore[arg-type]
+    sar = SAR(shape[0], shape[1], **arguments).double().to(device)
     jitter(sar, 0.3)
     with torch.no_grad():
         sar.embedding[4].bias.add_(2)  # few channels cut off by the last ReLU, so that no two anchors coincide
@@ -487,7 +487,7 @@ def test_wrong_constructor_argument(arguments: dict, remedy: str) -> None:
 @pytest.mark.parametrize("classifier", [None, nn.Linear(4, 5), lambda x: x.sum()])
 def test_wrong_classifier(classifier: object) -> None:
     with pytest.raises(ValueError, match="pass "):
-        SAR(3, 4)(torch.randn(2, 4), torch.tensor([0, 1]), classifier)  # type: ignore[arg-type]
+        SAR(3, 4)(torch.randn(2, 4), torch.tensor([0, 1]), classifier)
 
 
 @pytest.mark.parametrize("gate", ["all", "per_class"])

@@ -1,0 +1,10 @@
+"""CUB-200-2011 on a smaller budget, EfficientNet-Lite0 at 128 px with SAR.
+
+    python benchmarks/run.py --suite cub200 --only lite0_128 lite0_128_sar --data-root DIR
+
+The paper has no figure for this row. The cost is about that of lite0_128.py.
+"""
+
+_base_ = "./lite0_128.py"
+
+model = dict(head=dict(regularizer=dict(type="SAR")))

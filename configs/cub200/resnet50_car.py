@@ -1,0 +1,10 @@
+"""CUB-200-2011, ResNet-50 with CAR.
+
+    python benchmarks/run.py --suite cub200 --only resnet50 resnet50_car --data-root DIR
+
+The paper has no figure for this row. The cost is about that of resnet50.py.
+"""
+
+_base_ = "./resnet50.py"
+
+model = dict(head=dict(regularizer=dict(type="CAR")))
