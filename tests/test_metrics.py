@@ -20,6 +20,7 @@ from sar_cls.metrics import (
     calibration_error,
     correct_at_k,
     evaluate,
+    evaluate_calibrated,
     per_class_accuracy,
     reliability_bins,
     shot_groups,
@@ -331,3 +332,19 @@ def test_plain_accuracy_needs_no_torchmetrics() -> None:
         "assert not {'torchmetrics', 'torchvision', 'scipy', 'mmengine'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_evaluate_calibrated__undoes_a_known_temperature() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(4000, 5)) * 2
+    # Labels drawn from the logits' own softmax: T = 1 is right for them, and T = 3 for three times the logits.
+    prob = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(5, p=row) for row in prob])
+    result = evaluate_calibrated(3 * logits[:2000], labels[:2000], 3 * logits[2000:], labels[2000:])
+    assert result["temperature"] == pytest.approx(3.0, rel=0.1)
+    scaled = 3 * logits[:2000] / result["temperature"]
+    log_prob = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
+    assert result["nll_calibrated"] == pytest.approx(-log_prob[np.arange(2000), labels[:2000]].mean(), rel=1e-5)
+    plain = evaluate(3 * logits[:2000], labels[:2000])
+    assert result["ece_calibrated"] < plain["ece"] / 2
+    assert set(result) == {"temperature", *(f"{key}_calibrated" for key in ("ece", "classwise_ece", "nll", "brier"))}

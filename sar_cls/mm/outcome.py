@@ -67,7 +67,7 @@ def outcome(
         "suite": job.suite,
         "row": job.row,
         "method": (model.head.get("regularizer") or {}).get("type", "none"),
-        "backbone": "-".join(str(part) for part in (model.backbone.type, model.backbone.get("depth")) if part),
+        "backbone": model.backbone.get("name") or f"{model.backbone.type}-{model.backbone.get('depth', '')}".rstrip("-"),
         "dataset": splits.train.name,
         "seed": job.seed,
         "epochs": resolved.epochs,
