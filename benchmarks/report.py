@@ -4,6 +4,7 @@
     python benchmarks/report.py --suite cifar100_lt --format csv
     python benchmarks/report.py --work-dir results/cpu-20-epochs    # the runs that are kept in the repository
     python benchmarks/report.py --suite cifar100_lt --plots plots   # PNG and SVG as well
+    python benchmarks/report.py --suite cifar100_lt --keep results/mine   # records and tables, without weights
 
 Exit code: 0 all well; 2 a wrong argument or work directory.
 """
@@ -33,6 +34,12 @@ def parse() -> cli.argparse.Namespace:
         "--recompute", action="store_true", help="compute all metrics anew from the saved test logits (records stay)"
     )
     parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw the runs into this folder, as PNG and SVG")
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        metavar="DIR",
+        help="also copy records, histories and tables of these runs into this folder",
+    )
     return parser.parse_args()
 
 
@@ -63,6 +70,15 @@ def main() -> int:
         runs = [(run_dir, recomputed(record, run_dir)) for run_dir, record in runs]
     tables = table.tables_from_records(chosen, [record for _, record in runs], warn)
     print(tables.to_csv() if arguments.format == "csv" else tables.to_markdown(), end="")
+    if arguments.keep is not None:
+        from sar_cls.reporting.keep import keep_runs
+
+        names = {suite.name for suite in chosen}
+        copies = keep_runs([(folder, record) for folder, record in runs if record["suite"] in names], arguments.keep)
+        for suite in chosen:
+            if any(record["suite"] == suite.name for _, record in runs):
+                table.write_tables(suite, arguments.keep, warn=warn)
+        print(f"kept {len(copies)} runs in {arguments.keep}", file=sys.stderr)
     if arguments.plots is not None:
         from sar_cls.reporting import plots
 

@@ -31,6 +31,13 @@ def parse() -> cli.argparse.Namespace:
     add("--list", action="store_true", help="list the suites, or the rows of --suite, and stop")
     add("--imbalance", type=cli.imbalance, metavar="IF", help="imbalance factor of a long-tailed suite")
     add("--classes", type=cli.positive_int, metavar="N", help="only the first N classes of CUB-200 (a partial copy)")
+    add(
+        "--jobs-per-device",
+        type=cli.positive_int,
+        default=1,
+        metavar="K",
+        help="runs at a time, each in its own process: small nets leave a large GPU idle (default: 1)",
+    )
     cli.add_run_options(parser)
     arguments = parser.parse_args()
     arguments.suite_given = any(item.split("=")[0] == "--suite" for item in cli.sys.argv[1:])
@@ -40,8 +47,12 @@ def parse() -> cli.argparse.Namespace:
 def main() -> int:
     arguments = parse()
     if arguments.list:
-        names = [arguments.suite] if arguments.suite_given else suites.list_suites(cli.CONFIGS)
-        print("\n\n".join(suites.describe(suites.load_suite(cli.CONFIGS, name)) for name in names))
+        if arguments.suite_given:
+            shown = [suites.load_suite(cli.CONFIGS, arguments.suite)]
+        else:  # each on its own: included ones are in the list themselves
+            names = suites.list_suites(cli.CONFIGS)
+            shown = [suites.load_suite(cli.CONFIGS, name).all_suites[0] for name in names]
+        print("\n\n".join(suites.describe(suite) for suite in shown))
         return 0
     suite = suites.load_suite(cli.CONFIGS, arguments.suite)
     rows = suites.select_rows(suite, arguments.only, all_rows=arguments.all)
@@ -54,7 +65,13 @@ def main() -> int:
     options = cli.run_options(
         arguments, imbalance=arguments.imbalance, epochs=arguments.epochs, classes=arguments.classes
     )
-    outcome = runs.run_jobs(runs.make_jobs(rows, cli.seeds(arguments.seeds), options, work_dir), options)
+    jobs = runs.make_jobs(rows, cli.seeds(arguments.seeds), options, work_dir)
+    if arguments.jobs_per_device == 1:
+        outcome = runs.run_jobs(jobs, options)
+    else:
+        from sar_cls.mm.workers import run_jobs_side_by_side
+
+        outcome = run_jobs_side_by_side(jobs, options, arguments.jobs_per_device)
     tables = table.write_tables(suite, work_dir)
     print()
     print(tables.to_markdown())

@@ -4,7 +4,7 @@
     python longtail/stage1.py --method sar --imbalance 50 --seed 1024
 
 The full recipe of the paper's Tab. 10 by default (200 epochs). Give the same command again to go on after an interruption.
-Exit code: 0 done; 2 a wrong argument, config or data set; 130 interrupted.
+Exit code: 0 done; 1 another process is at this run; 2 a wrong argument, config or data set; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,9 +25,15 @@ def parse() -> cli.argparse.Namespace:
         "--imbalance",
         type=cli.imbalance,
         metavar="IF",
-        help="images of the largest class over the smallest (default: 100)",
+        help="images of the largest class over the smallest (default: the config's, 100 but for digits)",
     )
-    add("--seed", type=int, default=cli.PAPER_SEEDS[0], help=f"default: {cli.PAPER_SEEDS[0]}, the paper's first")
+    add(
+        "--seed",
+        type=cli.seed,
+        metavar="S",
+        default=cli.PAPER_SEEDS[0],
+        help=f"default: {cli.PAPER_SEEDS[0]}, the paper's first",
+    )
     cli.add_run_options(parser)
     return parser.parse_args()
 

@@ -5,7 +5,7 @@
 
 Data set, imbalance, net and seed are the first stage's. MiSLAS takes 10 epochs of ceil(n / 128) + 1 batches, as its published
 code does. Give the same command again to go on after an interruption.
-Exit code: 0 done; 2 a wrong argument, config, data set or first stage; 130 interrupted.
+Exit code: 0 done; 1 another process is at this run; 2 a wrong argument, config, data set or first stage; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -27,13 +27,15 @@ def parse() -> cli.argparse.Namespace:
 
 def main() -> int:
     arguments = parse()
-    work_dir = None if arguments.work_dir is None else cli.writable_folder(arguments.work_dir)
 
     from sar_cls.mm import longtail
     from sar_cls.mm.engine import run
 
     options = cli.run_options(arguments, stage2_epochs=arguments.epochs, full_epochs=arguments.full_epochs)
-    job, options = longtail.second_stage_job(cli.CONFIGS, arguments.stage1, arguments.method, options, work_dir)
+    job, options = longtail.second_stage_job(
+        cli.CONFIGS, arguments.stage1, arguments.method, options, arguments.work_dir
+    )
+    cli.writable_folder(job.run_dir)
     print(longtail.summary(run(job, options), job.run_dir))
     return 0
 

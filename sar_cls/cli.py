@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sar_cls.errors import InputError
+from sar_cls.errors import InputError, RunLocked
 
 if TYPE_CHECKING:
     from sar_cls.mm.options import Options
@@ -36,6 +37,17 @@ def positive_int(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return value
+
+
+def seed(text: str) -> int:
+    """An argument that must be a seed: numpy's generators take 32 bits."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 to {2**32 - 1}")
     return value
 
 
@@ -73,10 +85,21 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
     )
     if not second_stage:
         add("--backbone", metavar="NAME", help="timm:NAME or torchvision:NAME instead of the config's backbone")
-        add("--weights", metavar="SOURCE", help="pre-trained weights: a file, or timm:NAME")
+        add("--weights", metavar="SOURCE", help="pre-trained weights: a file, timm:NAME, or none")
         add("--val-fraction", type=fraction, metavar="F", help="hold out training images to choose the best epoch")
     add("--precision", choices=["fp32", "bf16"], help="instead of the config's")
     add("--deterministic", action="store_true", help="ask torch for deterministic algorithms")
+    add(
+        "--mode",
+        choices=["eager", "compile", "cudagraph"],
+        help="how a step is run, where it can be had (default: cudagraph on CUDA unless --deterministic, else eager)",
+    )
+    add(
+        "--memory-format",
+        choices=["channels_last", "contiguous"],
+        default="channels_last",
+        help="default: channels_last",
+    )
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
     add = parser.add_argument_group("where things are").add_argument
     add("--data-root", metavar="DIR", help="folder of the data sets (default: data)")
@@ -91,19 +114,21 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
     """The options of a run from the arguments that :func:`add_run_options` added, and ``more``.
 
     Raises:
-        InputError: the device is not there.
+        InputError: the device is not there, or a package that an option needs.
     """
-    from sar_cls.mm.options import (
-        Options,
-        usable_device,
-    )  # takes seconds, so not before the arguments are known to be good
+    # Takes seconds, so not before the arguments are known to be good.
+    from sar_cls.mm.options import Options, usable_device
 
+    if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise InputError("--tensorboard needs the package tensorboard: install it with pip install 'sar-cls[viz]'")
     names = (
         "data_root",
         "download",
         "precision",
         "tensorboard",
         "deterministic",
+        "mode",
+        "memory_format",
         "val_fraction",
         "backbone",
         "weights",
@@ -134,12 +159,15 @@ def writable_folder(path: Path) -> Path:
 
 
 def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
-    """Runs ``main`` and exits: with its own code, 2 and one line for bad input, 130 for Ctrl-C."""
+    """Runs ``main`` and exits: with its own code, 1 and one line for a locked run, 2 for bad input, 130 for Ctrl-C."""
     try:
         code = main()
     except InputError as error:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         code = 2
+    except RunLocked as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        code = 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last whole epoch", file=sys.stderr)
         code = 130

@@ -1,4 +1,4 @@
-"""The one error that means: the user's input was wrong, here is what to do."""
+"""The errors that a script turns into one line and an exit code."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,7 @@ class InputError(ValueError):
     The message is one sentence that says what was wrong and what to do. The scripts print it without a traceback and exit
     with code 2; in Python it is an ordinary ``ValueError``.
     """
+
+
+class RunLocked(Exception):
+    """Another process is at this run: nothing is wrong, but it cannot be had now."""

@@ -103,8 +103,7 @@ def _in_hub_cache(hub_id: str) -> str | None:
 
 
 def _need_host(url: str, wanted: str) -> None:
-    """Raises at once where the host's name cannot be resolved; behind a proxy that says nothing, so there it lets "
-    "pass."""
+    """Raises at once where the host's name cannot be resolved; behind a proxy that says nothing, so there it passes."""
     host: Any = urlparse(url).hostname
     if getproxies():
         return

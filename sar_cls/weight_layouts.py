@@ -56,8 +56,7 @@ def unwrap(checkpoint: Any) -> State | None:
 
 
 def prefixes(names: list[str]) -> list[str]:
-    """The dotted prefixes shared by at least half of the names, shortest first: ``["", "backbone.", "
-    ""backbone.model."]``."""
+    """The dotted prefixes shared by at least half of the names, shortest first: ``["", "backbone.", "backbone.net."]``."""
     found = [""]
     while True:
         inside = [name[len(found[-1]) :] for name in names if name.startswith(found[-1])]
@@ -131,8 +130,8 @@ def from_efficientnet_pytorch(state: State, model: nn.Module) -> State:
 
 
 def _by_timm(state: State, model: nn.Module) -> State | None:
-    """What timm's own converter for this architecture makes of the state, which also fits position embeddings to "
-    "another image size."""
+    """What timm's own converter for this architecture makes of the state; it also fits position embeddings to another
+    image size."""
     module = type(model).__module__
     converter = (
         getattr(sys.modules.get(module), "checkpoint_filter_fn", None) if module.startswith("timm.models.") else None

@@ -12,7 +12,6 @@ import json
 import logging
 import os
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ import torch
 
 from sar_cls.data.image_set import ImageSet
 from sar_cls.errors import InputError
+from sar_cls.files import replacing
 
 log = logging.getLogger(__name__)
 
@@ -82,19 +82,14 @@ def read_cache(file: Path, key: str, name: str, split: str) -> ImageSet | None:
 def write_cache(file: Path, key: str, image_set: ImageSet) -> None:
     """Keep ``image_set`` in ``file``, whole or not at all; a folder that cannot be written costs one logged line."""
     header = {"key": key, "fingerprint": image_set.fingerprint, "classes": list(image_set.classes)}
-    temporary = file.with_name(f"{file.stem}-{os.getpid()}.tmp")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
+        with replacing(file) as temporary, temporary.open("wb") as stream:
             np.savez(
                 stream,
                 header=np.array(json.dumps(header)),
                 images=image_set.images.numpy(),
                 labels=image_set.labels.numpy(),
             )
-        os.replace(temporary, file)
     except OSError as error:
         log.warning("cannot keep the decoded images in %s (%s): they will be decoded again next time", file, error)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)

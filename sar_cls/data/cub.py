@@ -71,7 +71,6 @@ def load_cub(
     root = find_root(Path(data_root).expanduser())
     classes, images = read_index(root, num_classes)
     sizes = _file_sizes(root, images)
-    # No modification times: a copy of the same files elsewhere is the same set.
     # No modification times and no folder: a copy of the same files elsewhere is the same set, and finds the same cache.
     key = source_key((f"{image.path} {image.label} {image.is_train}", sizes[image.path], 0) for image in images)
     train, test = _split(root, "train", images), _split(root, "test", images)

@@ -32,6 +32,7 @@ import torch
 from sar_cls.data.image_set import ImageSet
 from sar_cls.data.progress import counting
 from sar_cls.errors import InputError
+from sar_cls.files import replacing
 
 FORMAT = 1  # raise it when decoding or resizing changes: older files are then built again
 BYTES_PER_FLUSH = 64 << 20
@@ -274,9 +275,5 @@ def _seek_past_npy_header(stream: IO[bytes]) -> None:
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:
-    temporary = file.with_suffix(f"{file.suffix}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, file)
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(content), encoding="utf-8")

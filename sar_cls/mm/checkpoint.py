@@ -6,7 +6,6 @@ best epoch so far. Randomness needs no place in them: everything random in an ep
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 
 from sar_cls.errors import InputError
+from sar_cls.files import replacing
 
 LAST, BEST = "last.pth", "best.pth"
 FORMAT = "sar_cls checkpoint 1"
@@ -23,15 +23,8 @@ FORMAT = "sar_cls checkpoint 1"
 
 def write_atomically(state: dict[str, Any], path: Path) -> None:
     """Saves to a temporary name beside ``path``, flushes it to the disk and renames it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
 
 
 def read_checkpoint(path: Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import filelock
 from mmengine.config import Config
 
-from sar_cls.errors import InputError
+from sar_cls.errors import InputError, RunLocked
 from sar_cls.mm import posthoc, training
 from sar_cls.mm.checkpoint import LAST, read_checkpoint
 from sar_cls.mm.config import load_config, recipe_hash
@@ -24,10 +24,6 @@ from sar_cls.reporting import record
 CONFIG = "config.py"
 _MIXUP = ("mixup_alpha", "num_classes")
 _REQUIRED = ("model", "data_preprocessor", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper")
-
-
-class RunLocked(Exception):
-    """Another process is at this run."""
 
 
 @dataclass
@@ -106,8 +102,11 @@ def resolve(path: Path, options: Options, *, second_stage: bool = False) -> Reso
             dataset.num_classes = overrides["classes"] = options.classes
     if options.backbone is not None and not second_stage:
         overrides["backbone"] = options.backbone
+        if config.get("weights") is not None:  # a recipe that starts from pre-trained weights: from those of this model
+            config.weights = options.backbone
     if options.weights is not None and not second_stage:
-        config.weights, overrides["weights"] = options.weights, Path(options.weights).name
+        config.weights = None if options.weights == "none" else options.weights
+        overrides["weights"] = Path(options.weights).name
     if options.val_fraction is not None:
         overrides["val_fraction"] = options.val_fraction
     if second_stage and options.full_epochs and config.train_dataloader.get("batches_per_epoch") is not None:
@@ -163,12 +162,14 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
 
     Raises:
         InputError: bad config, data or checkpoint; nothing was written or lost.
-        RunLocked: another process is at this run.
+        RunLocked: another process is at this run, or at the first stage that it waits for.
     """
     if record.is_finished(job.run_dir):
         return record.read_record(job.run_dir)
     resolved = resolve(job.config, options, second_stage=job.stage1_dir is not None)
     if job.stage1_dir is not None:
+        if not record.is_finished(job.stage1_dir) and _is_locked(job.stage1_dir):
+            raise RunLocked(f"{job.title or job.run_dir}: another process is at its first stage, passed over")
         resolved = _like_first_stage(resolved, job.stage1_dir)
         options = replace(options, val_fraction=resolved.overrides.get("val_fraction"))
     splits = (cache or DataCache()).get(resolved.config.train_dataloader.dataset.to_dict(), options)
@@ -189,12 +190,23 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
         try:
             result = method.execute(job, options, resolved, splits, stage1)
         except InputError:
-            if fresh:  # bad weights, say: nothing of this run is worth a folder
+            if fresh and not (job.run_dir / LAST).exists():  # bad weights, say: no epoch was trained that could be lost
                 shutil.rmtree(job.run_dir, ignore_errors=True)
             raise
         result["stage1"] = None if stage1 is None else record.stage1_reference(stage1.record)
         record.write_record(job.run_dir, result)
     return record.read_record(job.run_dir)
+
+
+def _is_locked(folder: Path) -> bool:
+    """Whether a process is at the run in ``folder``."""
+    if not (folder / ".lock").exists():
+        return False
+    try:
+        with filelock.FileLock(folder / ".lock").acquire(timeout=0):
+            return False
+    except filelock.Timeout:
+        return True
 
 
 def _put_library_backbone(config: Config, name: str, image_size: tuple[int, int]) -> None:
@@ -204,7 +216,8 @@ def _put_library_backbone(config: Config, name: str, image_size: tuple[int, int]
     """
     info = build_backbone(name, num_classes=0)
     crop = min(*info.input_size, *image_size)
-    fixed = dict(img_size=crop) if info.fixed_input_size and crop != info.input_size[0] else {}
+    size_argument = "image_size" if name.startswith("torchvision:") else "img_size"
+    fixed = {size_argument: crop} if info.fixed_input_size and crop != info.input_size[0] else {}
     config.model.backbone = dict(type="LibraryBackbone", name=name, **fixed)
     config.model.neck = None
     config.model.head.in_channels = info.feat_dim

@@ -30,8 +30,9 @@ def stack_targets(data_samples: Tensor | list[DataSample]) -> Tensor:
 def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: int, feat_dim: int) -> nn.Module | None:
     """Builds ``dict(type="SAR", ...)``; ``num_classes`` and ``feat_dim`` come from the head.
 
-    Construction draws from a copy of the random state: the rest of the model gets the same initial weights with and without
-    a regularizer, so that runs of one seed are paired.
+    Construction draws from a copy of the random state, started anew from a number drawn there: the rest of the model gets
+    the same initial weights with and without a regularizer, so that runs of one seed are paired, and anchors are not the
+    numbers that the first layer is drawn from.
 
     Raises:
         ValueError: an unknown ``type``.
@@ -43,6 +44,7 @@ def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: in
     if name not in REGULARIZERS:
         raise ValueError(f"unknown regularizer {name!r}: choose one of {', '.join(sorted(REGULARIZERS))}")
     with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, ())))
         return REGULARIZERS[name](num_classes=num_classes, feat_dim=feat_dim, **arguments)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
+
+from sar_cls.files import replacing
 
 FILE = "history.csv"
 
@@ -16,17 +17,18 @@ FILE = "history.csv"
 def write_history(rows: list[dict[str, Any]], path: Path) -> None:
     """Writes all rows under a temporary name and renames it; a column that a row lacks stays empty."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(temporary, path)
 
 
 @HOOKS.register_module()
 class HistoryHook(Hook):
-    """Adds each epoch's row to the runner's history, ``history.csv`` and the visualizer's backends."""
+    """Adds each epoch's row to the runner's history, ``history.csv`` and the visualizer's backends.
+
+    ``loss`` is the mean classification loss, comparable between rows; a regularizer's losses stand beside it under their names.
+    """
 
     priority = "NORMAL"
 
@@ -37,6 +39,5 @@ class HistoryHook(Hook):
     def after_epoch(self, runner: Any, row: dict[str, Any]) -> None:
         runner.history.append(row)
         write_history(runner.history, Path(runner.work_dir) / FILE)
-        if runner.visualizer._vis_backends:
-            scalars = {key: value for key, value in row.items() if key != "epoch" and isinstance(value, (int, float))}
-            runner.visualizer.add_scalars(scalars, step=row["epoch"])
+        scalars = {key: value for key, value in row.items() if key != "epoch" and isinstance(value, (int, float))}
+        runner.visualizer.add_scalars(scalars, step=row["epoch"])

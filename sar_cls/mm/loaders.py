@@ -17,6 +17,7 @@ from sar_cls.data import (
     ProgressivelyBalanced,
     SquareRoot,
     load_image_set,
+    longtail_counts,
     longtail_indices,
     stratified_split,
 )
@@ -57,7 +58,11 @@ def load_splits(
     if train.classes != test.classes:
         raise InputError(f"{config['name']}: train and test do not have the same classes; check the folders")
     if config.get("longtail"):
+        profile = {key: value for key, value in config["longtail"].items() if key != "seed"}
+        expected = longtail_counts(min(train.counts), train.num_classes, **profile)
         train = train.subset(longtail_indices(train.labels.numpy(), **config["longtail"]))
+        if train.counts != expected:  # would be a mistake of ours, and no result is worth having then
+            raise RuntimeError(f"the long tail has {sum(train.counts)} images instead of {sum(expected)}")
     val = None
     if val_fraction is not None:
         kept, held_out = stratified_split(train.labels.numpy(), val_fraction, seed=0)

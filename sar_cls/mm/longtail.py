@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sar_cls.errors import InputError
-from sar_cls.mm.checkpoint import BEST, LAST
+from sar_cls.mm.checkpoint import LAST
 from sar_cls.mm.engine import Job, resolve, run_name, second_stage_name
 from sar_cls.mm.options import Options
 from sar_cls.reporting.record import read_record
@@ -64,13 +64,13 @@ def first_stage_job(
 
 
 def run_folder(path: Path) -> Path:
-    """The run that a path names: its folder, or a checkpoint in it."""
+    """The run that a path names: its folder, or ``last.pth`` in it (a second stage starts from the last epoch)."""
     if path.is_dir():
         return path
-    if path.name in (LAST, BEST) and path.parent.is_dir():
+    if path.name == LAST and path.parent.is_dir():
         return path.parent
     if path.is_file():
-        raise InputError(f"{path} is not a checkpoint of a run here: give the folder of a run, or its {LAST}")
+        raise InputError(f"{path} is not the last checkpoint of a run: give the folder of a run, or its {LAST}")
     raise InputError(f"no run at {path}: give the folder that longtail/stage1.py printed")
 
 
@@ -81,13 +81,13 @@ def second_stage_job(
 
     Args:
         configs: folder of the suites.
-        stage1: folder of the first stage's run, or a checkpoint in it.
+        stage1: folder of the first stage's run, or its ``last.pth``.
         method: one of ``SECOND_STAGE_METHODS``.
         options: of the command line.
         work_dir: folder of the runs; None for the first stage's own.
 
     Raises:
-        InputError: there is no finished first stage, or the method is unknown.
+        InputError: there is no finished first stage, the method is unknown, or there is no work directory to tell.
     """
     folder = run_folder(stage1).absolute()
     first = read_record(folder)
@@ -96,14 +96,23 @@ def second_stage_job(
     if method not in _STAGE2_CONFIGS:
         raise InputError(f"unknown method {method!r}: choose one of {', '.join(SECOND_STAGE_METHODS)}")
     stem, suite = _STAGE2_CONFIGS[method], first["suite"]
-    options = replace(options, precision=options.precision or first["precision"])
+    asked, options = options.precision, replace(options, precision=options.precision or first["precision"])
     row = next((row for row in _rows(configs, suite, 2) if row.after == first["row"] and row.config.stem == stem), None)
     config = row.config if row is not None else configs / suite / f"{stem}.py"
     if not config.is_file():
         config = configs / _GENERAL / f"{stem}.py"
     name = row.name if row is not None else f"{first['row']}_{method}"
     resolved = resolve(config, options, second_stage=True)
-    target = (work_dir or folder.parents[2]) / suite / name / second_stage_name(folder, options, resolved)
+    if work_dir is None:
+        if (folder.parent.name, folder.parent.parent.name) != (first["row"], suite):
+            raise InputError(
+                f"{stage1} does not lie in a work directory as {suite}/{first['row']}/RUN: give --work-dir"
+            )
+        work_dir = folder.parents[2]
+    run = second_stage_name(folder, options, resolved)
+    if asked not in (None, first["precision"]):
+        run += f"-{asked}"
+    target = work_dir / suite / name / run
     return Job(suite, name, config, first["seed"], target, folder, f"{suite}/{name} seed {first['seed']}"), options
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,36 +13,17 @@ from torch import Tensor
 from sar_cls.data.rng import epoch_seed
 from sar_cls.metrics import topk_accuracy
 from sar_cls.mm.loaders import build_loader
+from sar_cls.mm.modes import build_step, default_mode
 from sar_cls.mm.optim import autocast
-
-
-class LossMeter:
-    """Running means of the losses, summed on the device and read once an interval."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.total: Tensor | None = None
-        self.steps = 0
-
-    def update(self, losses: Mapping[str, Tensor]) -> None:
-        """Adds one step's scalar losses; nothing waits for the device."""
-        self.names = list(losses)
-        values = torch.stack([value.detach().float() for value in losses.values()])
-        self.total = values if self.total is None else self.total + values
-        self.steps += 1
-
-    def means(self) -> dict[str, float]:
-        """Mean of each loss over the steps since the start. This waits for the device."""
-        if self.total is None:
-            return {}
-        return dict(zip(self.names, (self.total / self.steps).tolist(), strict=True))
+from sar_cls.mm.step import EagerStep
 
 
 @LOOPS.register_module()
 class DeviceTrainLoop(BaseLoop):
     """Epochs over a ``DeviceLoader``; after each epoch the evaluation, then the checkpoint.
 
-    Everything random in an epoch follows from (seed, epoch), so an epoch can be run again from its checkpoint.
+    Everything random in an epoch follows from (seed, epoch), so an epoch can be run again from its checkpoint. How a step is run,
+    the runner's ``mode`` says (see :mod:`sar_cls.mm.modes`).
 
     Args:
         runner: the runner.
@@ -61,6 +41,16 @@ class DeviceTrainLoop(BaseLoop):
         self._iter = 0
         self.log_interval = log_interval
         self.stop_training = False
+        self._step: EagerStep | None = None
+
+    @property
+    def step(self) -> EagerStep:
+        """Runs one training step; there once the runner has its optimizer."""
+        if self._step is None:
+            runner = self.runner
+            mode = getattr(runner, "mode", None) or default_mode(self.dataloader.image_set.device)
+            self._step = build_step(runner.model, runner.optim_wrapper, self.dataloader.batch_size, mode)
+        return self._step
 
     @property
     def epoch(self) -> int:
@@ -110,18 +100,19 @@ class DeviceTrainLoop(BaseLoop):
         runner.call_hook("before_train_epoch")
         runner.model.train()
         learning_rate = runner.optim_wrapper.get_lr()["lr"][0]
-        meter, images = LossMeter(), 0
+        step, images = self.step, 0
+        step.begin_epoch()
         started = time.perf_counter()
         for index, batch in enumerate(self.dataloader):
-            meter.update(runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper))
+            step(batch)
             images += len(batch["targets"])
             self._iter += 1
-            losses = meter.means() if (index + 1) % self.log_interval == 0 else None
+            losses = step.means() if (index + 1) % self.log_interval == 0 else None
             # Outputs stay out of this call: mmengine's hooks would turn every loss into a number at every step.
             runner.call_hook("after_train_iter", batch_idx=index, data_batch=None, outputs=None)
             if losses is not None:
                 runner.call_hook("after_log_interval", batch_idx=index, losses=losses)
-        losses = meter.means()  # waits for the device, so the time below is the whole epoch's
+        losses = step.means()  # waits for the device, so the time below is the whole epoch's
         seconds = time.perf_counter() - started
         runner.call_hook("after_train_epoch")
         self._epoch += 1

@@ -26,9 +26,11 @@ class Options:
         dataset: image set instead of the config's.
         classes: the first so many classes of CUB-200.
         backbone: ``timm:NAME`` or ``torchvision:NAME`` instead of the config's backbone.
-        weights: file or name of pre-trained weights instead of the config's.
+        weights: file or name of pre-trained weights instead of the config's; "none" starts from random ones.
         tensorboard: whether to write TensorBoard files beside the record.
         deterministic: whether to ask torch for deterministic algorithms.
+        mode: how a training step is run, "eager", "compile" or "cudagraph"; None for the device's default.
+        memory_format: of images and weights, "channels_last" or "contiguous".
     """
 
     device: str = "cpu"
@@ -46,6 +48,8 @@ class Options:
     weights: str | None = None
     tensorboard: bool = False
     deterministic: bool = False
+    mode: str | None = None
+    memory_format: str = "channels_last"
 
 
 def usable_device(name: str | None) -> str:

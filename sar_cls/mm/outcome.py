@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sar_cls import metrics
+from sar_cls.files import replacing
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.reporting import provenance
 
@@ -67,7 +68,8 @@ def outcome(
         "suite": job.suite,
         "row": job.row,
         "method": (model.head.get("regularizer") or {}).get("type", "none"),
-        "backbone": model.backbone.get("name") or f"{model.backbone.type}-{model.backbone.get('depth', '')}".rstrip("-"),
+        "backbone": model.backbone.get("name")
+        or f"{model.backbone.type}-{model.backbone.get('depth', '')}".rstrip("-"),
         "dataset": splits.train.name,
         "seed": job.seed,
         "epochs": resolved.epochs,
@@ -97,14 +99,13 @@ def _save(path: Path, logits: dict[str, dict[str, Tensor]], labels: Tensor, val_
         for epoch, values in part.items():
             prefix, suffix = "val_" if split == "val" else "", "_best" if epoch == "best" else ""
             arrays[f"{prefix}logits{suffix}"] = values.numpy()
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    temporary.replace(path)
 
 
 def _peak_memory(device: torch.device) -> int:
-    """Bytes: on CUDA the most that tensors took on the device, else the most that the process had resident."""
+    """Bytes: on CUDA the most that this run's tensors took on the device, else the most that the process had resident
+    since it started, earlier runs of it included."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

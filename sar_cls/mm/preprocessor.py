@@ -26,6 +26,7 @@ class BatchPreprocessor(nn.Module):
         flip: probability of a horizontal flip.
         mixup_alpha: parameter of mixup's Beta distribution; None for no mixup.
         num_classes: C, needed for mixup's soft labels.
+        memory_format: of the output, "channels_last" or "contiguous"; the network's weights should have the same.
         batch_augments: must be None; mmpretrain's classifiers pass it.
     """
 
@@ -41,6 +42,7 @@ class BatchPreprocessor(nn.Module):
         flip: float = 0.0,
         mixup_alpha: float | None = None,
         num_classes: int | None = None,
+        memory_format: str = "channels_last",
         batch_augments: None = None,
     ) -> None:
         super().__init__()
@@ -50,6 +52,7 @@ class BatchPreprocessor(nn.Module):
             raise ValueError("mixup makes soft labels: give num_classes along with mixup_alpha")
         self.augmentation = Augmentation(padding=padding, crop_size=crop_size, flip=flip, mixup_alpha=mixup_alpha)
         self.num_classes = num_classes
+        self.memory_format = memory_format
         # Not part of a checkpoint: mmpretrain's own preprocessor keeps none there either.
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32), persistent=False)
@@ -77,7 +80,9 @@ class BatchPreprocessor(nn.Module):
             )
         elif augmentation.crop_size is not None:
             images = center_crop(images, augmentation.crop_size)
-        inputs = normalize(images, self.mean, self.std)
+        inputs = normalize(images, self.mean, self.std)  # channels_last as it comes
+        if self.memory_format == "contiguous":
+            inputs = inputs.contiguous()
         if training and augmentation.mixup_alpha is not None:
             assert self.num_classes is not None
             inputs, targets = mixup(inputs, targets, draws["partner"], draws["lam"], self.num_classes)

@@ -15,6 +15,21 @@ from torch import nn
 from sar_cls.mm.checkpoint import LAST, restore
 
 
+class _NoVisualizer:
+    """Takes what mmengine gives a visualizer, and keeps none of it."""
+
+    dataset_meta: Any = None
+
+    def add_config(self, config: Any, **kwargs: Any) -> None:
+        pass
+
+    def add_scalars(self, scalars: dict[str, float], **kwargs: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
 @RUNNERS.register_module()
 class DeviceRunner(Runner):
     """A Runner that trains on ``device`` and resumes from ``last.pth`` of its own work directory, if that is there.
@@ -22,6 +37,8 @@ class DeviceRunner(Runner):
     Args:
         device: where model and data live, for example "cpu" or "cuda:0".
         precision: "fp32" or "bf16", for the evaluation; training has it from its optimizer wrapper.
+        mode: how a step is run, see :mod:`sar_cls.mm.modes`; None is the device's default.
+        memory_format: of the convolutions' weights, "channels_last" or "contiguous"; the batches should have the same.
         selection: the image set whose top-1 accuracy picks the best epoch: "test", as published, or "val".
         identity: what a checkpoint must agree on to be resumed (see :mod:`sar_cls.mm.checkpoint`).
         initialize: is given the initialized model where there is nothing to resume, to put other weights in.
@@ -33,6 +50,8 @@ class DeviceRunner(Runner):
         *,
         device: torch.device | str = "cpu",
         precision: str = "fp32",
+        mode: str | None = None,
+        memory_format: str = "channels_last",
         selection: str = "test",
         identity: dict[str, str] | None = None,
         initialize: Callable[[nn.Module], None] | None = None,
@@ -40,6 +59,8 @@ class DeviceRunner(Runner):
     ) -> None:
         self.device = torch.device(device)
         self.precision = precision
+        self.mode = mode
+        self.memory_format = memory_format
         self.selection = selection
         self.identity = identity or {}
         self.initialize = initialize
@@ -59,10 +80,11 @@ class DeviceRunner(Runner):
         return self.model.module if is_model_wrapper(self.model) else self.model
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Moves the model to the device; convolutions get channels_last weights, as the batches have that layout too."""
+        """Moves the model to the device and gives its weights the memory format of the batches."""
         if self.distributed:
             return super().wrap_model(model_wrapper_cfg, model)
-        return model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layout = torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
+        return model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
 
     def load_or_resume(self) -> None:
         """Resumes from ``last.pth`` if there is one, else starts from the initial weights that were given, if any."""
@@ -78,6 +100,12 @@ class DeviceRunner(Runner):
         """The first epoch, counted from 1, with the highest top-1 accuracy on the selection set."""
         best = max(self.history, key=lambda row: row[f"{self.selection}_top1"])
         return int(best["epoch"])
+
+    def build_visualizer(self, visualizer: Any = None) -> Any:
+        """Without a backend to write to, a stand-in: mmengine's visualizer imports matplotlib and opens a figure."""
+        if visualizer and visualizer.get("vis_backends"):
+            return super().build_visualizer(visualizer)
+        return _NoVisualizer()
 
     def dump_config(self) -> None:
         """Left to the engine, which writes it as ``config.py`` whatever the row's file is called."""

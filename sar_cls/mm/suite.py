@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sar_cls.errors import InputError
+from sar_cls.mm.config import load_config, recipe_hash
 from sar_cls.mm.engine import DataCache, Job, RunLocked, resolve, run, run_name, second_stage_name
 from sar_cls.mm.options import Options
 from sar_cls.mm.progress import duration
-from sar_cls.reporting.record import is_finished
+from sar_cls.reporting.record import is_finished, read_record
 from sar_cls.reporting.suites import Row
 
 
@@ -23,6 +24,28 @@ class Outcome:
     done: list[str]
     failed: list[str]
     locked: list[str]
+
+    def add(self, attempt: Attempt) -> None:
+        """Counts a run and prints its line."""
+        print(attempt.line, flush=True)
+        getattr(self, attempt.end).append(attempt.title)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """How one run ended.
+
+    Attributes:
+        title: of the run.
+        end: "done", "failed" or "locked".
+        line: what to print.
+        refused: the reason, where bad input kept the run from starting.
+    """
+
+    title: str
+    end: str
+    line: str
+    refused: str = ""
 
 
 def make_jobs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_dir: Path) -> list[Job]:
@@ -35,6 +58,8 @@ def make_jobs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_
     for row in rows:
         resolved = resolve(row.config, options, second_stage=row.after is not None)
         first = next((other for other in rows if (other.suite, other.name) == (row.suite, row.after)), None)
+        if row.after is not None and first is None:
+            raise ValueError(f"{row.suite}/{row.name} starts from {row.after}: give that row along with it")
         first_resolved = None if first is None else resolve(first.config, options)
         for seed in seeds:
             name, stage1 = run_name(seed, options, resolved), None
@@ -58,30 +83,38 @@ def run_jobs(jobs: Sequence[Job], options: Options) -> Outcome:
     outcome, cache, started = Outcome([], [], []), DataCache(), 0
     for job in jobs:
         if is_finished(job.run_dir):
-            print(f"{job.title}: finished before", flush=True)
+            print(f"{job.title}: finished before{_changed_since(job)}", flush=True)
             outcome.done.append(job.title)
             continue
-        begin = time.monotonic()
-        try:
-            record = run(job, options, cache)
-        except RunLocked as error:
-            print(error, flush=True)
-            outcome.locked.append(job.title)
-        except InputError as error:
-            if not started and not outcome.done:
-                raise
-            print(f"{job.title}: {error}", flush=True)
-            outcome.failed.append(job.title)
-        except Exception as error:
-            where = _write_error_log(job.run_dir / "error.log", traceback.format_exc())
-            print(f"{job.title}: failed, {type(error).__name__}: {error} ({where})", flush=True)
-            outcome.failed.append(job.title)
-        else:
-            top1 = record["metrics"]["last"]["top1"]
-            print(f"{job.title}: top-1 {top1:.2f} %, {duration(time.monotonic() - begin)}", flush=True)
-            outcome.done.append(job.title)
+        attempt = try_job(job, options, cache)
+        if attempt.refused and not started:
+            raise InputError(attempt.refused)
+        outcome.add(attempt)
         started += 1
     return outcome
+
+
+def _changed_since(job: Job) -> str:
+    """A remark on a finished run whose row has another config by now; it is not run again by itself."""
+    if read_record(job.run_dir)["config_hash"] == recipe_hash(load_config(job.config)):
+        return ""
+    return ", with another config than the row has now (move its folder away to run it again)"
+
+
+def try_job(job: Job, options: Options, cache: DataCache) -> Attempt:
+    """Runs one job, whatever comes of it but an interruption."""
+    begin = time.monotonic()
+    try:
+        record = run(job, options, cache)
+    except RunLocked as error:
+        return Attempt(job.title, "locked", str(error))
+    except InputError as error:
+        return Attempt(job.title, "failed", f"{job.title}: {error}", refused=str(error))
+    except Exception as error:
+        where = _write_error_log(job.run_dir / "error.log", traceback.format_exc())
+        return Attempt(job.title, "failed", f"{job.title}: failed, {type(error).__name__}: {error} ({where})")
+    top1 = record["metrics"]["last"]["top1"]
+    return Attempt(job.title, "done", f"{job.title}: top-1 {top1:.2f} %, {duration(time.monotonic() - begin)}")
 
 
 def _write_error_log(path: Path, text: str) -> str:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sar_cls.mm.checkpoint import BEST, LAST, read_checkpoint, read_own
 from sar_cls.mm.loaders import DataSplits, test_loader, train_loader
 from sar_cls.mm.loops import predict
+from sar_cls.mm.modes import default_mode
 from sar_cls.mm.options import Options
 from sar_cls.mm.outcome import outcome
 from sar_cls.mm.progress import ProgressHook
@@ -36,7 +37,9 @@ def execute(
         splits: the images.
         stage1: the first stage, for a second one.
     """
-    runner, progress = _build_runner(job, options, resolved, splits, stage1)
+    runner, progress = build_runner(job, options, resolved, splits, stage1)
+    if runner.device.type == "cuda":  # the record's peak is this run's, not that of the runs before it in this process
+        torch.cuda.reset_peak_memory_stats(runner.device)
     try:
         runner.train()
     finally:
@@ -45,7 +48,10 @@ def execute(
     runner.bare_model.load_state_dict(read_checkpoint(job.run_dir / BEST, runner.device)["state_dict"])
     best = _logits(runner)
     logits = {split: {"last": last[split], "best": best[split]} for split in last}
-    return outcome(job, resolved, splits, logits, runner.device, runner.precision, runner.history, runner.best_epoch())
+    result = outcome(
+        job, resolved, splits, logits, runner.device, runner.precision, runner.history, runner.best_epoch()
+    )
+    return {**result, "extra": {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format}}
 
 
 def _logits(runner: DeviceRunner) -> dict[str, Tensor]:
@@ -54,14 +60,18 @@ def _logits(runner: DeviceRunner) -> dict[str, Tensor]:
     return {split: predict(runner.bare_model, loader, runner.precision) for split, loader in loaders.items()}
 
 
-def _build_runner(
+def build_runner(
     job: Job, options: Options, resolved: Resolved, splits: DataSplits, stage1: FirstStage | None
 ) -> tuple[DeviceRunner, ProgressHook]:
+    """The runner of a run, ready for ``train()``, and the hook that shows its progress; arguments as for :func:`execute`."""
     config, device = resolved.config, torch.device(options.device)
     loader = train_loader(splits.train, config.train_dataloader, job.seed, device)
     shorten(config, resolved.epochs, len(loader))
     evaluated = {"test": splits.test} if splits.val is None else {"val": splits.val, "test": splits.test}
     precision = config.optim_wrapper.get("precision", "fp32")
+    preprocessor = config.data_preprocessor.to_dict()
+    if options.memory_format != "channels_last":
+        preprocessor["memory_format"] = options.memory_format
     identity = {
         "recipe": resolved.recipe,
         "seed": str(job.seed),
@@ -91,10 +101,12 @@ def _build_runner(
         runner = DeviceRunner(
             device=device,
             precision=precision,
+            mode=options.mode or default_mode(device, deterministic=options.deterministic),
+            memory_format=options.memory_format,
             selection="test" if splits.val is None else "val",
             identity=identity,
             initialize=initialize,
-            model=dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()),
+            model=dict(config.model.to_dict(), data_preprocessor=preprocessor),
             work_dir=str(job.run_dir),
             train_dataloader=loader,
             train_cfg=config.train_cfg.to_dict(),

@@ -169,7 +169,7 @@ def _build_torchvision(name: str, num_classes: int, kwargs: dict[str, Any]) -> B
         raise InputError(f"torchvision has no classification model '{name}'{_near(name, names)}")
     try:
         model = models.get_model(name, weights=None, num_classes=num_classes or 1, **kwargs)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise InputError(f"torchvision could not build '{name}' with {kwargs}: {error}") from error
     classifier = find_classifier(model)
     if not num_classes:

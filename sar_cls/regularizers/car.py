@@ -136,7 +136,7 @@ class CAR(Regularizer):
         energies = centers @ centers.detach().T
         relation = self._relation(energies, has_center)
         is_other = ~torch.eye(self.num_classes, dtype=torch.bool, device=centers.device)
-        excess = (relation - self.c2c_margin / (self.num_classes - 1)).relu() * (is_other & has_center)
+        excess = (relation - self.c2c_margin / (self.num_classes - 1)).relu() * is_other
         row_sums = excess.sum(dim=1).clamp(ROW_SUM_EPS, 1 - ROW_SUM_EPS)
         return ((row_sums * has_center).sum() / has_center.sum()).square()
 
@@ -145,12 +145,12 @@ class CAR(Regularizer):
         self_energies = centers.square().sum(dim=1)
         energies = other_weights * (features @ centers.detach().T) + label_weights * self_energies
         relation = self._relation(energies, has_center)
-        excess = (relation - self.c2s_margin / (self.num_classes - 1)).relu() * (other_weights * has_center)
+        excess = (relation - self.c2s_margin / (self.num_classes - 1)).relu() * other_weights
         row_sums = excess.sum(dim=1).clamp(ROW_SUM_EPS, 1 - ROW_SUM_EPS)
         return row_sums.mean().square()
 
     def _relation(self, energies: Tensor, has_center: Tensor) -> Tensor:
-        """Row-wise softmax [*, C] over the classes that have a centre."""
+        """Row-wise softmax [*, C] over the classes that have a centre; 0 for the others, which is below any threshold."""
         return (energies / math.sqrt(self.feat_dim)).masked_fill(~has_center, -torch.inf).softmax(dim=1)
 
     def extra_repr(self) -> str:

@@ -119,7 +119,7 @@ class SAR(Regularizer):
         loss_aux = self.aux_weight * self._aux_loss(log_probs, probs)
         gate = accepted.all().expand_as(accepted) if self.gate == "all" else accepted
         if self.training:
-            semantic_anchors = self._update_semantic_anchors(embedded.detach(), gate)
+            semantic_anchors = self._update_semantic_anchors(embedded, gate)
         else:
             semantic_anchors, gate = self.semantic_anchors, gate & self.initialized
         loss_anchor = self.anchor_weight * self._anchor_loss(features, label_weights, semantic_anchors, gate)
@@ -153,7 +153,7 @@ class SAR(Regularizer):
 
     @torch.no_grad()
     def _update_semantic_anchors(self, embedded: Tensor, gate: Tensor) -> Tensor:
-        """Moves A^ of the classes in ``gate`` [C] and returns it (Eq. 8)."""
+        """Moves A^ of the classes in ``gate`` [C] and returns it (Eq. 8), without gradient."""
         averaged = self.momentum * self.semantic_anchors + (1 - self.momentum) * embedded
         moved = torch.where(self.initialized.unsqueeze(1), averaged, embedded)
         # The losses use this new tensor, not the buffer, which may be written again before the backward pass.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sar_cls.errors import InputError
-from sar_cls.reporting.files import replacing
+from sar_cls.files import replacing
 from sar_cls.reporting.ledger import Warn, default_warn
 from sar_cls.reporting.recipe import group_runs
 from sar_cls.reporting.series import Series, readable

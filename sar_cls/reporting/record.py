@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sar_cls.errors import InputError
-from sar_cls.reporting.files import replacing
+from sar_cls.files import replacing
 
 RECORD_FILE = "record.json"
 SCHEMA = 1

@@ -135,8 +135,7 @@ def load_suite(configs_dir: Path | str, name: str) -> Suite:
 
     Raises:
         InputError: no suite of this name (near names are suggested), or a file that does not parse or holds unknown,
-        missing or
-            wrong entries (the file and the line are named).
+            missing or wrong entries (the file and the line are named).
     """
     return _load(Path(configs_dir), name, ())
 
@@ -147,8 +146,7 @@ def select_rows(suite: Suite, only: Sequence[str] | None = None, *, all_rows: bo
     Args:
         suite: the suite.
         only: names of rows, ``NAME`` or ``SUITE/NAME``. A second-stage row brings the first-stage row along that it
-        starts
-            from. None or empty: every row that is not optional.
+            starts from. None or empty: every row that is not optional.
         all_rows: take the optional rows as well; has no meaning together with ``only``.
 
     Raises:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sar_cls.files import replacing
 from sar_cls.reporting import ledger
 from sar_cls.reporting.cells import EMPTY, Cells, Notes, general_notes, label_cell, mean_cell
 from sar_cls.reporting.comparison import Line, compare, to_frame
-from sar_cls.reporting.files import replacing
 from sar_cls.reporting.suites import Suite
 
 if TYPE_CHECKING:

@@ -129,3 +129,11 @@ def test_weights_reach_the_backbone(tmp_path: Path) -> None:
     run(job, Options(epochs=1, backbone="timm:resnet18", weights=str(tmp_path / "weights.pth")))
     trained = torch.load(tmp_path / "run" / "last.pth", weights_only=True)["state_dict"]
     torch.testing.assert_close(trained["backbone.net.model.conv1.weight"], source.model.conv1.weight.detach())
+
+
+def test_another_backbone_starts_from_its_own_weights() -> None:
+    path = CONFIGS / "cub200" / "lite0_128.py"
+    assert resolve(path, Options()).config.weights == "timm:tf_efficientnet_lite0"
+    assert resolve(path, Options(backbone="timm:resnet18")).config.weights == "timm:resnet18"
+    assert resolve(path, Options(backbone="timm:resnet18", weights="none")).config.weights is None
+    assert resolve(CONFIGS / "digits" / "baseline.py", Options(backbone="timm:resnet18")).config.get("weights") is None

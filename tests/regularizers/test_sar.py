@@ -274,6 +274,18 @@ def test_extreme_probabilities_stay_finite(margin: float, tau: float, through: b
         assert 0 <= loss.item() <= (0 if suppressed else 3 * each + 1e-7)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("total", [1e-9, 1.0000001e-9, 5e-10, 2e-9, 0.0])
+def test_the_pole_of_the_weights_is_out_of_reach(total: float, dtype: torch.dtype) -> None:
+    """With tau = 1 the sum of log-probabilities may be -1e-9, where the published denominator is 0."""
+    log_probs = torch.tensor([-total, 0.0, 0.0], dtype=dtype, requires_grad=True)
+    loss = SAR(3, 4, tau=1.0)._aux_loss(log_probs, log_probs.detach().exp())
+    loss.backward()
+    assert 0 <= loss.item() <= 2 * total
+    assert log_probs.grad is not None
+    assert log_probs.grad.abs().max() <= 4
+
+
 @pytest.mark.parametrize("gate", ["all", "per_class"])
 @pytest.mark.parametrize("is_open", [False, True])
 def test_gate_just_closed_and_just_open(gate: str, is_open: bool, device: torch.device) -> None:

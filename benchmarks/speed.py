@@ -1,0 +1,81 @@
+"""Measures the training step, the data path and the evaluation, side by side with others on the same images.
+
+    python benchmarks/speed.py                                     # the step of ResNet-32 on this machine
+    python benchmarks/speed.py --net resnet32 resnet18 --precision fp32 bf16 --json speed.json
+    python benchmarks/speed.py --data-path --evaluation
+    python benchmarks/speed.py --cost                              # the paper's Tab. 20, for classification
+    python benchmarks/speed.py --profile traces
+
+All figures are from this one process, medians of interleaved rounds with their quartiles. Without CIFAR-100 random images of its
+size are taken. Exit code: 0 done; 2 a wrong argument or data set; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sar_cls import cli
+
+NETS = ("resnet32", "resnet18", "resnet50")
+CONTENDERS = ("bare", "loop", "sar", "car", "center", "fixed", "stock", "mmpretrain")
+
+
+def parse() -> cli.argparse.Namespace:
+    parser = cli.Parser(prog="speed.py", description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    add = parser.add_argument_group("what to measure (default: the training step)").add_argument
+    add("--data-path", action="store_true", help="the data path alone, in images/s")
+    add("--evaluation", action="store_true", help="evaluation of the test set beside the bare forward pass")
+    add("--cost", action="store_true", help="parameters, FLOPs and memory with and without each regularizer")
+    add("--profile", type=Path, metavar="DIR", help="trace of the real loop, most expensive operations, kernels a step")
+    add("--all", action="store_true", help="step, data path, evaluation and cost")
+    add("--only", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"only these: {', '.join(CONTENDERS)}")
+    add = parser.add_argument_group("with which setting").add_argument
+    add("--net", nargs="+", choices=NETS, default=["resnet32"], help="default: resnet32")
+    add("--batch-size", type=cli.positive_int, default=128, metavar="N", help="default: 128")
+    add("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32"], help="default: fp32")
+    add(
+        "--memory-format",
+        choices=["channels_last", "contiguous"],
+        default="channels_last",
+        help="default: channels_last",
+    )
+    add("--mode", choices=["eager", "compile", "cudagraph"], help="default: that of benchmarks/run.py on the device")
+    add("--optimizer", choices=["default", "foreach", "fused"], default="default", help="implementation of SGD")
+    add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
+    add("--threads", type=cli.positive_int, metavar="N", help="threads of torch on the CPU (default: torch's own)")
+    add(
+        "--workers",
+        type=int,
+        default=cores,
+        metavar="N",
+        help=f"processes of a DataLoader (default: {cores}, the cores)",
+    )
+    add = parser.add_argument_group("how").add_argument
+    add("--rounds", type=cli.positive_int, default=7, metavar="N", help="timed rounds (default: 7)")
+    add("--steps", type=cli.positive_int, default=20, metavar="N", help="training steps in a round (default: 20)")
+    add("--data-root", metavar="DIR", help="folder of CIFAR-100 (default: data, or random images)")
+    add("--json", type=Path, metavar="FILE", help="write the figures, the machine and the versions here")
+    arguments = parser.parse_args()
+    if arguments.workers < 0:
+        parser.error("--workers must be 0 or more")
+    return arguments
+
+
+def main() -> int:
+    arguments = parse()
+    if arguments.json is not None:
+        cli.writable_folder(arguments.json.absolute().parent)
+    if arguments.profile is not None:
+        cli.writable_folder(arguments.profile)
+
+    # Only now: these import torch and mmpretrain, which takes seconds.
+    from sar_cls.mm.options import usable_device
+    from sar_cls.speed.report import run
+
+    return run(arguments, usable_device(arguments.device))
+
+
+if __name__ == "__main__":
+    cli.main_with_exit_code(main)

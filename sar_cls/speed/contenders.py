@@ -1,0 +1,140 @@
+"""The training steps that are compared: the bare one, this project's with and without each regularizer, and other pipelines'."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+from rich.console import Console
+from torch import Tensor, nn
+
+from sar_cls.cli import CONFIGS
+from sar_cls.data.augment import normalize
+from sar_cls.mm.engine import Job, Resolved
+from sar_cls.mm.graph_step import WARM_UP, CudaRecorder
+from sar_cls.mm.loaders import DataSplits
+from sar_cls.mm.optim import autocast
+from sar_cls.mm.options import Options
+from sar_cls.mm.runner import DeviceRunner
+from sar_cls.mm.schedule import recipe_epochs
+from sar_cls.mm.training import build_runner
+from sar_cls.speed.other_pipelines import mmpretrain_step, prepare, stock_step
+from sar_cls.speed.rounds import Contender, repeat
+from sar_cls.speed.setting import NETS, Setting, row_config
+
+# name -> (label, the regularizer's name).
+_OWN = {
+    "loop": ("(b) this project: data, augmentation, mixup, logging", None),
+    "sar": ("(c) the same with SAR", "SAR"),
+    "car": ("(c) the same with CAR", "CAR"),
+    "center": ("(c) the same with CenterLoss", "CenterLoss"),
+    "fixed": ("(c) the same with FixedAnchors", "FixedAnchors"),
+}
+BARE, LOOP = "bare", "loop"
+NAMES = (BARE, *_OWN, "stock", "mmpretrain")
+
+
+def build(setting: Setting, splits: DataSplits, only: Sequence[str] = NAMES) -> list[Contender]:
+    """The contenders named in ``only``, in the order of ``NAMES``."""
+    # A compiled step of an earlier setting counts towards the limit of recompilations.
+    torch._dynamo.reset()
+    makers: dict[str, Callable[[], Contender]] = {BARE: lambda: bare_step(setting, splits)}
+    for name, (label, regularizer) in _OWN.items():
+        makers[name] = lambda name=name, label=label, regularizer=regularizer: own_step(  # type: ignore[misc]
+            setting, splits, regularizer, name=name, label=label
+        )
+    makers["stock"] = lambda: stock_step(setting, splits)
+    makers["mmpretrain"] = lambda: mmpretrain_step(setting, splits)
+    return [makers[name]() for name in NAMES if name in only]
+
+
+def bare_step(setting: Setting, splits: DataSplits) -> Contender:
+    """(a) Forward, cross-entropy, backward and optimizer on one batch that is ready on the device."""
+    config = row_config(setting, len(splits.train.classes), mixup=False)
+    model = build_model(config, setting)
+    options = {key: value for key, value in config.optim_wrapper.optimizer.items() if key != "type"}
+    optimizer = torch.optim.SGD(model.parameters(), **options)
+    inputs, targets = preloaded(setting, splits, config)
+
+    def loss_of() -> Tensor:
+        with autocast(setting.device, setting.precision):
+            return F.cross_entropy(model(inputs), targets)
+
+    losses, modes = loss_of, []
+    if setting.mode == "compile":
+        losses, modes = torch.compile(loss_of, fullgraph=True, dynamic=False), ["compile"]
+
+    def step() -> None:
+        losses().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    replay = step
+    if setting.mode != "eager" and setting.device.type == "cuda":
+        recorder = CudaRecorder(setting.device)
+        for _ in range(WARM_UP):
+            recorder.warm_up(step)
+        replay, modes = recorder.record(step), [*modes, "cudagraph"]
+    return Contender(
+        BARE,
+        "(a) bare step: forward, cross-entropy, backward, optimizer",
+        setting.steps * setting.batch_size,
+        run=lambda: repeat(replay, setting.steps),
+        settle=replay,
+        mode=lambda: "+".join(modes) or "eager",
+    )
+
+
+def own_step(
+    setting: Setting, splits: DataSplits, regularizer: str | None = None, *, name: str = LOOP, label: str = ""
+) -> Contender:
+    """(b), (c) Epochs of a run as ``benchmarks/run.py`` starts it: the same runner, loop, loader, preprocessor and hooks."""
+    folder = tempfile.TemporaryDirectory(prefix="sar_cls-speed-")
+    runner = own_runner(setting, splits, regularizer, Path(folder.name))
+    loop = runner.train_loop
+    batch = next(iter(loop.dataloader))
+    return Contender(
+        name,
+        label,
+        setting.steps * setting.batch_size,
+        run=loop.run_epoch,
+        settle=lambda: loop.step(batch),
+        close=folder.cleanup,
+        mode=lambda: loop.step.mode,
+    )
+
+
+def own_runner(setting: Setting, splits: DataSplits, regularizer: str | None, folder: Path) -> DeviceRunner:
+    """A run's runner that has done all but its first epoch."""
+    config = row_config(setting, len(splits.train.classes), regularizer)
+    epochs = recipe_epochs(config)
+    options = Options(device=str(setting.device), mode=setting.mode, memory_format=setting.memory_format)
+    job = Job("speed", setting.net, CONFIGS / NETS[setting.net], 0, folder, title=setting.title)
+    runner, progress = build_runner(job, options, Resolved(config, "speed", {}, epochs, epochs), splits, None)
+    # The hook does its work at every interval, but shows it to nobody.
+    progress.console, progress.interval = Console(file=io.StringIO()), float("inf")
+    prepare(runner)
+    return runner
+
+
+def build_model(config: Any, setting: Setting) -> nn.Module:
+    """The network of a config, on the device in training mode; its ``forward(images)`` gives logits."""
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
+    layout = torch.channels_last if setting.memory_format == "channels_last" else torch.contiguous_format
+    return model.to(setting.device).to(memory_format=layout).train()
+
+
+def preloaded(setting: Setting, splits: DataSplits, config: Any) -> tuple[Tensor, Tensor]:
+    """The first batch as the network takes it: float32 [N, 3, H, W] and labels [N], on the device."""
+    images = splits.train.images[: setting.batch_size].to(setting.device)
+    inputs = normalize(images, config.data_preprocessor.mean, config.data_preprocessor.std)
+    layout = torch.channels_last if setting.memory_format == "channels_last" else torch.contiguous_format
+    return inputs.contiguous(memory_format=layout), splits.train.labels[: setting.batch_size].to(setting.device)

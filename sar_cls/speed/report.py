@@ -1,0 +1,92 @@
+"""What ``benchmarks/speed.py`` does with its arguments: measure, print tables, write JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sar_cls.files import replacing
+from sar_cls.mm.loaders import DataSplits
+from sar_cls.mm.modes import default_mode
+from sar_cls.reporting import provenance
+from sar_cls.speed import contenders, cost, data_path, evaluation, profile, table
+from sar_cls.speed.rounds import Contender, Timing, measure
+from sar_cls.speed.setting import Setting, load_images, settings
+
+STEP_REFERENCES = ((contenders.BARE, "ratio to (a)"), (contenders.LOOP, "ratio to (b)"))
+
+
+def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> int:
+    """Measures what was asked for.
+
+    Args:
+        arguments: of the command line.
+        device_name: a device that is there.
+        splits: the images; None loads them.
+    """
+    device = torch.device(device_name)
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # as in a run
+    arguments.mode = arguments.mode or default_mode(device)
+    images = "images: given"
+    if splits is None:
+        splits, images = load_images(arguments.data_root)
+    accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    origin = provenance.collect(accelerator)
+    threads = torch.get_num_threads()
+    print(f"{images}; {accelerator or origin['machine']['cpu']}, {threads} threads; torch {torch.__version__}\n")
+    results: list[dict[str, Any]] = []
+    own = arguments.data_path or arguments.evaluation or arguments.cost or arguments.profile is not None
+    for setting in settings(arguments, device):
+        results += _measure_setting(arguments, setting, splits, step=arguments.all or not own)
+    if arguments.json is not None:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        data = {**origin, "device": device.type, "threads": threads, "images": images, "results": results}
+        with replacing(arguments.json) as temporary:
+            temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    return 0
+
+
+def _measure_setting(arguments: Any, setting: Setting, splits: DataSplits, *, step: bool) -> list[dict[str, Any]]:
+    results = []
+
+    def keep(kind: str, text: str, figures: Any) -> None:
+        print(f"### {kind}: {setting.title}\n\n{text}\n", flush=True)
+        plain = {**asdict(setting), "device": setting.device.type}
+        results.append({"kind": kind, "setting": plain, "figures": figures})
+
+    def time(kind: str, entrants: list[Contender], references: Sequence[tuple[str, str]]) -> list[Timing]:
+        try:
+            timings = measure(entrants, arguments.rounds, setting.device, f"{kind}, {setting.title}")
+        finally:
+            for entrant in entrants:
+                entrant.close()
+        keep(kind, table.timing_table(timings, references), table.timing_data(timings, references))
+        return timings
+
+    if step:
+        time("training step", contenders.build(setting, splits, arguments.only or contenders.NAMES), STEP_REFERENCES)
+    if arguments.all or arguments.data_path:
+        time("data path", data_path.build(setting, splits), [(data_path.DATALOADER, "ratio to (g)")])
+    if arguments.all or arguments.evaluation:
+        timings = time("evaluation", evaluation.build(setting, splits), [(evaluation.EVALUATION, "ratio to the first")])
+        best = max(timings[1:], key=lambda timing: timing.rate.median)
+        ratio = best.ratio_to(timings[0])
+        print(
+            f"Evaluation takes {ratio.median:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] times as long as the {best.label}.\n"
+        )
+    if arguments.all or arguments.cost:
+        costs = cost.measure_costs(setting, splits)
+        keep("cost", table.cost_table(costs), [asdict(item) for item in costs])
+    if arguments.profile is not None:
+        found = profile.profile_step(setting, splits, arguments.profile)
+        figures = {**asdict(found), "trace": Path(found.trace).name}
+        keep("profile", table.profile_table(found), figures)
+    return results

@@ -1,0 +1,86 @@
+"""benchmarks/speed.py: arguments, tables, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sar_cls.cli import ROOT
+from sar_cls.mm.loaders import DataSplits
+from sar_cls.speed import contenders, evaluation, report, setting
+
+SCRIPT = ROOT / "benchmarks" / "speed.py"
+
+
+def parsed(monkeypatch: pytest.MonkeyPatch, *arguments: str):
+    monkeypatch.setattr(sys, "argv", ["speed.py", *arguments])
+    return runpy.run_path(str(SCRIPT))["parse"]()
+
+
+def test_names_in_the_script_are_those_of_the_package() -> None:
+    """They are repeated there so that a wrong argument is refused before torch is imported."""
+    script = runpy.run_path(str(SCRIPT))
+    assert script["CONTENDERS"] == contenders.NAMES
+    assert script["NETS"] == tuple(setting.NETS)
+
+
+def test_tables_and_json(
+    splits: DataSplits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(evaluation, "BATCH_SIZES", (20,))
+    file = tmp_path / "results" / "speed.json"
+    arguments = parsed(
+        monkeypatch, "--rounds", "2", "--steps", "2", "--batch-size", "8", "--workers", "1", "--threads", "1", "--all",
+        "--only", "bare", "loop", "--json", str(file), "--precision", "fp32", "bf16", "--profile", str(tmp_path / "p"),
+    )  # fmt: skip
+    assert report.run(arguments, "cpu", splits) == 0
+    output = capsys.readouterr().out
+    for kind in ("training step", "data path", "evaluation", "cost", "profile"):
+        assert output.count(f"### {kind}: resnet32, batch 8, ") == 2
+    assert "ratio to (a)" in output
+    data = json.loads(file.read_text())
+    assert data["device"] == "cpu"
+    assert data["versions"]["torch"] == torch.__version__
+    assert [(result["kind"], result["setting"]["precision"]) for result in data["results"]] == [
+        (kind, precision)
+        for precision in ("fp32", "bf16")
+        for kind in ("training step", "data path", "evaluation", "cost", "profile")
+    ]
+    bare, loop = data["results"][0]["figures"]
+    assert len(bare["seconds"]) == 2
+    rates = [first / second for first, second in zip(bare["seconds"], loop["seconds"], strict=True)]
+    assert loop["ratio_to"]["bare"]["median"] == pytest.approx(sum(rates) / 2)
+    assert str(tmp_path) not in json.dumps(data)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--net", "resnet33"], "invalid choice: 'resnet33'"),
+        (["--workers", "-1"], "--workers must be 0 or more"),
+        (["--rounds", "0"], "must be a whole number of at least 1"),
+        (["--json", f"{SCRIPT}/speed.json"], "is a file"),
+        (["--data-root", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_bad_arguments_end_with_one_line_and_code_2(arguments: list[str], message: str) -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_images_are_random_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    splits, note = setting.load_images(None)
+    assert note.startswith("images: random")
+    assert splits.train.images.shape == (50_000, 32, 32, 3)
+    assert (len(splits.test), len(splits.test.classes)) == (10_000, 100)
