@@ -6,13 +6,17 @@
     python benchmarks/report.py --suite cifar100_lt --plots plots   # PNG and SVG as well
     python benchmarks/report.py --suite cifar100_lt --keep results/mine   # records and tables, without weights
 
-Exit code: 0 all well; 2 a wrong argument or work directory.
+Exit code: 0 all well; 2 a wrong argument, work directory or folder to write to.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sar_cls import cli
 from sar_cls.errors import InputError
@@ -21,8 +25,8 @@ from sar_cls.reporting import suites
 DEFAULT_WORK_DIR = Path("work_dirs")
 
 
-def parse() -> cli.argparse.Namespace:
-    parser = cli.Parser(prog="report.py", description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
+def parse() -> argparse.Namespace:
+    parser = cli.Parser(prog="report.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--work-dir", type=Path, metavar="DIR", help=f"folder of the runs (default: {DEFAULT_WORK_DIR})"
     )
@@ -31,14 +35,16 @@ def parse() -> cli.argparse.Namespace:
     )
     parser.add_argument("--format", choices=["md", "csv"], default="md", help="Markdown or CSV (default: md)")
     parser.add_argument(
-        "--recompute", action="store_true", help="compute all metrics anew from the saved test logits (records stay)"
+        "--recompute",
+        action="store_true",
+        help="compute all metrics anew from the saved test logits (records stay, per_class.csv is written anew)",
     )
     parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw the runs into this folder, as PNG and SVG")
     parser.add_argument(
         "--keep",
         type=Path,
         metavar="DIR",
-        help="also copy records, histories and tables of these runs into this folder",
+        help="also copy records, histories, per-class accuracies and tables of these runs into this folder",
     )
     return parser.parse_args()
 
@@ -48,6 +54,9 @@ def main() -> int:
     work_dir = arguments.work_dir or DEFAULT_WORK_DIR
     if arguments.work_dir is not None and not work_dir.is_dir():
         raise InputError(f"--work-dir {work_dir} is not a folder; name the folder that benchmarks/run.py wrote to")
+    for option in ("keep", "plots"):
+        if getattr(arguments, option) is not None:
+            cli.writable_folder(getattr(arguments, option), f"--{option}")
     if arguments.suite is not None:
         chosen = list(suites.load_suite(cli.CONFIGS, arguments.suite).all_suites)
     else:
@@ -71,31 +80,55 @@ def main() -> int:
     tables = table.tables_from_records(chosen, [record for _, record in runs], warn)
     print(tables.to_csv() if arguments.format == "csv" else tables.to_markdown(), end="")
     if arguments.keep is not None:
-        from sar_cls.reporting.keep import keep_runs
-
-        names = {suite.name for suite in chosen}
-        copies = keep_runs([(folder, record) for folder, record in runs if record["suite"] in names], arguments.keep)
-        for suite in chosen:
-            if any(record["suite"] == suite.name for _, record in runs):
-                table.write_tables(suite, arguments.keep, warn=warn)
-        print(f"kept {len(copies)} runs in {arguments.keep}", file=sys.stderr)
+        with writing_to(arguments.keep, "--keep"):
+            keep(chosen, runs, arguments.keep)
     if arguments.plots is not None:
         from sar_cls.reporting import plots
 
-        for path in plots.plot_suites(chosen, runs, arguments.plots, warn):
-            print(f"wrote {path}", file=sys.stderr)
+        with writing_to(arguments.plots, "--plots"):
+            for path in plots.plot_suites(chosen, runs, arguments.plots, warn):
+                print(f"wrote {path}", file=sys.stderr)
     return 0
 
 
-def recomputed(record: dict, run_dir: Path) -> dict:
+def recomputed(record: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """The record with new metrics, or as it is, with a warning, where its logits are not there."""
     from sar_cls.reporting.outputs import recompute
+    from sar_cls.reporting.per_class import PER_CLASS_FILE, write_per_class
 
     try:
-        return recompute(record, run_dir)
+        new = recompute(record, run_dir)
     except InputError as error:
         warn(f"recorded metrics are kept: {error}")
         return record
+    try:
+        write_per_class(run_dir, new)
+    except OSError as error:
+        warn(f"{run_dir / PER_CLASS_FILE} is left as it is: {error.strerror}")
+    return new
+
+
+def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]], folder: Path) -> None:
+    """Copies the runs of the chosen suites, and writes the tables of those that have any."""
+    from sar_cls.reporting import table
+    from sar_cls.reporting.keep import keep_runs
+
+    names = {suite.name for suite in chosen}
+    copies = keep_runs([(run_dir, record) for run_dir, record in runs if record["suite"] in names], folder)
+    for suite in chosen:
+        if any(record["suite"] == suite.name for _, record in runs):
+            table.write_tables(suite, folder, warn=warn)
+    print(f"kept {len(copies)} runs in {folder}", file=sys.stderr)
+
+
+@contextmanager
+def writing_to(folder: Path, option: str) -> Iterator[None]:
+    """Turns what the system has against writing into a sentence that names the option."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or folder
+        raise InputError(f"{where} cannot be written ({error.strerror}): give another {option}") from error
 
 
 def warn(sentence: str) -> None:

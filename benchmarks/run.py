@@ -11,14 +11,18 @@ Exit code: 0 all done; 1 a run failed (the others still ran); 2 a wrong argument
 
 from __future__ import annotations
 
+import argparse
+
 from sar_cls import cli
 from sar_cls.reporting import suites
 
+DEFAULT_SUITE = "digits"
 
-def parse() -> cli.argparse.Namespace:
-    parser = cli.Parser(prog="run.py", description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
+
+def parse() -> argparse.Namespace:
+    parser = cli.Parser(prog="run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument_group("what to run").add_argument
-    add("--suite", default="digits", help="name of a suite (default: digits)")
+    add("--suite", help=f"name of a suite (default: {DEFAULT_SUITE})")
     add("--only", nargs="+", metavar="ROW", help="only these rows of the suite")
     add("--all", action="store_true", help="also the rows that run only on request")
     add(
@@ -39,22 +43,20 @@ def parse() -> cli.argparse.Namespace:
         help="runs at a time, each in its own process: small nets leave a large GPU idle (default: 1)",
     )
     cli.add_run_options(parser)
-    arguments = parser.parse_args()
-    arguments.suite_given = any(item.split("=")[0] == "--suite" for item in cli.sys.argv[1:])
-    return arguments
+    return parser.parse_args()
 
 
 def main() -> int:
     arguments = parse()
     if arguments.list:
-        if arguments.suite_given:
+        if arguments.suite is not None:
             shown = [suites.load_suite(cli.CONFIGS, arguments.suite)]
         else:  # each on its own: included ones are in the list themselves
             names = suites.list_suites(cli.CONFIGS)
             shown = [suites.load_suite(cli.CONFIGS, name).all_suites[0] for name in names]
         print("\n\n".join(suites.describe(suite) for suite in shown))
         return 0
-    suite = suites.load_suite(cli.CONFIGS, arguments.suite)
+    suite = suites.load_suite(cli.CONFIGS, DEFAULT_SUITE if arguments.suite is None else arguments.suite)
     rows = suites.select_rows(suite, arguments.only, all_rows=arguments.all)
     work_dir = cli.writable_folder(arguments.work_dir)
 

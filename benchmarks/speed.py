@@ -12,6 +12,7 @@ size are taken. Exit code: 0 done; 2 a wrong argument or data set; 130 interrupt
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 
@@ -21,8 +22,8 @@ NETS = ("resnet32", "resnet18", "resnet50")
 CONTENDERS = ("bare", "loop", "sar", "car", "center", "fixed", "stock", "mmpretrain")
 
 
-def parse() -> cli.argparse.Namespace:
-    parser = cli.Parser(prog="speed.py", description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
+def parse() -> argparse.Namespace:
+    parser = cli.Parser(prog="speed.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     add = parser.add_argument_group("what to measure (default: the training step)").add_argument
     add("--data-path", action="store_true", help="the data path alone, in images/s")

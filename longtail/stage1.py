@@ -9,11 +9,13 @@ Exit code: 0 done; 1 another process is at this run; 2 a wrong argument, config 
 
 from __future__ import annotations
 
+import argparse
+
 from sar_cls import cli
 
 
-def parse() -> cli.argparse.Namespace:
-    parser = cli.Parser(prog="stage1.py", description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
+def parse() -> argparse.Namespace:
+    parser = cli.Parser(prog="stage1.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument_group("what to run").add_argument
     add(
         "--method",

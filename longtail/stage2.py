@@ -10,13 +10,14 @@ Exit code: 0 done; 1 another process is at this run; 2 a wrong argument, config,
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from sar_cls import cli
 
 
-def parse() -> cli.argparse.Namespace:
-    parser = cli.Parser(prog="stage2.py", description=__doc__, formatter_class=cli.argparse.RawDescriptionHelpFormatter)
+def parse() -> argparse.Namespace:
+    parser = cli.Parser(prog="stage2.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument_group("what to run").add_argument
     add("--stage1", type=Path, required=True, metavar="PATH", help="folder of a finished first stage, or its last.pth")
     add("--method", default="mislas", help="mislas, crt, lws, tau, logit_adjustment (default: mislas)")

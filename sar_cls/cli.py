@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from sar_cls.errors import InputError, RunLocked
 
 if TYPE_CHECKING:
     from sar_cls.mm.options import Options
+
+Number = TypeVar("Number", int, float)
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
@@ -29,48 +32,34 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def positive_int(text: str) -> int:
-    """An argument that must be a whole number of at least 1."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
-    return value
+def number(kind: Callable[[str], Number], fits: Callable[[Number], bool], wanted: str) -> Callable[[str], Number]:
+    """An argument type for numbers.
+
+    Args:
+        kind: ``int`` or ``float``.
+        fits: whether a number of this kind is a good argument.
+        wanted: what a good one is, for the message to somebody who gave another.
+    """
+
+    def read(text: str) -> Number:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not fits(value):
+            raise argparse.ArgumentTypeError(f"{text!r} must be {wanted}")
+        return value
+
+    return read
 
 
-def seed(text: str) -> int:
-    """An argument that must be a seed: numpy's generators take 32 bits."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 to {2**32 - 1}")
-    return value
-
-
-def fraction(text: str) -> float:
-    """An argument between 0 and 1, both excluded."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number between 0 and 1")
-    return value
-
-
-def imbalance(text: str) -> float:
-    """An imbalance factor: a number of at least 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 1.0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number of at least 1 (1 is balanced, 100 the paper's)")
-    return value
+positive_int = number(int, lambda value: value >= 1, "a whole number of at least 1")
+# numpy's generators take 32 bits
+seed = number(int, lambda value: 0 <= value < 2**32, f"a whole number from 0 to {2**32 - 1}")
+fraction = number(float, lambda value: 0 < value < 1, "a number between 0 and 1")
+imbalance = number(
+    float, lambda value: 1 <= value < math.inf, "a number of at least 1 (1 is balanced, 100 the paper's)"
+)
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = False) -> None:
@@ -142,8 +131,12 @@ def seeds(number: int) -> list[int]:
     return [*PAPER_SEEDS, *range(max(0, number - len(PAPER_SEEDS)))][:number]
 
 
-def writable_folder(path: Path) -> Path:
+def writable_folder(path: Path, option: str = "--work-dir") -> Path:
     """Makes sure that ``path`` is or can become a folder to write in, without leaving anything behind.
+
+    Args:
+        path: the folder.
+        option: the argument that named it, for the message.
 
     Raises:
         InputError: it is a file, or not writable.
@@ -152,9 +145,9 @@ def writable_folder(path: Path) -> Path:
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
     if not nearest.is_dir():
-        raise InputError(f"{path} cannot be a work directory, {nearest} is a file: give another --work-dir")
+        raise InputError(f"{path} cannot be a folder, {nearest} is a file: give another {option}")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"{path} is not writable: give another --work-dir")
+        raise InputError(f"{path} is not writable: give another {option}")
     return path
 
 

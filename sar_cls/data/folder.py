@@ -12,14 +12,13 @@ import numpy as np
 import torch
 
 from sar_cls.data.cache import cache_file, read_cache, source_key, write_cache
+from sar_cls.data.decoding import decoding, require_eight_bits
 from sar_cls.data.image_set import ImageSet
 from sar_cls.data.progress import counting
 from sar_cls.errors import InputError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 FILES_PER_TASK = 64
-# Pillow turns these into 8-bit RGB without loss of range; others (16 bits, float) it would clip.
-EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 def load_folder(root: Path, split: str, cache: Path, *, name: str = "folder") -> ImageSet:
@@ -142,15 +141,10 @@ def _decode_file(file: str) -> np.ndarray:
     """uint8 [H, W, 3]."""
     from PIL import Image
 
-    try:
+    with decoding(file, "replace or remove it"):
         data = Path(file).read_bytes()
         with Image.open(BytesIO(data)) as image:
             image.verify()  # the checksums of a PNG, which decoding alone does not look at; nothing for other formats
         with Image.open(BytesIO(data)) as image:
-            if image.mode not in EIGHT_BIT_MODES:
-                raise InputError(f"{file} has pixels of type {image.mode}: convert it to 8 bits a channel")
+            require_eight_bits(image, file)
             return np.asarray(image.convert("RGB"))
-    except InputError:
-        raise
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ... on damaged files
-        raise InputError(f"{file} is damaged or no image ({error}): replace or remove it") from error

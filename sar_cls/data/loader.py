@@ -32,12 +32,14 @@ class Draw(Protocol):
 class DeviceLoader:
     """Yields ready batches by indexing tensors on the device: no workers, no copies from the host during an epoch.
 
+    Images too many for the device can stay on the CPU: then each batch is copied, without waiting for it.
+
     Order and augmentation depend only on (seed, epoch): they are drawn on the CPU when an epoch starts and moved to the
     device once. They are therefore the same on every device, the same when an epoch is repeated, and the same in a run
     that was resumed.
 
     Args:
-        image_set: the images, on the device to train on.
+        image_set: the images, on the device to train on, or on the CPU.
         batch_size: samples in a batch.
         sampler: chooses the images of an epoch (see :mod:`sar_cls.data.samplers`); None takes all of them in order.
         draw: draws the augmentation, e.g. ``Augmentation(padding=4).draw``; None draws nothing.
@@ -45,10 +47,11 @@ class DeviceLoader:
         drop_last: leave out a last batch that is not full.
         batches_per_epoch: length of an epoch in batches, all of them full; the sampler (or, without one, the images in
             order, round and round) supplies as many samples as that takes. None is one round of the sampler.
+        device: where the batches go; None is where the images are.
 
     Yields:
         ``{"inputs": uint8 [B, H, W, 3], "targets": int64 [B], "draws": dict}``; ``draws`` holds the samples' own draws
-        [B, ...] and the batch's own ones (e.g. "lam", a scalar), all on the set's device.
+        [B, ...] and the batch's own ones (e.g. "lam", a scalar), all on the device.
 
     Raises:
         ValueError: ``batch_size`` or ``batches_per_epoch`` below 1, or no batch at all in an epoch.
@@ -64,6 +67,7 @@ class DeviceLoader:
         seed: int = 0,
         drop_last: bool = False,
         batches_per_epoch: int | None = None,
+        device: torch.device | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -78,6 +82,7 @@ class DeviceLoader:
         self.seed = seed
         self.drop_last = drop_last
         self.batches_per_epoch = batches_per_epoch
+        self.device = image_set.device if device is None else torch.device(device)
         self.epoch = 0
         if len(self) == 0:
             raise ValueError(
@@ -107,20 +112,26 @@ class DeviceLoader:
         return torch.arange(self.num_samples) % len(self.image_set)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        device = self.image_set.device
-        order = self._order().to(device)
         draws = Draws()
         if self.draw is not None:
             generator = epoch_generator(self.seed, self.epoch, "augment")
             draws = self.draw(self.num_samples, self.batch_size, self.image_set.image_size, generator)
-        per_sample = {name: value.to(device) for name, value in draws.per_sample.items()}
-        per_batch = {name: value.to(device) for name, value in draws.per_batch.items()}
+        per_sample = {name: value.to(self.device) for name, value in draws.per_sample.items()}
+        per_batch = {name: value.to(self.device) for name, value in draws.per_batch.items()}
+        order = self._order()
+        targets = self.image_set.labels.cpu()[order].to(self.device)
+        order = order.to(self.image_set.device)
         for step in range(len(self)):
             batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            index = order[batch]
             yield {
-                "inputs": self.image_set.images.index_select(0, index),
-                "targets": self.image_set.labels.index_select(0, index),
+                "inputs": self._images(order[batch]),
+                "targets": targets[batch],
                 "draws": {name: value[batch] for name, value in per_sample.items()}
                 | {name: value[step] for name, value in per_batch.items()},
             }
+
+    def _images(self, index: Tensor) -> Tensor:
+        images = self.image_set.images.index_select(0, index)
+        if images.device.type == "cpu" and self.device.type == "cuda":
+            images = images.pin_memory()  # else the copy would wait
+        return images.to(self.device, non_blocking=True)

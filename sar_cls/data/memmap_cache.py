@@ -29,6 +29,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from sar_cls.data.decoding import decoding, require_eight_bits
 from sar_cls.data.image_set import ImageSet
 from sar_cls.data.progress import counting
 from sar_cls.errors import InputError
@@ -36,8 +37,6 @@ from sar_cls.files import replacing
 
 FORMAT = 1  # raise it when decoding or resizing changes: older files are then built again
 BYTES_PER_FLUSH = 64 << 20
-# Pillow turns these into 8-bit RGB without loss of range.
-EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 @dataclass(frozen=True)
@@ -121,18 +120,12 @@ def decode_rgb(file: Path, size: int) -> np.ndarray:
     """
     from PIL import Image, ImageOps
 
-    try:
-        with Image.open(file) as image:
-            if image.mode not in EIGHT_BIT_MODES:
-                raise InputError(f"{file} has pixels of type {image.mode}: convert it to 8 bits a channel")
-            upright = ImageOps.exif_transpose(image)
-            if "transparency" in upright.info:  # Pillow warns of palettes with transparency otherwise
-                upright = upright.convert("RGBA")
-            return np.asarray(upright.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
-    except InputError:
-        raise
-    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ... on damaged files
-        raise InputError(f"{file} is damaged or no image ({error}): fetch it again") from error
+    with decoding(file, "fetch it again"), Image.open(file) as image:
+        require_eight_bits(image, file)
+        upright = ImageOps.exif_transpose(image)
+        if "transparency" in upright.info:  # Pillow warns of palettes with transparency otherwise
+            upright = upright.convert("RGBA")
+        return np.asarray(upright.convert("RGB").resize((size, size), Image.Resampling.BILINEAR))
 
 
 def _image_set(images: np.ndarray, start: int, part: Split, classes: tuple[str, ...], name: str) -> ImageSet:

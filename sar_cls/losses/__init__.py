@@ -6,7 +6,7 @@ one place where a new one is added.
 
 from sar_cls.losses.base import ClassCountLoss
 from sar_cls.losses.class_balanced import ClassBalancedCrossEntropy, effective_number_weights, weighted_cross_entropy
-from sar_cls.losses.cross_entropy import SoftTargetCrossEntropy, cross_entropy
+from sar_cls.losses.cross_entropy import cross_entropy
 from sar_cls.losses.focal import FocalLoss, focal_loss
 from sar_cls.losses.label_aware_smoothing import LabelAwareSmoothing, label_aware_smoothing, smoothing_factors
 from sar_cls.losses.ldam import LDAM, ldam_loss, ldam_margins
@@ -15,7 +15,6 @@ from sar_cls.losses.logit_adjustment import BalancedSoftmax, LogitAdjustment, lo
 LOSSES: dict[str, type[ClassCountLoss]] = {
     loss.__name__: loss
     for loss in (
-        SoftTargetCrossEntropy,
         LabelAwareSmoothing,
         ClassBalancedCrossEntropy,
         FocalLoss,
@@ -34,7 +33,6 @@ __all__ = [
     "FocalLoss",
     "LabelAwareSmoothing",
     "LogitAdjustment",
-    "SoftTargetCrossEntropy",
     "cross_entropy",
     "effective_number_weights",
     "focal_loss",

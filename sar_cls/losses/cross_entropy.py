@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sar_cls.losses.base import ClassCountLoss, expected_cost, negative_log_likelihood
+from sar_cls.losses.base import expected_cost, negative_log_likelihood
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -16,11 +16,3 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
             ``lam CE(y_a) + (1-lam) CE(y_b)`` (Zhang et al., "mixup", ICLR 2018, https://arxiv.org/abs/1710.09412).
     """
     return expected_cost(negative_log_likelihood(logits), targets)
-
-
-class SoftTargetCrossEntropy(ClassCountLoss):
-    """Plain cross-entropy for hard or soft targets, the baseline of all others; it makes no use of the counts' values."""
-
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        self.check_logits(logits)
-        return cross_entropy(logits, targets)

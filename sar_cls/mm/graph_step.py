@@ -57,7 +57,8 @@ class CudaRecorder:
 
     def record(self, step: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self.stream):
+        # Other threads (one that pins memory for a DataLoader, say) may go on using CUDA meanwhile.
+        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
             step()
         return graph.replay
 

@@ -10,8 +10,7 @@ from mmengine.hooks import Hook
 from mmpretrain.registry import HOOKS
 
 from sar_cls.files import replacing
-
-FILE = "history.csv"
+from sar_cls.reporting.series import HISTORY_FILE
 
 
 def write_history(rows: list[dict[str, Any]], path: Path) -> None:
@@ -34,10 +33,10 @@ class HistoryHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         if runner.history:  # resumed: rows of epochs that were lost with the kill go
-            write_history(runner.history, Path(runner.work_dir) / FILE)
+            write_history(runner.history, Path(runner.work_dir) / HISTORY_FILE)
 
     def after_epoch(self, runner: Any, row: dict[str, Any]) -> None:
         runner.history.append(row)
-        write_history(runner.history, Path(runner.work_dir) / FILE)
+        write_history(runner.history, Path(runner.work_dir) / HISTORY_FILE)
         scalars = {key: value for key, value in row.items() if key != "epoch" and isinstance(value, (int, float))}
         runner.visualizer.add_scalars(scalars, step=row["epoch"])

@@ -23,6 +23,9 @@ from sar_cls.data import (
 )
 from sar_cls.errors import InputError
 
+# Images of a class: training, test. The long tails of the literature start from these.
+_PER_CLASS = {"cifar10": (5000, 1000), "cifar100": (500, 100)}
+
 for _sampler in (InstanceBalanced, ClassAware, ClassBalanced, SquareRoot, ProgressivelyBalanced):
     DATA_SAMPLERS.register_module(module=_sampler)
 
@@ -57,6 +60,7 @@ def load_splits(
     test = load_image_set(config["name"], "test", data_root, download=download, **arguments)
     if train.classes != test.classes:
         raise InputError(f"{config['name']}: train and test do not have the same classes; check the folders")
+    _check_complete(config["name"], train, test)
     if config.get("longtail"):
         profile = {key: value for key, value in config["longtail"].items() if key != "seed"}
         expected = longtail_counts(min(train.counts), train.num_classes, **profile)
@@ -68,6 +72,32 @@ def load_splits(
         kept, held_out = stratified_split(train.labels.numpy(), val_fraction, seed=0)
         train, val = train.subset(kept), train.subset(held_out, split="val", allow_empty_classes=True)
     return DataSplits(train, test, val)
+
+
+def _check_complete(name: str, train: ImageSet, test: ImageSet) -> None:
+    """Results are given under the name of a data set only where all of it is there.
+
+    Raises:
+        InputError: a class of CIFAR has not its official number of images.
+    """
+    if name not in _PER_CLASS:
+        return
+    for images, expected in zip((train, test), _PER_CLASS[name], strict=True):
+        odd = [label for label, count in zip(images.classes, images.counts, strict=True) if count != expected]
+        if odd:
+            raise InputError(
+                f"{name} ({images.split}) has {images.counts[images.classes.index(odd[0])]} images of class {odd[0]!r} and not "
+                f"{expected}: complete the copy"
+            )
+
+
+def _placed(image_set: ImageSet, device: torch.device) -> ImageSet:
+    """The set on the device where it fits into a good half of the free memory, else where it is."""
+    if device.type == "cuda" and image_set.device.type == "cpu":
+        free, _ = torch.cuda.mem_get_info(device)
+        if image_set.images.nbytes > 0.6 * free:
+            return image_set
+    return image_set.to(device)
 
 
 def train_loader(image_set: ImageSet, config: dict[str, Any], seed: int, device: torch.device) -> DeviceLoader:
@@ -90,9 +120,10 @@ def train_loader(image_set: ImageSet, config: dict[str, Any], seed: int, device:
         config.get("sampler") or dict(type="InstanceBalanced"), default_args=dict(labels=image_set.labels)
     )
     return DeviceLoader(
-        image_set.to(device),
+        _placed(image_set, device),
         batch_size,
         sampler,
+        device=device,
         seed=seed,
         drop_last=drop_last,
         batches_per_epoch=batches,
@@ -101,7 +132,7 @@ def train_loader(image_set: ImageSet, config: dict[str, Any], seed: int, device:
 
 def test_loader(image_set: ImageSet, config: dict[str, Any], device: torch.device) -> DeviceLoader:
     """The loader of a config that goes through a set once, in its order."""
-    return DeviceLoader(image_set.to(device), config["batch_size"])
+    return DeviceLoader(_placed(image_set, device), config["batch_size"], device=device)
 
 
 def build_loader(config: dict[str, Any], device: torch.device, seed: int = 0, *, train: bool = True) -> DeviceLoader:

@@ -8,8 +8,9 @@ from typing import Any
 
 from sar_cls.errors import InputError
 from sar_cls.mm.checkpoint import LAST
-from sar_cls.mm.engine import Job, resolve, run_name, second_stage_name
+from sar_cls.mm.engine import Job
 from sar_cls.mm.options import Options
+from sar_cls.mm.recipe import resolve, run_name, second_stage_name
 from sar_cls.reporting.record import read_record
 from sar_cls.reporting.suites import SUITE_FILE, Row, load_suite
 
@@ -57,7 +58,8 @@ def first_stage_job(
         known = ", ".join(first_stage_methods(configs))
         raise InputError(f"unknown method {method!r}: choose one of {known}")
     if home != suite:
-        options = replace(options, dataset=dataset)
+        factor = options.imbalance or (load_suite(configs, suite).imbalance if _rows(configs, suite, 1) else None)
+        options = replace(options, dataset=dataset, imbalance=factor)
     name = run_name(seed, options, resolve(row.config, options))
     folder = work_dir / suite / row.name / name
     return Job(suite, row.name, row.config, seed, folder, title=f"{suite}/{row.name} seed {seed}"), options

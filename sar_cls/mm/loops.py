@@ -159,7 +159,7 @@ class DeviceValLoop(BaseLoop):
         metrics: dict[str, float] = {}
         for name, loader in self.loaders.items():
             logits = predict(runner.bare_model, loader, runner.precision)
-            labels = loader.image_set.labels
+            labels = loader.image_set.labels.to(logits.device)
             for k in (1, 5):
                 metrics[f"{name}_top{k}"] = float(topk_accuracy(logits, labels, min(k, logits.shape[1])))
         runner.call_hook("after_val")

@@ -1,4 +1,4 @@
-"""What is left of a run: test logits on disk and the fields of its record."""
+"""What is left of a run: test logits and per-class accuracies on disk, and the fields of its record."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from sar_cls import metrics
 from sar_cls.files import replacing
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.reporting import provenance
+from sar_cls.reporting.outputs import OUTPUTS_FILE
+from sar_cls.reporting.per_class import write_per_class
 
 if TYPE_CHECKING:
-    from sar_cls.mm.engine import Job, Resolved
+    from sar_cls.mm.engine import Job
+    from sar_cls.mm.recipe import Resolved
 
-FILE = "test_outputs.npz"
 _HALF_MAX = torch.finfo(torch.float16).max
 
 
@@ -32,7 +34,7 @@ def outcome(
     history: list[dict[str, Any]],
     best_epoch: int,
 ) -> dict[str, Any]:
-    """Saves the test logits and returns the fields of the record.
+    """Saves the test logits and the accuracy of each class, and returns the fields of the record.
 
     Args:
         job: which run.
@@ -56,11 +58,12 @@ def outcome(
     }
     labels, counts = splits.test.labels.cpu(), [int(count) for count in splits.train.counts]
     figures = {name: metrics.evaluate(values, labels, train_counts=counts) for name, values in stored["test"].items()}
-    if splits.val is not None:
-        val_labels = splits.val.labels.cpu()
+    val_labels = None if splits.val is None else splits.val.labels.cpu()
+    if val_labels is not None:
         for epoch, values in stored["val"].items():
             figures[epoch] |= metrics.evaluate_calibrated(stored["test"][epoch], labels, values, val_labels)
-    _save(job.run_dir / FILE, stored, labels, None if splits.val is None else splits.val.labels.cpu())
+    _save(job.run_dir / OUTPUTS_FILE, stored, labels, val_labels, splits.test.classes)
+    write_per_class(job.run_dir, {"train_counts": counts})
     seconds = sum(row["seconds_train"] for row in history)
     model, parts = resolved.config.model, {"train": splits.train, "val": splits.val, "test": splits.test}
     return {
@@ -89,12 +92,18 @@ def outcome(
     }
 
 
-def _save(path: Path, logits: dict[str, dict[str, Tensor]], labels: Tensor, val_labels: Tensor | None) -> None:
+def _save(
+    path: Path,
+    logits: dict[str, dict[str, Tensor]],
+    labels: Tensor,
+    val_labels: Tensor | None,
+    classes: tuple[str, ...],
+) -> None:
     """``logits`` of the last epoch and ``logits_best`` of the best one, float16 [n, C], ``labels`` int64 [n]; the same with
-    ``val_`` in front for a validation split."""
-    arrays: dict[str, Any] = {"labels": labels.numpy()} | (
-        {} if val_labels is None else {"val_labels": val_labels.numpy()}
-    )
+    ``val_`` in front for a validation split; ``classes``, the names."""
+    arrays: dict[str, Any] = {"labels": labels.numpy(), "classes": np.array(classes, dtype=np.str_)}
+    if val_labels is not None:
+        arrays["val_labels"] = val_labels.numpy()
     for split, part in logits.items():
         for epoch, values in part.items():
             prefix, suffix = "val_" if split == "val" else "", "_best" if epoch == "best" else ""

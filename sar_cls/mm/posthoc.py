@@ -19,7 +19,9 @@ from sar_cls.mm.second_stage import first_stage_weights
 from sar_cls.posthoc import adjust_logits, tau_normalized_linear
 
 if TYPE_CHECKING:
-    from sar_cls.mm.engine import FirstStage, Job, Resolved
+    from sar_cls.mm.engine import Job
+    from sar_cls.mm.first_stage import FirstStage
+    from sar_cls.mm.recipe import Resolved
 
 # The strengths that are tried where a validation split can choose between them (Kang et al. 2020 do so).
 _TAUS = [round(0.1 * step, 1) for step in range(11)]

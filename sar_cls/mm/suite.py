@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sar_cls.errors import InputError
-from sar_cls.mm.config import load_config, recipe_hash
-from sar_cls.mm.engine import DataCache, Job, RunLocked, resolve, run, run_name, second_stage_name
+from sar_cls.mm.engine import DataCache, Job, RunLocked, finished, run
 from sar_cls.mm.options import Options
 from sar_cls.mm.progress import duration
-from sar_cls.reporting.record import is_finished, read_record
+from sar_cls.mm.recipe import resolve, run_name, second_stage_name
 from sar_cls.reporting.suites import Row
 
 
@@ -82,23 +81,22 @@ def run_jobs(jobs: Sequence[Job], options: Options) -> Outcome:
     """
     outcome, cache, started = Outcome([], [], []), DataCache(), 0
     for job in jobs:
-        if is_finished(job.run_dir):
-            print(f"{job.title}: finished before{_changed_since(job)}", flush=True)
-            outcome.done.append(job.title)
-            continue
-        attempt = try_job(job, options, cache)
+        before = finished_before(job, options, cache)
+        attempt = before or try_job(job, options, cache)
         if attempt.refused and not started:
             raise InputError(attempt.refused)
         outcome.add(attempt)
-        started += 1
+        started += before is None
     return outcome
 
 
-def _changed_since(job: Job) -> str:
-    """A remark on a finished run whose row has another config by now; it is not run again by itself."""
-    if read_record(job.run_dir)["config_hash"] == recipe_hash(load_config(job.config)):
-        return ""
-    return ", with another config than the row has now (move its folder away to run it again)"
+def finished_before(job: Job, options: Options, cache: DataCache) -> Attempt | None:
+    """The outcome of a job that needs no running; None where it has to run."""
+    try:
+        done = finished(job, options, cache)
+    except InputError as error:
+        return Attempt(job.title, "failed", f"{job.title}: {error}", refused=str(error))
+    return None if done is None else Attempt(job.title, "done", f"{job.title}: finished before")
 
 
 def try_job(job: Job, options: Options, cache: DataCache) -> Attempt:

@@ -22,7 +22,9 @@ from sar_cls.mm.second_stage import first_stage_weights
 from sar_cls.weights import load_weights
 
 if TYPE_CHECKING:
-    from sar_cls.mm.engine import FirstStage, Job, Resolved
+    from sar_cls.mm.engine import Job
+    from sar_cls.mm.first_stage import FirstStage
+    from sar_cls.mm.recipe import Resolved
 
 
 def execute(
@@ -51,7 +53,22 @@ def execute(
     result = outcome(
         job, resolved, splits, logits, runner.device, runner.precision, runner.history, runner.best_epoch()
     )
-    return {**result, "extra": {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format}}
+    gate = _gate(runner.history)
+    if gate and gate["share_gate_open_last_tenth"] == 0:
+        print(
+            f"{progress.title}: SAR's gate was closed in the last tenth of the epochs: its anchors did not act",
+            flush=True,
+        )
+    return {**result, "extra": {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format, **gate}}
+
+
+def _gate(history: list[dict[str, Any]]) -> dict[str, float]:
+    """How often SAR's gate was open over all epochs and over the last tenth of them; nothing for another regularizer."""
+    if "share_gate_open" not in history[-1]:
+        return {}
+    shares = [row["share_gate_open"] for row in history]
+    tail = shares[-max(1, len(shares) // 10) :]
+    return {"share_gate_open": sum(shares) / len(shares), "share_gate_open_last_tenth": sum(tail) / len(tail)}
 
 
 def _logits(runner: DeviceRunner) -> dict[str, Tensor]:

@@ -25,8 +25,7 @@ from sar_cls.errors import InputError
 from sar_cls.mm.engine import DataCache, Job
 from sar_cls.mm.options import Options
 from sar_cls.mm.progress import duration
-from sar_cls.mm.suite import Attempt, Outcome, try_job
-from sar_cls.reporting.record import is_finished
+from sar_cls.mm.suite import Attempt, Outcome, finished_before, try_job
 
 
 @dataclass
@@ -51,12 +50,15 @@ def run_jobs_side_by_side(jobs: Sequence[Job], options: Options, workers: int) -
     """
     outcome = Outcome([], [], [])
     waiting: list[Job] = []
+    cache = DataCache()
     for job in jobs:
-        if is_finished(job.run_dir):
-            print(f"{job.title}: finished before", flush=True)
-            outcome.done.append(job.title)
-        else:
+        before = finished_before(job, options, cache)
+        if before is None:
             waiting.append(job)
+            continue
+        if before.refused and not outcome.done:
+            raise InputError(before.refused)
+        outcome.add(before)
     total, begin = len(waiting), time.monotonic()
     threads = max(1, _cores() // workers)
     pool: list[_Worker] = []

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sar_cls.reporting.comparison import Line
+from sar_cls.reporting.paper import TABLE_NOTES
 from sar_cls.reporting.stats import PairedDifference, Summary
 
 EMPTY = "–"
@@ -87,16 +88,25 @@ def difference_cell(difference: PairedDifference | None) -> str:
     return f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]{doubt} ({difference.n} pairs)"
 
 
-def label_cell(line: Line, notes: Notes) -> str:
-    """The row's label, how the runs differ from its recipe, and the number of the footnote about that."""
+def label_cell(line: Line, notes: Notes, label: str | None = None) -> str:
+    """The row's label (or ``label``), how the runs differ from its recipe, and the number of the footnote about that."""
     details = ", ".join((*line.deviations, *line.others))
-    return line.row.label + (f" ({details})" if details else "") + notes.mark(line)
+    return (label or line.row.label) + (f" ({details})" if details else "") + notes.mark(line)
 
 
-def general_notes(lines: Sequence[Line]) -> list[str]:
-    """What holds for the whole table: how the columns are meant, and which code and machines the runs come from."""
+def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list[str]:
+    """What holds for the whole table: how the columns are meant, and which code and machines the runs come from.
+
+    Args:
+        lines: of the table.
+        paper_table: number of the paper's table, if there is one.
+    """
     runs = [run for line in lines if line.group for run in line.group.runs]
     notes = []
+    if any(line.to_paper is not None for line in lines):
+        notes.append("Δ paper: mean at the last epoch minus the paper's figure.")
+    if paper_table in TABLE_NOTES and any(line.paper is not None for line in lines):
+        notes.append(TABLE_NOTES[paper_table])
     differences = [line.to_baseline for line in lines if line.to_baseline is not None]
     if any(difference.significant is not None for difference in differences):
         notes.append(

@@ -51,6 +51,11 @@ class Line:
     deviations: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is neither a run nor a published figure."""
+        return self.group is None and self.paper is None and not self.extra_paper
+
     def without_runs(self) -> Line:
         """The line of the same row with the published figures alone."""
         return Line(self.row, self.imbalance, None, self.paper, NO_RUNS, NO_RUNS, extra_paper=self.extra_paper)

@@ -1,4 +1,4 @@
-"""Copies what is worth keeping of finished runs: records and histories, no weights, no logits, no logs."""
+"""Copies what is worth keeping of finished runs: records, histories, accuracies per class; no weights, no logits, no logs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sar_cls.files import replacing
+from sar_cls.reporting.per_class import PER_CLASS_FILE
 from sar_cls.reporting.record import RECORD_FILE
+from sar_cls.reporting.series import HISTORY_FILE
 
-KEPT = (RECORD_FILE, "history.csv")
+KEPT = (RECORD_FILE, HISTORY_FILE, PER_CLASS_FILE)
 
 
 def keep_runs(runs: Iterable[tuple[Path, Mapping[str, Any]]], folder: Path) -> list[Path]:

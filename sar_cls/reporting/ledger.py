@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sar_cls.errors import InputError
 from sar_cls.reporting.record import RECORD_FILE, read_record
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Warn = Callable[[str], None]
 
@@ -42,28 +39,3 @@ def scan(work_dir: Path | str, warn: Warn = default_warn) -> list[tuple[Path, di
             continue
         found[record["run_id"]] = (path.parent, record)
     return list(found.values())
-
-
-def load_runs(work_dir: Path | str, warn: Warn = default_warn) -> pd.DataFrame:
-    """The finished runs as a table: the record's plain fields, its metrics as ``last/top1``, ``best/top1``, and so on.
-
-    Args:
-        work_dir: the work directory.
-        warn: see `scan`.
-
-    Returns:
-        A DataFrame with a row for each run and a column ``run_dir``; empty where there is none.
-    """
-    import pandas as pd
-
-    return pd.DataFrame([flatten(record) | {"run_dir": run_dir} for run_dir, record in scan(work_dir, warn)])
-
-
-def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with its metrics as ``last/<metric>`` and ``best/<metric>``; metrics that are lists are left out."""
-    flat = {key: value for key, value in record.items() if key != "metrics"}
-    for epoch in ("last", "best"):
-        for name, value in record["metrics"][epoch].items():
-            if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-                flat[f"{epoch}/{name}"] = float("nan") if value is None else float(value)
-    return flat

@@ -26,6 +26,7 @@ class TestOutputs:
         val_logits: float [m, C] of the validation split, after the last epoch; None where there was no split.
         val_logits_best: the same at the best epoch.
         val_labels: int [m].
+        classes: str [C], the names of the classes; None where they were not kept.
     """
 
     __test__ = False  # no test class, whatever pytest makes of the name
@@ -36,6 +37,7 @@ class TestOutputs:
     val_logits: np.ndarray | None = None
     val_logits_best: np.ndarray | None = None
     val_labels: np.ndarray | None = None
+    classes: np.ndarray | None = None
 
 
 def read_outputs(run_dir: Path | str) -> TestOutputs:
@@ -47,7 +49,7 @@ def read_outputs(run_dir: Path | str) -> TestOutputs:
     path = Path(run_dir) / OUTPUTS_FILE
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            optional = ("logits_best", "val_logits", "val_logits_best", "val_labels")
+            optional = ("logits_best", "val_logits", "val_logits_best", "val_labels", "classes")
             return TestOutputs(arrays["logits"], arrays["labels"], **{name: arrays.get(name) for name in optional})
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run this row again to have its test logits.") from None

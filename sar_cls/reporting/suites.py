@@ -6,45 +6,16 @@ needs the standard library alone, so that ``--list`` and argument errors take no
 
 from __future__ import annotations
 
-import difflib
 import re
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sar_cls.errors import InputError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from sar_cls.reporting.suite_file import SuiteFile, read_suite_file, unknown
 
 SUITE_FILE = "suite.toml"
-
-# key -> (type, required). Everything else in a suite.toml is a spelling mistake.
-_SUITE_KEYS: dict[str, tuple[type, bool]] = {
-    "title": (str, True),
-    "metric": (str, True),
-    "rows": (list, True),
-    "paper_table": (str, False),
-    "paper_dataset": (str, False),
-    "imbalance": (int, False),
-    "extra_metrics": (list, False),
-    "include": (list, False),
-}
-_ROW_KEYS: dict[str, tuple[type, bool]] = {
-    "name": (str, True),
-    "label": (str, True),
-    "config": (str, False),
-    "baseline": (str, False),
-    "paper": (str, False),
-    "after": (str, False),
-    "group": (str, False),
-    "optional": (bool, False),
-}
-_TYPE_NAMES = {str: "a string", list: "an array", bool: "true or false", int: "a whole number"}
 _NAME = re.compile(r"[a-z0-9_]+")
 
 
@@ -113,7 +84,12 @@ class Suite:
         for row in self.rows:
             if row.name == name:
                 return row
-        raise InputError(_unknown("row", name, [row.name for row in self.rows], f" in suite {self.name!r}"))
+        raise InputError(unknown("row", name, [row.name for row in self.rows], f" in suite {self.name!r}"))
+
+    def full_label(self, row: Row) -> str:
+        """A row's label on its own: that of a second stage with its first stage's in front, where it does not say it itself."""
+        before = f"{self.row(row.after).label}, " if row.after is not None else ""
+        return row.label if row.label.startswith(before) else before + row.label
 
     @property
     def all_suites(self) -> tuple[Suite, ...]:
@@ -160,7 +136,7 @@ def select_rows(suite: Suite, only: Sequence[str] | None = None, *, all_rows: bo
         hits = [row for row in rows if wanted in (row.name, f"{row.suite}/{row.name}")]
         if not hits:
             known = list(dict.fromkeys(row.name for row in rows))
-            raise InputError(_unknown("row", wanted, known, f" in suite {suite.name!r}"))
+            raise InputError(unknown("row", wanted, known, f" in suite {suite.name!r}"))
         for row in hits:
             chosen.add((row.suite, row.name))
             if row.after is not None:
@@ -188,129 +164,53 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
         known = list_suites(configs_dir)
         if not known:
             raise InputError(f"no suites in {configs_dir}: it should hold <suite>/{SUITE_FILE}.")
-        raise InputError(_unknown("suite", name, known))
-    text = _read_text(path)
-    raw = _parse(path, text)
-    _check_keys(path, text, raw, _SUITE_KEYS, row=None)
+        raise InputError(unknown("suite", name, known))
+    file = read_suite_file(path)
     rows: list[Row] = []
-    for index, entry in enumerate(raw["rows"]):
-        if not isinstance(entry, dict):
-            raise InputError(f"{path}:{_line(text, 'rows', None)}: rows must be tables, each under its own [[rows]].")
-        _check_keys(path, text, entry, _ROW_KEYS, row=index)
-        rows.append(_make_row(path, text, index, entry, rows))
-    if not rows:
-        raise InputError(f"{path}:{_line(text, 'rows', None)}: the suite has no rows; add one under [[rows]].")
+    for index, entry in enumerate(file.rows):
+        rows.append(_make_row(file, index, entry, rows))
     for index, row in enumerate(rows):
         if row.baseline is not None and row.baseline not in {other.name for other in rows} - {row.name}:
-            where = f"{path}:{_line(text, 'baseline', index)}"
+            where = file.where("baseline", index)
             raise InputError(f"{where}: the baseline {row.baseline!r} must be another row of this suite.")
-    for key in ("extra_metrics", "include"):
-        if not all(isinstance(item, str) for item in raw.get(key, [])):
-            raise InputError(f"{path}:{_line(text, key, None)}: {key} must be an array of strings.")
     included = []
-    for child in raw.get("include", []):
+    for child in file.head.get("include", []):
         if child in (*parents, name):
-            raise InputError(
-                f"{path}:{_line(text, 'include', None)}: suite {child!r} includes itself; remove it there."
-            )
+            raise InputError(f"{file.where('include')}: suite {child!r} includes itself; remove it there.")
         included.append(_load(configs_dir, child, (*parents, name)))
     return Suite(
         name=name,
-        title=raw["title"],
+        title=file.head["title"],
         path=path,
-        metric=raw["metric"],
+        metric=file.head["metric"],
         rows=tuple(rows),
-        paper_table=raw.get("paper_table"),
-        paper_dataset=raw.get("paper_dataset"),
-        imbalance=raw.get("imbalance"),
-        extra_metrics=tuple(raw.get("extra_metrics", ())),
+        paper_table=file.head.get("paper_table"),
+        paper_dataset=file.head.get("paper_dataset"),
+        imbalance=file.head.get("imbalance"),
+        extra_metrics=tuple(file.head.get("extra_metrics", ())),
         included=tuple(included),
     )
 
 
-def _make_row(path: Path, text: str, index: int, entry: dict[str, Any], before: list[Row]) -> Row:
-    name = entry["name"]
-    where = f"{path}:{_line(text, 'name', index)}"
+def _make_row(file: SuiteFile, index: int, entry: dict[str, Any], before: list[Row]) -> Row:
+    name, folder = entry["name"], file.path.parent
+    where = file.where("name", index)
     if not _NAME.fullmatch(name):
         raise InputError(f"{where}: the row name {name!r} may hold only small letters, digits and underscores.")
     if name in {row.name for row in before}:
         raise InputError(f"{where}: the row name {name!r} stands twice in this suite; rename one.")
     after = entry.get("after")
     if after is not None and after not in {row.name for row in before if row.stage == 1}:
-        where = f"{path}:{_line(text, 'after', index)}"
+        where = file.where("after", index)
         raise InputError(f"{where}: after = {after!r} must name a first-stage row that stands above in this suite.")
     return Row(
-        suite=path.parent.name,
+        suite=folder.name,
         name=name,
         label=entry["label"],
-        config=path.parent / entry.get("config", f"{name}.py"),
+        config=folder / entry.get("config", f"{name}.py"),
         baseline=entry.get("baseline"),
         paper=entry.get("paper"),
         after=after,
         group=entry.get("group", ""),
         optional=entry.get("optional", False),
     )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise InputError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8.") from error
-
-
-def _parse(path: Path, text: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\s*\(at line (\d+), column \d+\)", str(error))
-        # tomllib names no line for a file that ends too early: the last one then.
-        line = int(found.group(1)) if found else max(1, len(text.splitlines()))
-        message = re.sub(r"\s*\(at .*\)$", "", str(error))
-        raise InputError(f"{path}:{line}: not valid TOML ({message}); correct this line.") from error
-
-
-def _check_keys(
-    path: Path, text: str, entry: Mapping[str, Any], allowed: Mapping[str, tuple[type, bool]], row: int | None
-) -> None:
-    for key, value in entry.items():
-        where = f"{path}:{_line(text, key, row)}"
-        if key not in allowed:
-            raise InputError(f"{where}: {_unknown('key', key, list(allowed))}")
-        kind = allowed[key][0]
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise InputError(f"{where}: {key} must be {_TYPE_NAMES[kind]}.")
-    for key, (_, required) in allowed.items():
-        if required and key not in entry:
-            raise InputError(f"{path}:{_line(text, None, row)}: the key {key!r} is missing; add it here.")
-
-
-def _line(text: str, key: str | None, row: int | None) -> int:
-    """Line (from 1) of ``key`` in the suite's head (``row`` None) or in a row; else the first line of that block."""
-    lines = text.splitlines()
-    starts = [number for number, line in enumerate(lines, 1) if re.match(r"\s*\[\[\s*rows\s*\]\]", line)]
-    if row is None:
-        first, last = 1, (starts[0] - 1 if starts else len(lines))
-    elif row < len(starts):
-        first, last = starts[row], (starts[row + 1] - 1 if row + 1 < len(starts) else len(lines))
-    else:  # rows written as one inline array
-        first, last = 1, len(lines)
-    if key is not None:
-        pattern = re.compile(rf"""\s*(\[+\s*)?["']?{re.escape(key)}["']?\s*(=|\]|\.)""")
-        for number in range(first, last + 1):
-            if pattern.match(lines[number - 1]):
-                return number
-    return first
-
-
-def _unknown(kind: str, name: str, known: Iterable[str], place: str = "") -> str:
-    """One sentence about an unknown name: the nearest known ones first, else all."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}" if near else f"known are {', '.join(known)}"
-    return f"unknown {kind} {name!r}{place}; {hint}{'?' if near else '.'}"

@@ -92,8 +92,13 @@ def suite_tables(suite: Suite, work_dir: Path | str, *, warn: ledger.Warn = ledg
 def tables_from_records(
     suites: Iterable[Suite], records: Sequence[Mapping[str, Any]], warn: ledger.Warn = ledger.default_warn
 ) -> SuiteTables:
-    """Tables of the given suites, without those that they include, from run records."""
+    """Tables of the given suites, without those that they include, from run records.
+
+    Where there are runs of the first, another one that has neither runs nor published figures is left out.
+    """
     results = [(suite, compare(suite, records, warn)) for suite in suites]
+    if results and any(line.group is not None for line in results[0][1]):
+        results = [results[0], *(result for result in results[1:] if not all(line.empty for line in result[1]))]
     tables: list[Table] = []
     for suite, lines in results:
         for imbalance in dict.fromkeys(line.imbalance for line in lines):
@@ -137,7 +142,9 @@ def _table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
     cells = Cells(with_paper=_any_paper(lines))
     rows = [cells.of(line) for line in lines]
     columns = ["method", *cells.columns(_baseline_name(suite, lines))]
-    return Table(title, pd.DataFrame(rows, columns=columns), (*cells.notes.texts(), *general_notes(lines)))
+    return Table(
+        title, pd.DataFrame(rows, columns=columns), (*cells.notes.texts(), *general_notes(lines, suite.paper_table))
+    )
 
 
 def _two_stage_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
@@ -157,7 +164,9 @@ def _two_stage_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
     for number, stage in enumerate(stages, 1):
         names = cells.columns(_baseline_name(suite, stage))
         columns += [f"stage {number}", *(f"{number}: {name}" for name in names)]
-    return Table(title, pd.DataFrame(rows, columns=columns), (*cells.notes.texts(), *general_notes(lines)))
+    return Table(
+        title, pd.DataFrame(rows, columns=columns), (*cells.notes.texts(), *general_notes(lines, suite.paper_table))
+    )
 
 
 def _pairs(stage1: Sequence[Line], stage2: Sequence[Line]) -> Iterator[tuple[Line | None, Line | None]]:
@@ -202,8 +211,7 @@ def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | Non
     for line in lines:
         if line.group is None and not line.extra_paper:
             continue
-        after = f"{suite.row(line.row.after).label}, " if line.row.after else ""
-        cells = [after + label_cell(line, notes), str(line.last.n or EMPTY)]
+        cells = [label_cell(line, notes, suite.full_label(line.row)), str(line.last.n or EMPTY)]
         for metric in suite.extra_metrics:
             cells.append(mean_cell(line.extra.get(metric)))
             if metric in published:

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from sar_cls.cli import CONFIGS
 from sar_cls.data.augment import normalize
-from sar_cls.mm.engine import Job, Resolved
+from sar_cls.mm.engine import Job
 from sar_cls.mm.graph_step import WARM_UP, CudaRecorder
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.mm.optim import autocast
 from sar_cls.mm.options import Options
+from sar_cls.mm.recipe import Resolved
 from sar_cls.mm.runner import DeviceRunner
 from sar_cls.mm.schedule import recipe_epochs
 from sar_cls.mm.training import build_runner

@@ -161,3 +161,15 @@ def test_global_generators_stay():
 def test_validation(arguments, message):
     with pytest.raises(ValueError, match=message):
         DeviceLoader(numbered_set(), **arguments)
+
+
+@pytest.mark.cuda
+def test_images_can_stay_on_the_cpu() -> None:
+    cpu = numbered_set(10)
+    kept = DeviceLoader(cpu, 4, draw=Augmentation(padding=1).draw, device=torch.device("cuda"))
+    moved = DeviceLoader(cpu.to(torch.device("cuda")), 4, draw=Augmentation(padding=1).draw)
+    for one, other in zip(kept, moved, strict=True):
+        assert one["inputs"].device.type == "cuda"
+        for key in ("inputs", "targets"):
+            assert torch.equal(one[key], other[key])
+        assert all(torch.equal(one["draws"][name], other["draws"][name]) for name in other["draws"])

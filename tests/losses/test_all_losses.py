@@ -19,7 +19,6 @@ _WEIGHTS = ref.effective_number_weights(COUNTS, 0.9999)
 _WEIGHTS_99 = ref.effective_number_weights(COUNTS, 0.99)
 
 CASES = [
-    ("SoftTargetCrossEntropy", {}, ref.nll),
     ("LabelAwareSmoothing", {}, partial(ref.label_aware_smoothing, eps=ref.smoothing(COUNTS, "concave", 0.4, 0.1))),
     (
         "LabelAwareSmoothing",

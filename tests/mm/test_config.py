@@ -6,7 +6,6 @@ import ast
 import itertools
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ import sar_cls.mm  # noqa: F401
 from sar_cls.cli import CONFIGS, ROOT
 from sar_cls.data import DeviceLoader, ImageSet, longtail_counts
 from sar_cls.errors import InputError
-from sar_cls.mm import engine
+from sar_cls.mm import recipe
 from sar_cls.mm.config import load_config, recipe_hash
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.mm.options import Options
@@ -95,7 +94,7 @@ class TestErrors:
     def test_an_incomplete_config(self, tmp_path: Path, missing: str) -> None:
         text = "\n".join(line for line in GOOD.splitlines() if not line.startswith(f"{missing} ="))
         with pytest.raises(InputError, match=f"has no {missing}"):
-            engine.resolve(write(tmp_path, child=text), Options())
+            recipe.resolve(write(tmp_path, child=text), Options())
 
     @pytest.mark.parametrize(
         ("regularizer", "reason"),
@@ -110,7 +109,7 @@ class TestErrors:
     def test_a_bad_regularizer(self, tmp_path: Path, regularizer: str, reason: str) -> None:
         path = write(tmp_path, child=GOOD.replace('dict(type="SAR", tau=0.9)', regularizer))
         with pytest.raises(InputError, match=reason) as error:
-            engine.resolve(path, Options())
+            recipe.resolve(path, Options())
         assert str(path) in str(error.value)
 
 
@@ -211,12 +210,11 @@ class TestBenchmark:
     def test_it_trains_a_step(self, path: Path) -> None:
         torch.manual_seed(0)
         row = next(row for row in load_suite(CONFIGS, path.parent.name).rows if row.config == path)
-        resolved = engine.resolve(path, Options(), second_stage=row.stage == 2)
+        resolved = recipe.resolve(path, Options(), second_stage=row.stage == 2)
         if resolved.config.data_preprocessor.get("crop_size", 0) > 64:  # a convolutional net does not mind
             resolved.config.data_preprocessor.crop_size = 64
         config, splits = resolved.config, synthetic_splits(resolved.config)
-        job = SimpleNamespace(stage1_dir="somewhere" if row.stage == 2 else None, config=path)
-        engine._fit_to_data(resolved, splits, job)  # type: ignore[arg-type]
+        recipe.fit_to_data(resolved, splits, row.config.name, second_stage=row.stage == 2)  # type: ignore[arg-type]
         with DefaultScope.overwrite_default_scope("mmpretrain"):
             model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
             wrapper = build_optim_wrapper(model, config.optim_wrapper)

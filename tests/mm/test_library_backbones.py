@@ -11,9 +11,10 @@ from mmpretrain.registry import MODELS
 
 from sar_cls.data import ImageSet
 from sar_cls.errors import InputError
-from sar_cls.mm.engine import Job, _fit_to_data, resolve, run
+from sar_cls.mm.engine import Job, run
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.mm.options import Options
+from sar_cls.mm.recipe import fit_to_data, resolve
 from sar_cls.models.backbones import build_backbone
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -52,7 +53,7 @@ def test_any_suite_takes_a_timm_backbone_with_a_regularizer(tmp_path: Path) -> N
 def test_the_model_s_own_mean_std_and_crop(name: str, side: int, crop: int | None, built_for: int | None) -> None:
     path = CONFIGS / "cub200" / "resnet50_sar.py"
     resolved = resolve(path, Options(classes=3, backbone=name))
-    _fit_to_data(resolved, image_splits(3, side), Job("cub200", "resnet50_sar", path, 0, Path("unused")))
+    fit_to_data(resolved, image_splits(3, side), "resnet50_sar.py")
     config, info = resolved.config, build_backbone(name, num_classes=0)
     assert config.data_preprocessor.mean == list(info.mean)
     assert config.data_preprocessor.get("crop_size") == crop
@@ -65,7 +66,7 @@ def test_a_vision_transformer_trains_with_sar() -> None:
     path = CONFIGS / "cub200" / "resnet50_sar.py"
     splits = image_splits(3, 32)
     resolved = resolve(path, Options(classes=3, backbone="timm:vit_tiny_patch16_224"))
-    _fit_to_data(resolved, splits, Job("cub200", "resnet50_sar", path, 0, Path("unused")))
+    fit_to_data(resolved, splits, "resnet50_sar.py")
     config = resolved.config
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
@@ -98,9 +99,7 @@ def test_classes_are_for_cub_only() -> None:
 def test_a_crop_larger_than_the_image() -> None:
     path = CONFIGS / "cub200" / "resnet18.py"
     with pytest.raises(InputError, match="crop of 448"):
-        _fit_to_data(
-            resolve(path, Options(classes=3)), image_splits(3, 400), Job("cub200", "resnet18", path, 0, Path("unused"))
-        )
+        fit_to_data(resolve(path, Options(classes=3)), image_splits(3, 400), "resnet18.py")
 
 
 @pytest.mark.parametrize("kind", ["missing", "no checkpoint", "another net", "unknown backbone"])

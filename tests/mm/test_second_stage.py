@@ -18,7 +18,7 @@ from mm.conftest import TINY, TINY_SAR, files_of
 from sar_cls.cli import CONFIGS
 from sar_cls.data import ImageSet, longtail_counts
 from sar_cls.errors import InputError
-from sar_cls.mm import engine, loops
+from sar_cls.mm import engine, loops, recipe
 from sar_cls.mm.checkpoint import LAST, read_checkpoint
 from sar_cls.mm.config import load_config
 from sar_cls.mm.engine import DataCache, Job
@@ -294,7 +294,7 @@ class TestEpoch:
         drawn = torch.cat([batch["targets"] for batch in loader]).bincount(minlength=100)
         assert len(torch.cat([batch["targets"] for batch in loader])) == 128 * batches
         assert drawn.max() - drawn.min() <= 4  # class-aware: as many of each class, up to one block
-        resolved = engine.resolve(CONFIGS / "cifar100_lt" / "mislas.py", Options(full_epochs=True), second_stage=True)
+        resolved = recipe.resolve(CONFIGS / "cifar100_lt" / "mislas.py", Options(full_epochs=True), second_stage=True)
         assert len(train_loader(data, resolved.config.train_dataloader, 0, torch.device("cpu"))) == 391
         assert resolved.overrides == {"full_epochs": True}
         for method in ("crt", "lws"):

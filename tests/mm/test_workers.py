@@ -48,6 +48,7 @@ def group_is_there(group: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_the_same_records_as_one_after_the_other(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rows = select_rows(load_suite(CONFIGS, "digits_lt"), ["mixup", "mixup_sar", "mixup_sar_mislas"])
     options = Options(epochs=1, stage2_epochs=1)
@@ -66,6 +67,7 @@ def test_the_same_records_as_one_after_the_other(tmp_path: Path, capsys: pytest.
     assert len(outcome.done) == 3
 
 
+@pytest.mark.slow
 def test_bad_input_and_a_dying_worker_fail_their_runs_alone(
     make_job: Callable[..., Job], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -99,6 +101,7 @@ def test_bad_input_of_the_first_run_stops_all(make_job: Callable[..., Job], monk
         run_jobs_side_by_side(jobs, Options(epochs=1), 2)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_and_the_same_command_goes_on(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--suite", "digits", "--only", "baseline", "sar"]
     command += [

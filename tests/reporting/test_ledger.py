@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from pathlib import Path
 
 import pytest
 
-from sar_cls.reporting.ledger import load_runs, scan
+from sar_cls.reporting.ledger import scan
 
 from .synthetic import make_record, write_run
 
 
-def test_runs_with_flat_metrics(tmp_path: Path) -> None:
-    write_run(tmp_path, make_record("digits", "sar", 7, 98.0, metrics={"few_shot": None, "empty_classes": [1]}))
-    write_run(tmp_path, make_record("digits", "baseline", 7, 97.0))
-    runs = load_runs(tmp_path).set_index("row")
-    assert runs.loc["sar", "last/top1"] == 98.0
-    assert runs.loc["sar", "best/top1"] == 98.5
-    assert math.isnan(runs.loc["sar", "last/few_shot"])
-    assert "last/empty_classes" not in runs.columns
-    assert runs.loc["baseline", "run_dir"] == tmp_path / "digits" / "baseline" / "seed7"
+def test_run_directories_and_records_sorted_by_path(tmp_path: Path) -> None:
+    sar = write_run(tmp_path, make_record("digits", "sar", 7, 98.0))
+    baseline = write_run(tmp_path, make_record("digits", "baseline", 7, 97.0))
+    folder = tmp_path / "digits"
+    assert scan(tmp_path) == [(folder / "baseline" / "seed7", baseline), (folder / "sar" / "seed7", sar)]
 
 
 def test_bad_records_and_copies_are_passed_over_with_a_sentence(tmp_path: Path) -> None:
@@ -45,7 +40,7 @@ def test_by_default_the_sentence_is_a_python_warning(tmp_path: Path) -> None:
     (tmp_path / "a" / "b" / "c").mkdir(parents=True)
     (tmp_path / "a" / "b" / "c" / "record.json").write_text("{}")
     with pytest.warns(UserWarning, match="a run is left out"):
-        assert load_runs(tmp_path).empty
+        assert scan(tmp_path) == []
 
 
 def test_work_directory_that_is_not_there(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sar_cls.errors import InputError
-from sar_cls.reporting import plots
+from sar_cls.reporting import pictures, plots
 from sar_cls.reporting.ledger import scan
 from sar_cls.reporting.series import Series
 from sar_cls.reporting.suites import load_suite
@@ -82,15 +82,15 @@ def test_same_runs_same_svg(work_dir: Path, tmp_path: Path) -> None:
 
 def test_epochs_plot_shows_the_mean_over_seeds(work_dir: Path) -> None:
     one = entry(work_dir, "mixup")
-    axis = plots.epochs_plot([one]).axes[0]
+    axis = pictures.epochs_plot([one]).axes[0]
     expected = np.mean([history["test_top1"] for history in one.histories], axis=0)
     np.testing.assert_allclose(axis.lines[0].get_ydata(), expected)
     assert list(axis.lines[0].get_xdata()) == [1, 2, 3, 4, 5]
 
 
 def test_gate_plot_leaves_out_rows_without_a_gate(work_dir: Path) -> None:
-    assert plots.gate_plot([entry(work_dir, "mixup")]) is None
-    figure = plots.gate_plot([entry(work_dir, "mixup"), entry(work_dir, "mixup_sar")])
+    assert pictures.gate_plot([entry(work_dir, "mixup")]) is None
+    figure = pictures.gate_plot([entry(work_dir, "mixup"), entry(work_dir, "mixup_sar")])
     assert figure is not None
     assert [len(axis.lines) for axis in figure.axes] == [1, 1, 1]
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [4, 8, 12, 16, 20])  # epoch / 25, in percent
@@ -98,8 +98,8 @@ def test_gate_plot_leaves_out_rows_without_a_gate(work_dir: Path) -> None:
 
 def test_per_class_plot_sorts_by_frequency(work_dir: Path) -> None:
     rising = Series("rising", entry(work_dir, "mixup").run_dirs, tuple(range(10, 110, 10)))
-    accuracy = plots.per_class_plot([rising]).axes[1].lines[0].get_ydata()
-    falling = plots.per_class_plot([entry(work_dir, "mixup")]).axes[1].lines[0].get_ydata()
+    accuracy = pictures.per_class_plot([rising]).axes[1].lines[0].get_ydata()
+    falling = pictures.per_class_plot([entry(work_dir, "mixup")]).axes[1].lines[0].get_ydata()
     np.testing.assert_allclose(accuracy, falling[::-1])
 
 
@@ -111,14 +111,14 @@ def test_reliability_diagram_against_a_loop(work_dir: Path) -> None:
         probability = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
         hits.setdefault(min(14, int(probability.max() * 15)), []).append(scores.argmax() == label)
     expected = [100 * np.mean(hits[index]) for index in sorted(hits)]
-    figure = plots.reliability_diagram([one])
+    figure = pictures.reliability_diagram([one])
     heights = [bar.get_height() for bar in figure.axes[0].containers[0]]
     np.testing.assert_allclose(heights, expected)
     assert figure.axes[0].get_title().endswith(", 1 run")
 
 
 def test_entries_differ_by_more_than_colour() -> None:
-    styles = plots._styles(14)
+    styles = pictures._styles(14)
     assert len({(style["color"], style["linestyle"]) for style in styles}) == 14
     assert all(a["linestyle"] != b["linestyle"] for a, b in itertools.pairwise(styles))
 
@@ -136,7 +136,7 @@ def test_damaged_history_leaves_that_picture_out(work_dir: Path, tmp_path: Path,
 def test_classes_that_do_not_match_are_not_drawn_together(work_dir: Path) -> None:
     other = Series("other", entry(work_dir, "mixup").run_dirs, (1, 2, 3))
     with pytest.raises(InputError, match="other has 3 classes, the others 10"):
-        plots.per_class_plot([entry(work_dir, "mixup"), other])
+        pictures.per_class_plot([entry(work_dir, "mixup"), other])
 
 
 def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,8 @@ def test_csv_and_recompute(tmp_path: Path) -> None:
         frame = pd.read_csv(io.StringIO(done.stdout)).set_index(["suite", "row"])
         means.append(frame.loc[("digits", "sar"), "last_mean"])
     assert means == [11.0, 100.0]
+    lines = (tmp_path / "digits" / "sar" / "seed1" / "per_class.csv").read_text().splitlines()
+    assert lines[:2] == ["class,name,train_count,last_accuracy,best_accuracy", "0,,500,100.0000,"]
 
 
 def test_recompute_without_logits_keeps_what_was_recorded(tmp_path: Path) -> None:
@@ -92,6 +95,46 @@ def test_bad_arguments_are_one_line_and_exit_code_2(tmp_path: Path, arguments: t
     assert done.stdout == ""
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("option", ["--keep", "--plots"])
+class TestFoldersToWriteTo:
+    """Exit code 2, one sentence, nothing written, also where no line of a table was printed yet."""
+
+    @pytest.mark.parametrize("below", ["", "deep/er"])
+    def test_that_are_files(self, tmp_path: Path, option: str, below: str) -> None:
+        write_run(tmp_path / "work_dirs", make_record("digits", "sar", 1, 90.0))
+        (tmp_path / "file").write_text("mine")
+        done = report(option, str(Path("file") / below), cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.splitlines() == [
+            f"report.py: {Path('file') / below} cannot be a folder, {tmp_path / 'file'} is a file: give another {option}"
+        ]
+        assert (tmp_path / "file").read_text() == "mine"
+
+    def test_that_are_not_writable(
+        self, tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("os.access", lambda *_: False)  # permissions do not hold for root
+        monkeypatch.setattr(sys, "argv", ["report.py", option, "new"])
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(ROOT / "benchmarks" / "report.py"), run_name="__main__")
+        assert end.value.code == 2
+        assert capsys.readouterr() == ("", f"report.py: new is not writable: give another {option}\n")
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_in_the_way_below_the_folder_to_keep_in(tmp_path: Path) -> None:
+    write_run(tmp_path / "work_dirs", make_record("digits", "sar", 1, 90.0))
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "digits").write_text("mine")
+    done = report("--keep", "kept", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "90.00 (n = 1)" in done.stdout  # the tables come first
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("report.py: kept/digits")
+    assert line.endswith(": give another --keep")
 
 
 def test_tables_do_not_import_torch(tmp_path: Path) -> None:

@@ -372,6 +372,45 @@ def test_included_suites_follow(tmp_path: Path) -> None:
     assert list(tables.frame["n"]) == [0, 1]
 
 
+def test_an_included_suite_without_runs_and_figures_is_left_out_beside_runs(tmp_path: Path) -> None:
+    text = 'title = "{0}"\nmetric = "top1"\n{1}\n[[rows]]\nname = "baseline"\nlabel = "Baseline"\n{2}'
+    make_suite(tmp_path, "plain", text.format("Plain", "", ""))
+    published = 'paper_dataset = "CIFAR-100"'
+    make_suite(tmp_path, "published", text.format("Published", published, 'paper = "ResNet-18"\n'))
+    suite = make_suite(tmp_path, "outer", text.format("Outer", 'include = ["plain", "published"]', ""))
+    assert [table.title for table in suite_tables(suite, tmp_path).tables] == ["Outer", "Plain", "Published"]
+    write_run(tmp_path, make_record("outer", "baseline", 1, 97.0))
+    tables = suite_tables(suite, tmp_path)
+    assert [table.title for table in tables.tables] == ["Outer", "Published"]
+    assert list(tables.frame["suite"]) == ["outer", "published"]
+
+
+def test_a_label_that_names_its_first_stage_does_not_get_it_twice(tmp_path: Path) -> None:
+    text = TWO_STAGES + '\n[[rows]]\nname = "long"\nlabel = "MixUp, twice as long"\nafter = "mixup"\n'
+    suite = make_suite(tmp_path, "cifar100_lt", text)
+    one = write_run(tmp_path, make_record("cifar100_lt", "mixup", 1, 39.0))
+    write_run(tmp_path, second_stage("cifar100_lt", "crt", 41.0, one))
+    write_run(tmp_path, second_stage("cifar100_lt", "long", 41.0, one))
+    labels = [line[0] for line in cells(suite_tables(suite, tmp_path), -1)]
+    assert labels == ["MixUp", "MixUp, MiSLAS", "MixUp, cRT", "MixUp, twice as long"]
+
+
+def test_tables_of_mislas_say_that_its_figures_are_best_epochs(two_stages: Suite, small: Suite, tmp_path: Path) -> None:
+    def said(tables: SuiteTables) -> list[bool]:
+        return [any("best test epoch" in note for note in table.notes) for table in tables.tables]
+
+    one = write_run(tmp_path, make_record("cifar100_lt", "mixup", 1, 39.0))
+    write_run(tmp_path, second_stage("cifar100_lt", "crt", 41.0, one))
+    write_run(tmp_path, make_record("cifar100", "resnet18", 1, 78.0))
+    tables = suite_tables(two_stages, tmp_path)
+    assert [table.title.rpartition(": ")[2] for table in tables.tables][1:] == [
+        "further rows",
+        "shot groups and calibration",
+    ]
+    assert said(tables) == [True, True, False]  # the third has no top-1 of the paper
+    assert said(suite_tables(small, tmp_path)) == [False]
+
+
 def test_tables_are_written_beside_the_runs(small: Suite, tmp_path: Path) -> None:
     write_run(tmp_path, make_record("cifar100", "resnet18", 1, 70.0))
     tables = write_tables(small, tmp_path)
