@@ -118,7 +118,7 @@ def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, An
     for suite in chosen:
         if any(record["suite"] == suite.name for _, record in runs):
             table.write_tables(suite, folder, warn=warn)
-    print(f"kept {len(copies)} runs in {folder}", file=sys.stderr)
+    print(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {folder}", file=sys.stderr)
 
 
 @contextmanager

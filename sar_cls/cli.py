@@ -81,7 +81,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
     add(
         "--mode",
         choices=["eager", "compile", "cudagraph"],
-        help="how a step is run, where it can be had (default: cudagraph on CUDA unless --deterministic, else eager)",
+        help="how a training step is run, where it can be had (default: eager)",
     )
     add(
         "--memory-format",

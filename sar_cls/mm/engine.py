@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,9 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
         except InputError:
             if fresh and not (job.run_dir / LAST).exists():  # bad weights, say: no epoch was trained that could be lost
                 shutil.rmtree(job.run_dir, ignore_errors=True)
+                with suppress(OSError):  # not empty: other runs of the row, other rows
+                    job.run_dir.parent.rmdir()
+                    job.run_dir.parent.parent.rmdir()
             raise
         result["stage1"] = None if stage1 is None else record.stage1_reference(stage1.record)
         record.write_record(job.run_dir, result)

@@ -13,7 +13,7 @@ from torch import Tensor
 from sar_cls.data.rng import epoch_seed
 from sar_cls.metrics import topk_accuracy
 from sar_cls.mm.loaders import build_loader
-from sar_cls.mm.modes import build_step, default_mode
+from sar_cls.mm.modes import DEFAULT_MODE, build_step
 from sar_cls.mm.optim import autocast
 from sar_cls.mm.step import EagerStep
 
@@ -48,7 +48,7 @@ class DeviceTrainLoop(BaseLoop):
         """Runs one training step; there once the runner has its optimizer."""
         if self._step is None:
             runner = self.runner
-            mode = getattr(runner, "mode", None) or default_mode(self.dataloader.image_set.device)
+            mode = getattr(runner, "mode", None) or DEFAULT_MODE
             self._step = build_step(runner.model, runner.optim_wrapper, self.dataloader.batch_size, mode)
         return self._step
 

@@ -1,4 +1,4 @@
-"""Which step a run takes: asked for on the command line, or the device's default."""
+"""Which step a run takes: the eager one, or what was asked for on the command line."""
 
 from __future__ import annotations
 
@@ -12,15 +12,8 @@ from sar_cls.mm.graph_step import GraphStep
 from sar_cls.mm.step import CompiledStep, EagerStep
 
 MODES = ("eager", "compile", "cudagraph")
-
-
-def default_mode(device: torch.device, *, deterministic: bool = False) -> str:
-    """The mode where none was asked for: on CUDA a graph, elsewhere and for exact repetition the eager step.
-
-    The default for CUDA was chosen without a GPU at hand, because nets for small images are known to be bound by the launches of
-    their kernels; ``benchmarks/speed.py --mode`` measures it.
-    """
-    return "cudagraph" if device.type == "cuda" and not deterministic else "eager"
+# The eager step until a measurement on a GPU (``benchmarks/speed.py --mode``) has shown another one to be right and faster.
+DEFAULT_MODE = "eager"
 
 
 def build_step(

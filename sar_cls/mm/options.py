@@ -29,7 +29,7 @@ class Options:
         weights: file or name of pre-trained weights instead of the config's; "none" starts from random ones.
         tensorboard: whether to write TensorBoard files beside the record.
         deterministic: whether to ask torch for deterministic algorithms.
-        mode: how a training step is run, "eager", "compile" or "cudagraph"; None for the device's default.
+        mode: how a training step is run, "eager", "compile" or "cudagraph"; None for the default.
         memory_format: of images and weights, "channels_last" or "contiguous".
     """
 

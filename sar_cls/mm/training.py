@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sar_cls.mm.checkpoint import BEST, LAST, read_checkpoint, read_own
 from sar_cls.mm.loaders import DataSplits, test_loader, train_loader
 from sar_cls.mm.loops import predict
-from sar_cls.mm.modes import default_mode
+from sar_cls.mm.modes import DEFAULT_MODE
 from sar_cls.mm.options import Options
 from sar_cls.mm.outcome import outcome
 from sar_cls.mm.progress import ProgressHook
@@ -40,6 +40,8 @@ def execute(
         stage1: the first stage, for a second one.
     """
     runner, progress = build_runner(job, options, resolved, splits, stage1)
+    # float32 is float32, also in the convolutions of a GPU that would take shorter products for it.
+    torch.backends.cudnn.allow_tf32 = False
     if runner.device.type == "cuda":  # the record's peak is this run's, not that of the runs before it in this process
         torch.cuda.reset_peak_memory_stats(runner.device)
     try:
@@ -118,7 +120,7 @@ def build_runner(
         runner = DeviceRunner(
             device=device,
             precision=precision,
-            mode=options.mode or default_mode(device, deterministic=options.deterministic),
+            mode=options.mode or DEFAULT_MODE,
             memory_format=options.memory_format,
             selection="test" if splits.val is None else "val",
             identity=identity,

@@ -12,7 +12,7 @@ import torch
 
 from sar_cls.files import replacing
 from sar_cls.mm.loaders import DataSplits
-from sar_cls.mm.modes import default_mode
+from sar_cls.mm.modes import DEFAULT_MODE
 from sar_cls.reporting import provenance
 from sar_cls.speed import contenders, cost, data_path, evaluation, profile, table
 from sar_cls.speed.rounds import Contender, Timing, measure
@@ -34,7 +34,7 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
         torch.set_num_threads(arguments.threads)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # as in a run
-    arguments.mode = arguments.mode or default_mode(device)
+    arguments.mode = arguments.mode or DEFAULT_MODE
     images = "images: given"
     if splits is None:
         splits, images = load_images(arguments.data_root)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 import random
@@ -92,9 +91,10 @@ class TestKilled:
         assert starts[-1]["code"] == 0
         one, other = tmp_path / "whole", tmp_path / "killed"
         expected, got = outputs(one), outputs(other)
-        assert sorted(expected) == ["labels", "logits", "logits_best"]
+        assert sorted(expected) == ["classes", "labels", "logits", "logits_best"]
         for name in expected:
             assert np.array_equal(expected[name], got[name]), name
+        assert (one / "per_class.csv").read_bytes() == (other / "per_class.csv").read_bytes()
         assert history(one) == history(other)
         assert [row["epoch"] for row in history(one)] == ["1", "2", "3", "4", "5"]
         for name in (LAST, BEST):
@@ -171,8 +171,8 @@ class TestWriting:
         write_atomically(self.STATE, tmp_path / LAST)
         before = (tmp_path / LAST).read_bytes()
 
-        def half(state: object, file: io.BufferedWriter) -> None:
-            file.write(before[: len(before) // 2])
+        def half(state: object, file: Path) -> None:
+            file.write_bytes(before[: len(before) // 2])
             raise error
 
         monkeypatch.setattr(torch, "save", half)
@@ -185,10 +185,10 @@ class TestWriting:
     ) -> None:
         job, save, calls = make_job(), torch.save, []
 
-        def full(state: object, file: io.BufferedWriter) -> None:
+        def full(state: object, file: Path) -> None:
             calls.append(1)
             if len(calls) > 2:
-                file.write(b"half")
+                file.write_bytes(b"half")
                 raise OSError(28, "No space left on device")
             save(state, file)
 

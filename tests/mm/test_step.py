@@ -18,7 +18,7 @@ import sar_cls.mm  # noqa: F401
 from sar_cls.data import DeviceLoader, ImageSet
 from sar_cls.mm.graph_step import WARM_UP, GraphStep
 from sar_cls.mm.head import RegularizedLinearClsHead
-from sar_cls.mm.modes import MODES, build_step, default_mode
+from sar_cls.mm.modes import DEFAULT_MODE, MODES, build_step
 from sar_cls.mm.step import CompiledStep, EagerStep
 from sar_cls.regularizers import REGULARIZERS, Regularizer
 
@@ -378,10 +378,8 @@ class TestGraphWithoutADevice:
 
 
 class TestModes:
-    def test_defaults(self) -> None:
-        assert default_mode(torch.device("cpu")) == "eager"
-        assert default_mode(torch.device("cuda")) == "cudagraph"
-        assert default_mode(torch.device("cuda"), deterministic=True) == "eager"
+    def test_the_default_is_a_mode(self) -> None:
+        assert DEFAULT_MODE in MODES
 
     def test_a_graph_on_the_cpu_is_said_to_be_impossible(self) -> None:
         model, said = build_model(), []

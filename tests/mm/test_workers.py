@@ -28,8 +28,8 @@ from sar_cls.reporting.suites import load_suite, select_rows
 OTHER_CLASSES = f'_base_ = "{CONFIGS}/digits_lt/mixup.py"\nmodel = dict(head=dict(num_classes=7))\n'
 # The config ends the process that reads it, as the system does for lack of memory.
 DEADLY = f'_base_ = "{CONFIGS}/digits_lt/mixup.py"\n__import__("os")._exit(9)\n'
-# What depends on the wall clock or names a run.
-VARYING = ("run_id", "finished_at", "wall_seconds", "images_per_second", "peak_memory_bytes")
+# What depends on the wall clock, names a run, or changes when a file is edited meanwhile.
+VARYING = ("run_id", "finished_at", "wall_seconds", "images_per_second", "peak_memory_bytes", "git")
 
 
 def result(folder: Path) -> dict:
