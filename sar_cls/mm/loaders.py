@@ -23,6 +23,7 @@ from sar_cls.data import (
 )
 from sar_cls.errors import InputError
 
+_CPU_BATCH = 125
 # Images of a class: training, test. The long tails of the literature start from these.
 _PER_CLASS = {"cifar10": (5000, 1000), "cifar100": (500, 100)}
 
@@ -131,8 +132,13 @@ def train_loader(image_set: ImageSet, config: dict[str, Any], seed: int, device:
 
 
 def test_loader(image_set: ImageSet, config: dict[str, Any], device: torch.device) -> DeviceLoader:
-    """The loader of a config that goes through a set once, in its order."""
-    return DeviceLoader(_placed(image_set, device), config["batch_size"], device=device)
+    """The loader of a config that goes through a set once, in its order.
+
+    On the CPU its batches are smaller: ResNet-32 evaluates twice as many images a second in batches of 125 as in batches of 500
+    (results/speed), since the activations of a batch then stay in the caches.
+    """
+    batch_size = config["batch_size"] if device.type == "cuda" else min(config["batch_size"], _CPU_BATCH)
+    return DeviceLoader(_placed(image_set, device), batch_size, device=device)
 
 
 def build_loader(config: dict[str, Any], device: torch.device, seed: int = 0, *, train: bool = True) -> DeviceLoader:
