@@ -122,7 +122,11 @@ def crop_and_flip(
         crop_size: side, or (height, width), of the window; None for (H, W).
 
     Returns:
-        [N, h, w, 3] of the images' dtype. An offset out of range is an index error (on CUDA a device-side assert).
+        [N, h, w, 3] of the images' dtype.
+
+    Raises:
+        IndexError: on the CPU outside ``torch.compile``, an offset at which the window does not fit. On CUDA it is not checked,
+            which would cost more than the crop.
     """
     n, height, width, channels = images.shape
     h, w = _pair(crop_size or (height, width))
@@ -130,12 +134,22 @@ def crop_and_flip(
     if padding:
         padded = images.new_zeros((n, height + 2 * padding, width + 2 * padding, channels))
         padded[:, padding : padding + height, padding : padding + width] = images
+    full_height, full_width = padded.shape[1:3]
     device = images.device
-    sample = torch.arange(n, device=device)
+    if device.type == "cpu" and not torch.compiler.is_compiling():
+        _check_offsets(offset, full_height - h, full_width - w)
     row = offset[:, :1] + torch.arange(h, device=device)
     column = torch.arange(w, device=device)
     column = offset[:, 1:] + torch.where(flip[:, None], w - 1 - column, column)
-    return padded[sample[:, None, None], row[:, :, None], column[:, None, :]]
+    # Pixels of the whole batch in one list: taking them by one index is three times as fast on a CPU as by three.
+    first = torch.arange(n, device=device)[:, None] * full_height + row
+    pixel = first[:, :, None] * full_width + column[:, None, :]
+    return padded.reshape(-1, channels).index_select(0, pixel.flatten()).view(n, h, w, channels)
+
+
+def _check_offsets(offset: Tensor, last_row: int, last_column: int) -> None:
+    if len(offset) and (int(offset.min()) < 0 or bool((offset > offset.new_tensor([last_row, last_column])).any())):
+        raise IndexError(f"a crop offset lies outside 0 to ({last_row}, {last_column}): draw it for these images")
 
 
 def center_crop(images: Tensor, crop_size: int | tuple[int, int]) -> Tensor:

@@ -233,3 +233,11 @@ def test_draw__impossible_requests():
         Augmentation(padding=1, crop_size=11).draw(4, 2, (8, 8), generator())
     with pytest.raises(ValueError, match="batch_size"):
         Augmentation().draw(4, 0, (8, 8), generator())
+
+
+@pytest.mark.parametrize("offset", [[-1, 0], [0, -1], [9, 0], [0, 9]])
+def test_crop_offset_outside_is_an_error_and_not_another_image_s_pixels(offset: list[int]) -> None:
+    images = torch.zeros(3, 8, 8, 3, dtype=torch.uint8)
+    offsets = torch.tensor([[0, 0], offset, [8, 8]])
+    with pytest.raises(IndexError, match="offset"):
+        crop_and_flip(images, offsets, torch.zeros(3, dtype=torch.bool), padding=4)
