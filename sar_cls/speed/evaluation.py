@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from sar_cls.data import DeviceLoader
 from sar_cls.data.augment import normalize
 from sar_cls.metrics import topk_accuracy
-from sar_cls.mm.loaders import DataSplits
+from sar_cls.mm.loaders import DataSplits, test_loader
 from sar_cls.mm.loops import predict
 from sar_cls.mm.optim import autocast
 from sar_cls.speed.contenders import build_model
@@ -17,17 +16,16 @@ from sar_cls.speed.rounds import Contender
 from sar_cls.speed.setting import Setting, row_config
 
 EVALUATION = "evaluation"
-BATCH_SIZES = (125, 250, 500, 1000, 2000)
+BATCH_SIZES = (64, 125, 250, 500, 1000, 2000)
 
 
 def build(setting: Setting, splits: DataSplits, batch_sizes: Sequence[int] = BATCH_SIZES) -> list[Contender]:
-    """This project's evaluation with the batch size of its configs, and the bare forward pass in several."""
+    """This project's evaluation in its own batches, and the bare forward pass in several."""
     config = row_config(setting, len(splits.train.classes), mixup=False)
     config.data_preprocessor.memory_format = setting.memory_format
     model = build_model(config, setting).eval()
-    test = splits.test.to(setting.device)
-    size = config.val_dataloader.batch_size
-    loader = DeviceLoader(test, size)
+    loader = test_loader(splits.test, config.val_dataloader, setting.device)
+    test, size = splits.test.to(setting.device), loader.batch_size
 
     def evaluate() -> None:
         logits = predict(model, loader, setting.precision)
