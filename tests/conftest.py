@@ -11,6 +11,12 @@ import torch
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """One thread for every test: on tensors this small more threads only wait for each other."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Every device of this machine in turn: the CPU, and CUDA where there is one."""

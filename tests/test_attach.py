@@ -18,7 +18,6 @@ from sar_cls.errors import InputError
 from sar_cls.models.backbones import import_timm
 from sar_cls.torchvision_shim import import_torchvision
 
-torch.set_num_threads(1)
 C = 5
 # name: (arguments, side, classifier, D)
 TIMM = {

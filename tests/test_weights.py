@@ -20,7 +20,6 @@ from sar_cls.torchvision_shim import import_torchvision
 from sar_cls.weight_layouts import prefixes, unwrap
 from sar_cls.weights import load_weights
 
-torch.set_num_threads(1)
 State = dict[str, Tensor]
 
 

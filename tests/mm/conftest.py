@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from sar_cls.cli import CONFIGS
 from sar_cls.mm.engine import DataCache, Job
@@ -18,15 +17,6 @@ train_cfg = dict(max_epochs=2)
 param_scheduler = dict(T_max=2)
 """
 TINY_SAR = TINY + 'model = dict(head=dict(regularizer=dict(type="SAR")))\n'
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """One thread for every test here: on tensors this small more threads only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

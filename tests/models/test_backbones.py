@@ -10,8 +10,6 @@ from sar_cls.errors import InputError
 from sar_cls.models import backbones
 from sar_cls.models.backbones import build_backbone
 
-torch.set_num_threads(1)
-
 # name: (arguments, side of a small image, D)
 MODELS = {
     "timm:resnet18": ({}, 32, 512),
