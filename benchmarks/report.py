@@ -39,6 +39,9 @@ def parse() -> argparse.Namespace:
         action="store_true",
         help="compute all metrics anew from the saved test logits (records stay, per_class.csv is written anew)",
     )
+    parser.add_argument(
+        "--precisions", action="store_true", help="also compare fp32 with other precisions, where a row was run in both"
+    )
     parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw the runs into this folder, as PNG and SVG")
     parser.add_argument(
         "--keep",
@@ -79,6 +82,11 @@ def main() -> int:
         runs = [(run_dir, recomputed(record, run_dir)) for run_dir, record in runs]
     tables = table.tables_from_records(chosen, [record for _, record in runs], warn)
     print(tables.to_csv() if arguments.format == "csv" else tables.to_markdown(), end="")
+    if arguments.precisions:
+        from sar_cls.reporting.precisions import precision_table
+
+        found = precision_table(chosen, [record for _, record in runs], warn)
+        print(f"\n{found or 'No row was run in two precisions with the same seed.'}")
     if arguments.keep is not None:
         with writing_to(arguments.keep, "--keep"):
             keep(chosen, runs, arguments.keep)

@@ -5,6 +5,8 @@
     python benchmarks/speed.py --data-path --evaluation
     python benchmarks/speed.py --cost                              # the paper's Tab. 20, for classification
     python benchmarks/speed.py --profile traces
+    python benchmarks/speed.py --start-up
+    python benchmarks/speed.py --jobs 1 2 4 8                      # runs an hour by --jobs-per-device, on a GPU
 
 All figures are from this one process, medians of interleaved rounds with their quartiles. Without CIFAR-100 random images of its
 size are taken. Exit code: 0 done; 2 a wrong argument or data set; 130 interrupted.
@@ -19,7 +21,7 @@ from pathlib import Path
 from sar_cls import cli
 
 NETS = ("resnet32", "resnet18", "resnet50")
-CONTENDERS = ("bare", "loop", "sar", "car", "center", "fixed", "stock", "mmpretrain")
+CONTENDERS = ("bare", "loop", "sar", "car", "center", "fixed", "stock", "stock_fp32", "mmpretrain")
 
 
 def parse() -> argparse.Namespace:
@@ -30,12 +32,25 @@ def parse() -> argparse.Namespace:
     add("--evaluation", action="store_true", help="evaluation of the test set beside the bare forward pass")
     add("--cost", action="store_true", help="parameters, FLOPs and memory with and without each regularizer")
     add("--profile", type=Path, metavar="DIR", help="trace of the real loop, most expensive operations, kernels a step")
+    add("--start-up", action="store_true", help="seconds to the list of suites and to the end of the first step")
+    add(
+        "--jobs",
+        type=cli.positive_int,
+        nargs="+",
+        metavar="K",
+        help="runs an hour with K at a time, from short runs that use the whole device",
+    )
     add("--all", action="store_true", help="step, data path, evaluation and cost")
     add("--only", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"only these: {', '.join(CONTENDERS)}")
     add = parser.add_argument_group("with which setting").add_argument
     add("--net", nargs="+", choices=NETS, default=["resnet32"], help="default: resnet32")
     add("--batch-size", type=cli.positive_int, default=128, metavar="N", help="default: 128")
-    add("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32"], help="default: fp32")
+    add(
+        "--precision",
+        nargs="+",
+        choices=["fp32", "bf16"],
+        help="default: that of benchmarks/run.py on the device",
+    )
     add(
         "--memory-format",
         choices=["channels_last", "contiguous"],
@@ -56,9 +71,12 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument_group("how").add_argument
     add("--rounds", type=cli.positive_int, default=7, metavar="N", help="timed rounds (default: 7)")
     add("--steps", type=cli.positive_int, default=20, metavar="N", help="training steps in a round (default: 20)")
+    add("--epochs", type=cli.positive_int, default=6, metavar="N", help="of each run of --jobs (default: 6)")
     add("--data-root", metavar="DIR", help="folder of CIFAR-100 (default: data, or random images)")
     add("--json", type=Path, metavar="FILE", help="write the figures, the machine and the versions here")
     arguments = parser.parse_args()
+    if arguments.epochs < 3:
+        parser.error("--epochs must be at least 3: the first and the last epoch of a run do not count")
     if arguments.workers < 0:
         parser.error("--workers must be 0 or more")
     return arguments

@@ -76,7 +76,11 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
         add("--backbone", metavar="NAME", help="timm:NAME or torchvision:NAME instead of the config's backbone")
         add("--weights", metavar="SOURCE", help="pre-trained weights: a file, timm:NAME, or none")
         add("--val-fraction", type=fraction, metavar="F", help="hold out training images to choose the best epoch")
-    add("--precision", choices=["fp32", "bf16"], help="instead of the config's")
+    add(
+        "--precision",
+        choices=["fp32", "bf16"],
+        help="default: the config's; else bf16 on a CPU that multiplies it in hardware, fp32 elsewhere",
+    )
     add("--deterministic", action="store_true", help="ask torch for deterministic algorithms")
     add(
         "--mode",

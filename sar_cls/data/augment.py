@@ -130,7 +130,7 @@ def crop_and_flip(
     """
     n, height, width, channels = images.shape
     h, w = _pair(crop_size or (height, width))
-    padded = images
+    padded = images.contiguous()
     if padding:
         padded = images.new_zeros((n, height + 2 * padding, width + 2 * padding, channels))
         padded[:, padding : padding + height, padding : padding + width] = images
@@ -138,13 +138,16 @@ def crop_and_flip(
     device = images.device
     if device.type == "cpu" and not torch.compiler.is_compiling():
         _check_offsets(offset, full_height - h, full_width - w)
-    row = offset[:, :1] + torch.arange(h, device=device)
-    column = torch.arange(w, device=device)
-    column = offset[:, 1:] + torch.where(flip[:, None], w - 1 - column, column)
-    # Pixels of the whole batch in one list: taking them by one index is three times as fast on a CPU as by three.
-    first = torch.arange(n, device=device)[:, None] * full_height + row
-    pixel = first[:, :, None] * full_width + column[:, None, :]
-    return padded.reshape(-1, channels).index_select(0, pixel.flatten()).view(n, h, w, channels)
+    # Each row of a window is one run of memory, and all possible runs are the rows of an overlapping view: taking whole rows from
+    # it is ten times as fast on a CPU as taking pixels.
+    number = torch.arange(n, device=device)
+    start = (number * full_height + offset[:, 0]) * full_width + offset[:, 1]
+    starts = start[:, None] + full_width * torch.arange(h, device=device)
+    last = n * full_height * full_width - w
+    runs = padded.as_strided((max(last + 1, 0), w * channels), (channels, 1))
+    windows = runs.index_select(0, starts.flatten()).view(n, h, w, channels)
+    both = torch.cat((windows, windows.flip(2)))
+    return both.flatten(1).index_select(0, number + n * flip).view(n, h, w, channels)
 
 
 def _check_offsets(offset: Tensor, last_row: int, last_column: int) -> None:

@@ -16,6 +16,7 @@ from sar_cls.mm.checkpoint import LAST
 from sar_cls.mm.first_stage import FirstStage, like_first_stage
 from sar_cls.mm.loaders import DataSplits, load_splits
 from sar_cls.mm.options import Options
+from sar_cls.mm.precision import precision_of
 from sar_cls.mm.recipe import fit_to_data, resolve
 from sar_cls.reporting import record
 
@@ -114,7 +115,7 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
     expected: dict[str, Any] = {
         "config_hash": resolved.recipe,
         "epochs": resolved.epochs,
-        "precision": resolved.config.optim_wrapper.get("precision", "fp32"),
+        "precision": precision_of(resolved.config),
     }
     if first is None or record.is_finished(first):
         expected["overrides"] = resolved.overrides

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from sar_cls.mm.allocator import keep_freed_memory
 from sar_cls.mm.checkpoint import BEST, LAST, read_checkpoint, read_own
 from sar_cls.mm.loaders import DataSplits, test_loader, train_loader
 from sar_cls.mm.loops import predict
 from sar_cls.mm.modes import DEFAULT_MODE
 from sar_cls.mm.options import Options
 from sar_cls.mm.outcome import outcome
+from sar_cls.mm.precision import precision_of
 from sar_cls.mm.progress import ProgressHook
 from sar_cls.mm.runner import DeviceRunner
 from sar_cls.mm.schedule import shorten
@@ -42,6 +44,8 @@ def execute(
     runner, progress = build_runner(job, options, resolved, splits, stage1)
     # float32 is float32, also in the convolutions of a GPU that would take shorter products for it.
     torch.backends.cudnn.allow_tf32 = False
+    if runner.device.type == "cpu":
+        keep_freed_memory()
     if runner.device.type == "cuda":  # the record's peak is this run's, not that of the runs before it in this process
         torch.cuda.reset_peak_memory_stats(runner.device)
     try:
@@ -87,7 +91,7 @@ def build_runner(
     loader = train_loader(splits.train, config.train_dataloader, job.seed, device)
     shorten(config, resolved.epochs, len(loader))
     evaluated = {"test": splits.test} if splits.val is None else {"val": splits.val, "test": splits.test}
-    precision = config.optim_wrapper.get("precision", "fp32")
+    precision = precision_of(config)
     preprocessor = config.data_preprocessor.to_dict()
     if options.memory_format != "channels_last":
         preprocessor["memory_format"] = options.memory_format

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sar_cls.cli import CONFIGS
 from sar_cls.data.augment import normalize
+from sar_cls.mm.allocator import keep_freed_memory
 from sar_cls.mm.engine import Job
 from sar_cls.mm.graph_step import WARM_UP, CudaRecorder
 from sar_cls.mm.loaders import DataSplits
@@ -39,7 +40,7 @@ _OWN = {
     "fixed": ("(c) the same with FixedAnchors", "FixedAnchors"),
 }
 BARE, LOOP = "bare", "loop"
-NAMES = (BARE, *_OWN, "stock", "mmpretrain")
+NAMES = (BARE, *_OWN, "stock", "stock_fp32", "mmpretrain")
 
 
 def build(setting: Setting, splits: DataSplits, only: Sequence[str] = NAMES) -> list[Contender]:
@@ -52,8 +53,10 @@ def build(setting: Setting, splits: DataSplits, only: Sequence[str] = NAMES) -> 
             setting, splits, regularizer, name=name, label=label
         )
     makers["stock"] = lambda: stock_step(setting, splits)
+    if setting.precision != "fp32":
+        makers["stock_fp32"] = lambda: stock_step(setting, splits, as_published=True)
     makers["mmpretrain"] = lambda: mmpretrain_step(setting, splits)
-    return [makers[name]() for name in NAMES if name in only]
+    return [makers[name]() for name in NAMES if name in only and name in makers]
 
 
 def bare_step(setting: Setting, splits: DataSplits) -> Contender:
@@ -88,6 +91,7 @@ def bare_step(setting: Setting, splits: DataSplits) -> Contender:
         "(a) bare step: forward, cross-entropy, backward, optimizer",
         setting.steps * setting.batch_size,
         run=lambda: repeat(replay, setting.steps),
+        memory=keep_freed_memory,
         settle=replay,
         mode=lambda: "+".join(modes) or "eager",
     )
@@ -106,6 +110,7 @@ def own_step(
         label,
         setting.steps * setting.batch_size,
         run=loop.run_epoch,
+        memory=keep_freed_memory,
         settle=lambda: loop.step(batch),
         close=folder.cleanup,
         mode=lambda: loop.step.mode,

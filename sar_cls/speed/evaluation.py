@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
 from sar_cls.data.augment import normalize
 from sar_cls.metrics import topk_accuracy
+from sar_cls.mm.allocator import keep_freed_memory
 from sar_cls.mm.loaders import DataSplits, test_loader
 from sar_cls.mm.loops import predict
 from sar_cls.mm.optim import autocast
@@ -42,8 +44,11 @@ def build(setting: Setting, splits: DataSplits, batch_sizes: Sequence[int] = BAT
             for batch in inputs.split(batch_size):
                 model(batch)
 
-    contenders = [Contender(EVALUATION, f"this project's evaluation, batches of {size}", len(test), evaluate)]
+    contenders = [
+        Contender(EVALUATION, f"this project's evaluation, batches of {size}", len(test), evaluate, keep_freed_memory)
+    ]
     for batch_size in batch_sizes:
         label = f"bare forward pass, batches of {batch_size}"
-        contenders.append(Contender(f"forward{batch_size}", label, len(test), lambda b=batch_size: forward(b)))  # type: ignore[misc]
+        run = partial(forward, batch_size)
+        contenders.append(Contender(f"forward{batch_size}", label, len(test), run, keep_freed_memory))
     return contenders

@@ -80,8 +80,16 @@ def settling_steps(setting: Setting) -> int:
     return PREFETCHED * setting.workers + 1
 
 
-def stock_step(setting: Setting, splits: DataSplits) -> Contender:
-    """(d) torchvision's data set, PIL transforms, DataLoader workers; eager, contiguous; loss and accuracy read at every step."""
+def stock_step(setting: Setting, splits: DataSplits, *, as_published: bool = False) -> Contender:
+    """(d) torchvision's data set, PIL transforms, DataLoader workers; eager, contiguous; loss and accuracy read at every step.
+
+    Args:
+        setting: what to measure.
+        splits: the images.
+        as_published: in float32 whatever the setting says, as the published long-tail codes train.
+    """
+    if as_published:
+        setting = replace(setting, precision="fp32")
     config = row_config(replace(setting, optimizer="default"), len(splits.train.classes), mixup=False)
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
@@ -110,8 +118,9 @@ def stock_step(setting: Setting, splits: DataSplits) -> Contender:
         optimizer.step()
 
     return Contender(
-        "stock",
-        f"(d) torchvision, PIL, DataLoader with {setting.workers} workers, .item() a step",
+        "stock_fp32" if as_published else "stock",
+        f"(d) torchvision, PIL, DataLoader with {setting.workers} workers, .item() a step"
+        + (", fp32 as published" if as_published else ""),
         setting.steps * setting.batch_size,
         run=lambda: repeat(step, setting.steps),
         settle=lambda: repeat(step, settling_steps(setting)),

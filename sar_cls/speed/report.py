@@ -13,10 +13,13 @@ import torch
 from sar_cls.files import replacing
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.mm.modes import DEFAULT_MODE
+from sar_cls.mm.precision import default_precision
 from sar_cls.reporting import provenance
 from sar_cls.speed import contenders, cost, data_path, evaluation, profile, table
+from sar_cls.speed.jobs import measure_jobs
 from sar_cls.speed.rounds import Contender, Timing, measure
 from sar_cls.speed.setting import Setting, load_images, settings
+from sar_cls.speed.start_up import measure_start_up
 
 STEP_REFERENCES = ((contenders.BARE, "ratio to (a)"), (contenders.LOOP, "ratio to (b)"))
 
@@ -35,6 +38,7 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # as in a run
     arguments.mode = arguments.mode or DEFAULT_MODE
+    arguments.precision = arguments.precision or [default_precision(device)]
     images = "images: given"
     if splits is None:
         splits, images = load_images(arguments.data_root)
@@ -43,7 +47,8 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
     threads = torch.get_num_threads()
     print(f"{images}; {accelerator or origin['machine']['cpu']}, {threads} threads; torch {torch.__version__}\n")
     results: list[dict[str, Any]] = []
-    own = arguments.data_path or arguments.evaluation or arguments.cost or arguments.profile is not None
+    kinds = ("data_path", "evaluation", "cost", "profile", "start_up", "jobs")
+    own = any(getattr(arguments, kind) for kind in kinds)
     for setting in settings(arguments, device):
         results += _measure_setting(arguments, setting, splits, step=arguments.all or not own)
     if arguments.json is not None:
@@ -85,6 +90,13 @@ def _measure_setting(arguments: Any, setting: Setting, splits: DataSplits, *, st
     if arguments.all or arguments.cost:
         costs = cost.measure_costs(setting, splits)
         keep("cost", table.cost_table(costs), [asdict(item) for item in costs])
+    if arguments.start_up:
+        waits = measure_start_up(setting, arguments.data_root, arguments.rounds)
+        keep("start-up", table.start_up_table(waits), {name: asdict(seconds) for name, seconds in waits.items()})
+    if arguments.jobs:
+        throughputs = measure_jobs(setting, arguments.jobs, arguments.data_root, arguments.epochs)
+        rates = [{**asdict(item), "runs_an_hour": item.runs_an_hour} for item in throughputs]
+        keep("runs at a time", table.jobs_table(throughputs), rates)
     if arguments.profile is not None:
         found = profile.profile_step(setting, splits, arguments.profile)
         figures = {**asdict(found), "trace": Path(found.trace).name}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from tabulate import tabulate
 
 from sar_cls.speed.cost import Cost
+from sar_cls.speed.jobs import Throughput
 from sar_cls.speed.profile import Profile
 from sar_cls.speed.rounds import Spread, Timing
 
@@ -77,6 +78,24 @@ def cost_table(costs: Sequence[Cost]) -> str:
         "Paper (Tab. 20, HRNet on Cityscapes, in training): +SAR 65.86 -> 67.42 M parameters, 374.34 -> 374.37 GFLOP."
     )
     return f"{table}\n\n{note} A multiplication and an addition are two operations.\n{paper}"
+
+
+def start_up_table(waits: Mapping[str, Spread]) -> str:
+    """Seconds from the command to what is named, quartiles in brackets."""
+    rows = [[name, f"{wait.median:.2f} [{wait.low:.2f}, {wait.high:.2f}]"] for name, wait in waits.items()]
+    return tabulate(rows, ["", "s after the command"], tablefmt="github", disable_numparse=True)
+
+
+def jobs_table(throughputs: Sequence[Throughput]) -> str:
+    """A row a number of runs at a time; the ratio is to the first row."""
+    first = throughputs[0].runs_an_hour
+    rows = [
+        [item.jobs, f"{item.seconds_epoch:.3f}", f"{item.runs_an_hour:.2f}", f"{item.runs_an_hour / first:.2f}"]
+        for item in throughputs
+    ]
+    headings = ["runs at a time", "s an epoch of each", "whole runs an hour", "ratio"]
+    table = tabulate(rows, headings, tablefmt="github", disable_numparse=True)
+    return f"{table}\n\nA whole run has {throughputs[0].recipe_epochs} epochs."
 
 
 def profile_table(profile: Profile) -> str:

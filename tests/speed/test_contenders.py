@@ -29,11 +29,31 @@ def close(entrants: list[Contender]) -> None:
 def test_all_steps_in_rounds(setting: Setting, splits: DataSplits) -> None:
     entrants = contenders.build(setting, splits)
     try:
-        assert tuple(entrant.name for entrant in entrants) == contenders.NAMES
+        expected = [name for name in contenders.NAMES if name != "stock_fp32"]
+        assert [entrant.name for entrant in entrants] == expected
         timings = rounds.measure(entrants, 1, setting.device, say=lambda line: None)
     finally:
         close(entrants)
     assert all(timing.images == 16 and timing.seconds[0] > 0 and timing.mode == "eager" for timing in timings)
+
+
+def test_beside_bf16_the_published_pipeline_stays_in_fp32(
+    setting: Setting, splits: DataSplits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+    autocast = other_pipelines.autocast
+    monkeypatch.setattr(
+        other_pipelines, "autocast", lambda device, precision: used.append(precision) or autocast(device, precision)
+    )
+    entrants = contenders.build(replace(setting, precision="bf16"), splits, only=("stock", "stock_fp32"))
+    try:
+        assert [entrant.name for entrant in entrants] == ["stock", "stock_fp32"]
+        assert entrants[1].label.endswith("fp32 as published")
+        for entrant in entrants:
+            entrant.run()
+    finally:
+        close(entrants)
+    assert used == ["bf16"] * setting.steps + ["fp32"] * setting.steps
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,88 @@
+"""Runs an hour on one device, by how many share it: what ``--jobs-per-device`` is worth."""
+
+from __future__ import annotations
+
+import csv
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sar_cls.cli import CONFIGS, ROOT
+from sar_cls.errors import InputError
+from sar_cls.mm.config import load_config
+from sar_cls.mm.schedule import recipe_epochs
+from sar_cls.reporting.series import HISTORY_FILE
+from sar_cls.speed.setting import NETS, Setting
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """What K runs at a time came to.
+
+    Attributes:
+        jobs: K.
+        seconds_epoch: of one epoch of one run with its evaluation, median over runs and epochs; the first and the last epoch are
+            left out, in which not all runs are at work.
+        seconds_rest: what the call took beyond those epochs: starting, reading the data, writing the records.
+        recipe_epochs: epochs of a whole run.
+        runs_an_hour: of whole runs, K at a time.
+    """
+
+    jobs: int
+    seconds_epoch: float
+    seconds_rest: float
+    recipe_epochs: int
+
+    @property
+    def runs_an_hour(self) -> float:
+        return 3600 * self.jobs / (self.recipe_epochs * self.seconds_epoch + self.seconds_rest)
+
+
+def measure_jobs(setting: Setting, numbers: Sequence[int], data_root: str | None, epochs: int) -> list[Throughput]:
+    """Starts ``benchmarks/run.py`` with K runs of ``epochs`` epochs for each K.
+
+    Args:
+        setting: whose net, precision, mode, memory format and device are run.
+        numbers: the values of K.
+        data_root: folder of CIFAR-100.
+        epochs: at least 3.
+
+    Raises:
+        InputError: a run failed.
+        ValueError: fewer than 3 epochs.
+    """
+    if epochs < 3:
+        raise ValueError(f"the first and the last epoch are left out: take at least 3 epochs, not {epochs}")
+    return [_measure(setting, number, data_root, epochs) for number in numbers]
+
+
+def _measure(setting: Setting, number: int, data_root: str | None, epochs: int) -> Throughput:
+    suite, row = NETS[setting.net].removesuffix(".py").split("/")
+    with tempfile.TemporaryDirectory(prefix="sar_cls-speed-") as folder:
+        options = ["--suite", suite, "--only", row, "--seeds", str(number), "--jobs-per-device", str(number)]
+        options += ["--epochs", str(epochs), "--work-dir", folder, "--device", str(setting.device)]
+        options += ["--precision", setting.precision, "--mode", setting.mode, "--memory-format", setting.memory_format]
+        options += [] if data_root is None else ["--data-root", os.path.abspath(data_root)]
+        begin = time.perf_counter()
+        command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - begin
+        if done.returncode:
+            lines = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()
+            raise InputError(f"{number} runs at a time ended with code {done.returncode}: {lines[-1]}")
+        found = [_epochs(path) for path in sorted(Path(folder).rglob(HISTORY_FILE))]
+    whole = recipe_epochs(load_config(CONFIGS / NETS[setting.net]))
+    middle = statistics.median(value for run in found for value in run[1:-1])
+    rest = seconds - max(sum(run) for run in found)
+    return Throughput(number, middle, rest, whole)
+
+
+def _epochs(history: Path) -> list[float]:
+    with history.open(newline="", encoding="utf-8") as file:
+        return [float(row["seconds_train"]) + float(row["seconds_eval"]) for row in csv.DictReader(file)]
