@@ -57,9 +57,15 @@ class CudaRecorder:
 
     def record(self, step: Callable[[], None]) -> Callable[[], None]:
         graph = torch.cuda.CUDAGraph()
-        # Other threads (one that pins memory for a DataLoader, say) may go on using CUDA meanwhile.
-        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-            step()
+        current = torch.cuda.current_stream(self.device)
+        try:
+            # Other threads (one that pins memory for a DataLoader, say) may go on using CUDA meanwhile.
+            with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+                step()
+        except BaseException:  # torch leaves its stream the current one where the capture cannot be ended
+            torch.cuda.set_stream(current)
+            current.wait_stream(self.stream)
+            raise
         return graph.replay
 
 

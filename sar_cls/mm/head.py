@@ -44,7 +44,8 @@ def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: in
     if name not in REGULARIZERS:
         raise ValueError(f"unknown regularizer {name!r}: choose one of {', '.join(sorted(REGULARIZERS))}")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, ())))
+        # The CPU's generator alone: torch.manual_seed would start those of the GPUs anew, which fork_rng does not give back.
+        torch.default_generator.manual_seed(int(torch.randint(2**62, ())))
         return REGULARIZERS[name](num_classes=num_classes, feat_dim=feat_dim, **arguments)
 
 

@@ -15,7 +15,7 @@ from sar_cls.mm.loaders import DataSplits, test_loader
 from sar_cls.mm.loops import predict
 from sar_cls.mm.options import Options
 from sar_cls.mm.outcome import outcome
-from sar_cls.mm.precision import precision_of
+from sar_cls.mm.precision import exact_float32, precision_of
 from sar_cls.mm.second_stage import first_stage_weights
 from sar_cls.posthoc import adjust_logits, tau_normalized_linear
 
@@ -42,6 +42,7 @@ def execute(
         raise InputError(f"{job.suite}/{job.row} corrects a first stage: give its run with --stage1")
     config, device = resolved.config, torch.device(options.device)
     precision = precision_of(config)
+    exact_float32()
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
     model.load_state_dict(first_stage_weights(stage1.state_dict, model, str(job.stage1_dir)), strict=False)

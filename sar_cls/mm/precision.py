@@ -22,6 +22,12 @@ def default_precision(device: torch.device | str) -> str:
     return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
 
 
+def exact_float32() -> None:
+    """float32 is float32 in the whole process, also in the convolutions of a GPU that would take TF32's shorter products for it."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def precision_of(config: Any) -> str:
     """The precision in a config's ``optim_wrapper``; configs that were not resolved for a device may have none, that is "fp32"."""
     return config.optim_wrapper.get("precision", "fp32")

@@ -86,6 +86,15 @@ class DeviceRunner(Runner):
         layout = torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
         return model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
 
+    def _init_model_weights(self) -> None:
+        """On the CPU, whatever the device: a seed means the same initial weights everywhere."""
+        if self.distributed:
+            super()._init_model_weights()
+            return
+        self.bare_model.to("cpu")
+        super()._init_model_weights()
+        self.bare_model.to(self.device)
+
     def load_or_resume(self) -> None:
         """Resumes from ``last.pth`` if there is one, else starts from the initial weights that were given, if any."""
         if not self._has_loaded:

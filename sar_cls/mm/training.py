@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from sar_cls.mm.loops import predict
 from sar_cls.mm.modes import DEFAULT_MODE
 from sar_cls.mm.options import Options
 from sar_cls.mm.outcome import outcome
-from sar_cls.mm.precision import precision_of
+from sar_cls.mm.precision import exact_float32, precision_of
 from sar_cls.mm.progress import ProgressHook
 from sar_cls.mm.runner import DeviceRunner
 from sar_cls.mm.schedule import shorten
@@ -41,13 +43,13 @@ def execute(
         splits: the images.
         stage1: the first stage, for a second one.
     """
-    runner, progress = build_runner(job, options, resolved, splits, stage1)
-    # float32 is float32, also in the convolutions of a GPU that would take shorter products for it.
-    torch.backends.cudnn.allow_tf32 = False
-    if runner.device.type == "cpu":
+    exact_float32()
+    device = torch.device(options.device)
+    if device.type == "cpu":
         keep_freed_memory()
-    if runner.device.type == "cuda":  # the record's peak is this run's, not that of the runs before it in this process
-        torch.cuda.reset_peak_memory_stats(runner.device)
+    else:
+        _start_with_a_free_device(device)
+    runner, progress = build_runner(job, options, resolved, splits, stage1)
     try:
         runner.train()
     finally:
@@ -66,6 +68,15 @@ def execute(
             flush=True,
         )
     return {**result, "extra": {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format, **gate}}
+
+
+def _start_with_a_free_device(device: torch.device) -> None:
+    """Frees what the runs before this one in the process have left, so that the recorded peak of memory is this run's."""
+    if device.index is not None:
+        torch.cuda.set_device(device)  # else capturing a graph would open a context on GPU 0 as well
+    gc.collect()  # a runner and its loops refer to each other
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)
 
 
 def _gate(history: list[dict[str, Any]]) -> dict[str, float]:
@@ -88,6 +99,8 @@ def build_runner(
 ) -> tuple[DeviceRunner, ProgressHook]:
     """The runner of a run, ready for ``train()``, and the hook that shows its progress; arguments as for :func:`execute`."""
     config, device = resolved.config, torch.device(options.device)
+    if options.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else some versions of torch refuse cuBLAS
     loader = train_loader(splits.train, config.train_dataloader, job.seed, device)
     shorten(config, resolved.epochs, len(loader))
     evaluated = {"test": splits.test} if splits.val is None else {"val": splits.val, "test": splits.test}

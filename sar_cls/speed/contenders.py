@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from sar_cls.cli import CONFIGS
 from sar_cls.data.augment import normalize
-from sar_cls.mm.allocator import keep_freed_memory
 from sar_cls.mm.engine import Job
 from sar_cls.mm.graph_step import WARM_UP, CudaRecorder
 from sar_cls.mm.loaders import DataSplits
@@ -28,6 +27,7 @@ from sar_cls.mm.runner import DeviceRunner
 from sar_cls.mm.schedule import recipe_epochs
 from sar_cls.mm.training import build_runner
 from sar_cls.speed.other_pipelines import mmpretrain_step, prepare, stock_step
+from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender, repeat
 from sar_cls.speed.setting import NETS, Setting, row_config
 
@@ -91,7 +91,7 @@ def bare_step(setting: Setting, splits: DataSplits) -> Contender:
         "(a) bare step: forward, cross-entropy, backward, optimizer",
         setting.steps * setting.batch_size,
         run=lambda: repeat(replay, setting.steps),
-        memory=keep_freed_memory,
+        process=as_here,
         settle=replay,
         mode=lambda: "+".join(modes) or "eager",
     )
@@ -110,7 +110,7 @@ def own_step(
         label,
         setting.steps * setting.batch_size,
         run=loop.run_epoch,
-        memory=keep_freed_memory,
+        process=as_here,
         settle=lambda: loop.step(batch),
         close=folder.cleanup,
         mode=lambda: loop.step.mode,

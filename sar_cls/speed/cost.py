@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -100,16 +101,19 @@ def count_flops(run: Callable[[], Any]) -> int:
 def peak_bytes(run: Callable[[], Any], held: Iterable[Tensor]) -> int:
     """The most bytes that tensors take while ``run`` runs, those ``held`` from before included.
 
-    On CUDA the allocator's own figure; elsewhere the tensors are followed from their making to their end, which leaves out what an
-    operation needs inside itself.
+    On CUDA what the allocator gave out beyond that; elsewhere the tensors are followed from their making to their end, which
+    leaves out what an operation needs inside itself.
     """
     held = list(held)
     device = held[0].device
     if device.type == "cuda":
+        gc.collect()  # nothing of what was measured before is to be freed meanwhile
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
         run()
-        return torch.cuda.max_memory_allocated(device)
+        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in held}
+        return torch.cuda.max_memory_allocated(device) - before + sum(storages.values())
     with _LiveBytes(held) as live:
         run()
     return live.peak

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from sar_cls.data import DeviceLoader, InstanceBalanced
-from sar_cls.mm.allocator import keep_freed_memory
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.mm.preprocessor import BatchPreprocessor
 from sar_cls.speed.other_pipelines import endless, pil_loader, settling_steps
+from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender
 from sar_cls.speed.setting import Setting, row_config
 from sar_cls.torchvision_shim import import_torchvision
@@ -50,7 +50,7 @@ def _device_path(setting: Setting, splits: DataSplits, config: Any) -> Contender
             preprocessor(batch, True)
 
     label = "(f) this project: DeviceLoader and BatchPreprocessor"
-    return Contender(DEVICE, label, steps * setting.batch_size, run, memory=keep_freed_memory)
+    return Contender(DEVICE, label, steps * setting.batch_size, run, process=as_here)
 
 
 def _dataloader_path(setting: Setting, splits: DataSplits, config: Any) -> Contender:

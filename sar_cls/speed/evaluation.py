@@ -9,11 +9,11 @@ import torch
 
 from sar_cls.data.augment import normalize
 from sar_cls.metrics import topk_accuracy
-from sar_cls.mm.allocator import keep_freed_memory
 from sar_cls.mm.loaders import DataSplits, test_loader
 from sar_cls.mm.loops import predict
 from sar_cls.mm.optim import autocast
 from sar_cls.speed.contenders import build_model
+from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender
 from sar_cls.speed.setting import Setting, row_config
 
@@ -44,11 +44,9 @@ def build(setting: Setting, splits: DataSplits, batch_sizes: Sequence[int] = BAT
             for batch in inputs.split(batch_size):
                 model(batch)
 
-    contenders = [
-        Contender(EVALUATION, f"this project's evaluation, batches of {size}", len(test), evaluate, keep_freed_memory)
-    ]
+    contenders = [Contender(EVALUATION, f"this project's evaluation, batches of {size}", len(test), evaluate, as_here)]
     for batch_size in batch_sizes:
         label = f"bare forward pass, batches of {batch_size}"
         run = partial(forward, batch_size)
-        contenders.append(Contender(f"forward{batch_size}", label, len(test), run, keep_freed_memory))
+        contenders.append(Contender(f"forward{batch_size}", label, len(test), run, as_here))
     return contenders

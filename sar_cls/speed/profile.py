@@ -57,7 +57,14 @@ def profile_step(
             if on_cuda:
                 torch.cuda.synchronize(setting.device)
     profiler.export_chrome_trace(str(trace))
+
+    def on_device(event: Any) -> bool:
+        """Whether it is a kernel or a copy, and no range that an operator or an annotation spans."""
+        return event.device_type == DeviceType.CUDA and not getattr(event, "is_user_annotation", False)
+
     averages: Any = profiler.key_averages()
+    if on_cuda:  # the operators carry the time of the kernels that they launch: it would count twice
+        averages = [event for event in averages if on_device(event)]
 
     def own_time(event: Any) -> float:
         return event.self_device_time_total if on_cuda else event.self_cpu_time_total
@@ -66,6 +73,6 @@ def profile_step(
     operations = [(event.key, own_time(event) / 1000 / setting.steps, event.count / setting.steps) for event in ranked]
     kernels = None
     if on_cuda:
-        names = [event.name for event in profiler.events() or [] if event.device_type == DeviceType.CUDA]
+        names = [event.name for event in profiler.events() or [] if on_device(event)]
         kernels = sum(not name.startswith(("Memcpy", "Memset")) for name in names) / setting.steps
     return Profile(trace, operations, kernels)

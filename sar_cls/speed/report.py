@@ -17,6 +17,7 @@ from sar_cls.mm.precision import default_precision
 from sar_cls.reporting import provenance
 from sar_cls.speed import contenders, cost, data_path, evaluation, profile, table
 from sar_cls.speed.jobs import measure_jobs
+from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender, Timing, measure
 from sar_cls.speed.setting import Setting, load_images, settings
 from sar_cls.speed.start_up import measure_start_up
@@ -35,6 +36,7 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
     device = torch.device(device_name)
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
+    as_here()
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # as in a run
     arguments.mode = arguments.mode or DEFAULT_MODE

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from sar_cls.mm.allocator import default_memory
 from sar_cls.mm.progress import duration
+from sar_cls.speed.process import as_elsewhere
 
 
 def _nothing() -> None:
@@ -34,7 +34,7 @@ class Contender:
         label: for tables.
         images: that one round goes through.
         run: one round; it may leave work on the device.
-        memory: before each round: has the C library treat freed memory as the contender's own program would.
+        process: before each round: sets the process up as the contender's own program would.
         settle: before each round, not timed: brings the contender to the state that it has in a long training.
         close: gives back processes and files.
         mode: how the step was run in the end; asked for after the last round.
@@ -44,7 +44,7 @@ class Contender:
     label: str
     images: int
     run: Callable[[], Any]
-    memory: Callable[[], Any] = default_memory
+    process: Callable[[], Any] = as_elsewhere
     settle: Callable[[], Any] = _nothing
     close: Callable[[], Any] = _nothing
     mode: Callable[[], str] = str
@@ -130,7 +130,7 @@ def measure(
 
 
 def _time(contender: Contender, device: torch.device) -> float:
-    contender.memory()
+    contender.process()
     contender.settle()
     _wait_for(device)
     begin = time.perf_counter()

@@ -80,8 +80,10 @@ class TestWithoutRegularizer:
         assert not torch.equal(own.head.fc.weight, other_seed.head.fc.weight)
 
     @pytest.mark.parametrize("targets", ["labels", "scores", "tensor", "soft tensor"])
-    def test_same_loss_and_gradients(self, targets: str, device: torch.device) -> None:
+    def test_same_loss_and_gradients(self, targets: str, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
         soft = targets in ("scores", "soft tensor")
+        monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
         plain = initialised(7, "LinearClsHead", soft=soft).to(device)
         own = initialised(7, soft=soft).to(device)
         generator = torch.Generator().manual_seed(0)
@@ -141,6 +143,14 @@ class TestPairedSeeds:
             states.append(torch.get_rng_state())
         assert torch.equal(states[0], states[2])
         assert torch.equal(states[1], states[3])
+
+    @pytest.mark.parametrize("name", ALL)
+    def test_the_generators_of_gpus_are_left_alone(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(seed: int) -> None:
+            raise AssertionError("initial weights drawn on a GPU would not be those of the plain head")
+
+        monkeypatch.setattr(torch.cuda, "manual_seed_all", refuse)
+        classifier(regularizer=dict(type=name))
 
     def test_anchors_follow_the_seed(self) -> None:
         first, again, other = (initialised(seed, regularizer=dict(type="SAR")) for seed in (3, 3, 4))

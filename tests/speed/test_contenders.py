@@ -16,6 +16,7 @@ from sar_cls.data import DeviceLoader, ImageSet
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.mm.loops import DeviceTrainLoop
 from sar_cls.mm.preprocessor import BatchPreprocessor
+from sar_cls.mm.runner import DeviceRunner
 from sar_cls.speed import contenders, data_path, evaluation, other_pipelines, rounds
 from sar_cls.speed.rounds import Contender
 from sar_cls.speed.setting import LEARNING_RATE, Setting, row_config
@@ -80,6 +81,33 @@ def test_the_loop_is_that_of_a_run(
     assert (row["images"], loop.iter, loop.epoch) == (16, 2, 1)
     assert not torch.equal(model.head.fc.weight, before)
     assert not (tmp_path / "last.pth").exists()
+
+
+def test_initial_weights_are_drawn_on_the_cpu_whatever_the_device() -> None:
+    calls: list[str] = []
+
+    class Model(torch.nn.Module):
+        def to(self, device: Any) -> Any:
+            calls.append(str(device))
+            return self
+
+        def init_weights(self) -> None:
+            calls.append("init_weights")
+
+    runner = DeviceRunner.__new__(DeviceRunner)
+    runner.model, runner.device, runner._distributed = Model(), torch.device("cuda:1"), False
+    runner._init_model_weights()
+    assert calls == ["cpu", "init_weights", "cuda:1"]
+
+
+@pytest.mark.cuda
+def test_a_seed_means_the_same_weights_on_every_device(setting: Setting, splits: DataSplits, tmp_path: Path) -> None:
+    runners = [
+        contenders.own_runner(replace(setting, device=torch.device(device)), splits, "SAR", tmp_path / device)
+        for device in ("cpu", "cuda")
+    ]
+    expected, got = (runner.bare_model.state_dict() for runner in runners)
+    assert all(torch.equal(got[name].cpu(), value) for name, value in expected.items())
 
 
 def test_the_bare_step_is_one_of_sgd(setting: Setting, splits: DataSplits, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 def test_contenders_take_turns_and_begin_in_turn() -> None:
     turns: list[str] = []
-    memories: list[str] = []
+    processes: list[str] = []
 
     def contender(name: str) -> Contender:
         return Contender(
@@ -22,7 +22,7 @@ def test_contenders_take_turns_and_begin_in_turn() -> None:
             name,
             10,
             run=lambda: turns.append(name),
-            memory=lambda: memories.append(name),
+            process=lambda: processes.append(name),
             settle=lambda: turns.append(f"settle {name}"),
             mode=lambda: "m",
         )
@@ -31,7 +31,7 @@ def test_contenders_take_turns_and_begin_in_turn() -> None:
     timings = rounds.measure([contender(name) for name in "abc"], 3, CPU, "title", lines.append)
     assert turns[::2] == [f"settle {name}" for name in turns[1::2]]
     played = "".join(turns[1::2])
-    assert "".join(memories) == played
+    assert "".join(processes) == played
     # An untimed round before the first.
     assert [played[start : start + 3] for start in range(0, 12, 3)] == ["cab", "abc", "bca", "cab"]
     assert [len(timing.seconds) for timing in timings] == [3, 3, 3]
