@@ -99,6 +99,18 @@ class RegularizedLinearClsHead(LinearClsHead):
         finally:
             self.regularizer = regularizer
 
+    def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Logits [N, C] of the backbone's stages."""
+        return self._logits(self.pre_logits(feats))
+
+    def _logits(self, features: Tensor) -> Tensor:
+        """Logits [N, C] of features [N, D] in the classifier's own precision, also under autocast.
+
+        bfloat16 has three significant digits: of a hundred classes several would come out equal, and the first of them win.
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            return self.fc(features.to(self.fc.weight.dtype))
+
     def loss(self, feats: tuple[Tensor, ...], data_samples: Tensor | list[DataSample], **kwargs: Any) -> dict:
         """The classification loss and the regularizer's.
 
@@ -110,7 +122,7 @@ class RegularizedLinearClsHead(LinearClsHead):
             ``loss`` and the regularizer's own ``loss_...``, scalars.
         """
         features = self.pre_logits(feats)
-        logits = self.fc(features)
+        logits = self._logits(features)
         targets = stack_targets(data_samples)
         losses = {"loss": self.loss_module(logits, targets, avg_factor=logits.size(0), **kwargs)}
         if self.cal_acc:

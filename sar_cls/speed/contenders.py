@@ -63,7 +63,7 @@ def bare_step(setting: Setting, splits: DataSplits) -> Contender:
     """(a) Forward, cross-entropy, backward and optimizer on one batch that is ready on the device."""
     config = row_config(setting, len(splits.train.classes), mixup=False)
     model = build_model(config, setting)
-    options = {key: value for key, value in config.optim_wrapper.optimizer.items() if key != "type"}
+    options = {key: value for key, value in config.optim_wrapper.optimizer.items() if key not in ("type", "_scope_")}
     optimizer = torch.optim.SGD(model.parameters(), **options)
     inputs, targets = preloaded(setting, splits, config)
 

@@ -94,7 +94,7 @@ def stock_step(setting: Setting, splits: DataSplits, *, as_published: bool = Fal
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
     model.to(setting.device).train()
-    options = {key: value for key, value in config.optim_wrapper.optimizer.items() if key != "type"}
+    options = {key: value for key, value in config.optim_wrapper.optimizer.items() if key not in ("type", "_scope_")}
     optimizer = torch.optim.SGD(model.parameters(), **options)
     criterion = nn.CrossEntropyLoss()
     batches = endless(pil_loader(setting, splits, config))

@@ -122,6 +122,26 @@ class TestWithoutRegularizer:
         assert all(torch.equal(a.pred_score, b.pred_score) for a, b in zip(first, second, strict=True))
 
 
+class TestAutocast:
+    @pytest.mark.parametrize("kind", [None, dict(type="scaled"), dict(type="cosine")])
+    def test_logits_are_those_of_float32(self, kind: dict | None, device: torch.device) -> None:
+        model = initialised(classifier=kind).to(device).train()
+        features = torch.randn(6, D, generator=torch.Generator().manual_seed(0)).to(device, torch.bfloat16)
+        targets = torch.tensor([0, 4, 2, 2, 1, 3], device=device)
+        expected = model.head.fc(features.float())
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            logits = model.head((features,))
+            loss = model.head.loss((features,), targets)["loss"]
+        assert logits.dtype == loss.dtype == torch.float32
+        assert torch.equal(logits, expected)
+        assert torch.equal(loss, torch.nn.functional.cross_entropy(expected, targets))
+
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+    def test_a_model_of_another_dtype(self, dtype: torch.dtype) -> None:
+        model = initialised().to(dtype).eval()
+        assert model(torch.randn(2, 3, 8, 8, dtype=dtype)).dtype == dtype
+
+
 class TestPairedSeeds:
     """A regularizer changes nothing of what the rest of the model draws."""
 
