@@ -184,8 +184,8 @@ def normalize(images: Tensor, mean: Tensor | Sequence[float], std: Tensor | Sequ
     mean = torch.as_tensor(mean, dtype=torch.float32, device=images.device)
     scale = torch.as_tensor(std, dtype=torch.float32, device=images.device).reciprocal()
     # One multiply-add over whole rows of pixels: a broadcast over three channels alone would not be vectorised.
-    rows = images.reshape(n, height, width * channels).float()
-    rows = torch.addcmul((-mean * scale).repeat(width), rows, scale.repeat(width))
+    rows = images.reshape(n, height, width * channels).to(torch.float32, copy=True)
+    torch.addcmul((-mean * scale).repeat(width), rows, scale.repeat(width), out=rows)
     return rows.view(n, height, width, channels).permute(0, 3, 1, 2)
 
 

@@ -38,6 +38,15 @@ def test_all_steps_in_rounds(setting: Setting, splits: DataSplits) -> None:
     assert all(timing.images == 16 and timing.seconds[0] > 0 and timing.mode == "eager" for timing in timings)
 
 
+@pytest.mark.parametrize("name", ["bare", "stock"])
+def test_a_net_of_mmpretrain_s_configs(name: str, setting: Setting, splits: DataSplits) -> None:
+    (entrant,) = contenders.build(replace(setting, net="resnet18", steps=1), splits, only=(name,))
+    try:
+        entrant.run()
+    finally:
+        entrant.close()
+
+
 def test_beside_bf16_the_published_pipeline_stays_in_fp32(
     setting: Setting, splits: DataSplits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
