@@ -18,7 +18,7 @@ from sar_cls.speed.rounds import Contender
 from sar_cls.speed.setting import Setting, row_config
 
 EVALUATION = "evaluation"
-BATCH_SIZES = (64, 125, 250, 500, 1000, 2000)
+BATCH_SIZES = (64, 100, 250, 500, 2000)
 
 
 def build(setting: Setting, splits: DataSplits, batch_sizes: Sequence[int] = BATCH_SIZES) -> list[Contender]:
