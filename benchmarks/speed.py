@@ -49,7 +49,7 @@ def parse() -> argparse.Namespace:
         "--precision",
         nargs="+",
         choices=["fp32", "bf16"],
-        help="default: that of benchmarks/run.py on the device",
+        help="default: that of benchmarks/run.py",
     )
     add(
         "--memory-format",

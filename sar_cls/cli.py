@@ -79,7 +79,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
     add(
         "--precision",
         choices=["fp32", "bf16"],
-        help="default: the config's; else bf16 on a CPU that multiplies it in hardware, fp32 elsewhere",
+        help="default: the config's, or fp32",
     )
     add("--deterministic", action="store_true", help="ask torch for deterministic algorithms")
     add(

@@ -18,7 +18,6 @@ val_dataloader = dict(batch_size=512)
 train_cfg = dict(type="DeviceTrainLoop", max_epochs=20)
 optim_wrapper = dict(
     type="AutocastOptimWrapper",
-    precision="fp32",  # on every machine: this is the suite whose figures a reader can check at once
     optimizer=dict(type="SGD", lr=0.05, momentum=0.9, weight_decay=5e-4, nesterov=True),
 )
 param_scheduler = dict(type="CosineAnnealingLR", T_max=20, by_epoch=True)

@@ -20,7 +20,7 @@ class Options:
         epochs: epochs of a first stage instead of the recipe's; the run is marked.
         stage2_epochs: the same for a second stage.
         full_epochs: whether an epoch of a second stage is all that its sampler gives, not the published number of batches.
-        precision: "fp32" or "bf16"; None for the config's, or where it names none the device's default.
+        precision: "fp32" or "bf16"; None for the config's, or the default.
         val_fraction: share of the training images held out to choose the best epoch.
         imbalance: imbalance factor instead of the config's.
         dataset: image set instead of the config's.

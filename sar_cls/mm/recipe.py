@@ -15,7 +15,7 @@ from sar_cls.mm.config import load_config, recipe_hash
 from sar_cls.mm.head import build_regularizer
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.mm.options import Options
-from sar_cls.mm.precision import default_precision, precision_of
+from sar_cls.mm.precision import DEFAULT_PRECISION, precision_of
 from sar_cls.mm.schedule import recipe_epochs
 from sar_cls.models.backbones import build_backbone
 
@@ -82,8 +82,8 @@ def resolve(path: Path, options: Options, *, second_stage: bool = False) -> Reso
     if second_stage and options.full_epochs and config.train_dataloader.get("batches_per_epoch") is not None:
         config.train_dataloader.batches_per_epoch = None
         overrides["full_epochs"] = True
-    own = config.optim_wrapper.get("precision")
-    config.optim_wrapper["precision"] = options.precision or own or default_precision(options.device)
+    if options.precision is not None:
+        config.optim_wrapper["precision"] = options.precision
     full = recipe_epochs(config)
     wanted = options.stage2_epochs if second_stage else options.epochs
     return Resolved(config, recipe, overrides, full, full if wanted is None or full == 0 else wanted)
@@ -125,7 +125,7 @@ def run_name(seed: int, options: Options, resolved: Resolved) -> str:
             "" if value is True else f"{value:g}" if isinstance(value, float) else re.sub(r"[^\w.]+", "_", str(value))
         )
         parts.append(f"{short.get(name, name)}{text}")
-    if precision_of(resolved.config) != "fp32":
+    if precision_of(resolved.config) != DEFAULT_PRECISION:
         parts.append(precision_of(resolved.config))
     return "-".join(parts)
 

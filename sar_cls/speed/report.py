@@ -13,7 +13,7 @@ import torch
 from sar_cls.files import replacing
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.mm.modes import DEFAULT_MODE
-from sar_cls.mm.precision import default_precision
+from sar_cls.mm.precision import DEFAULT_PRECISION
 from sar_cls.reporting import provenance
 from sar_cls.speed import contenders, cost, data_path, evaluation, profile, table
 from sar_cls.speed.jobs import measure_jobs
@@ -40,7 +40,7 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # as in a run
     arguments.mode = arguments.mode or DEFAULT_MODE
-    arguments.precision = arguments.precision or [default_precision(device)]
+    arguments.precision = arguments.precision or [DEFAULT_PRECISION]
     images = "images: given"
     if splits is None:
         splits, images = load_images(arguments.data_root)

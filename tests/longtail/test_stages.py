@@ -100,7 +100,7 @@ def folder_first(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> 
     """An image folder, and a first stage trained on it."""
     root = tmp_path_factory.mktemp("folder")
     data = pictures(root / "images")
-    options = ("--dataset", "folder", "--data-root", data, "--imbalance", "3", "--precision", "fp32")
+    options = ("--dataset", "folder", "--data-root", data, "--imbalance", "3")
     return data, run_dir(call("stage1", *options, *SHORT, "--work-dir", root / "work"))
 
 
