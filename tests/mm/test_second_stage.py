@@ -151,7 +151,7 @@ class TestClosedForm:
         assert np.array_equal(labels, own_labels)
         counts = np.array(record["train_counts"])
         expected = logits - 1.5 * np.log(counts / counts.sum())
-        np.testing.assert_allclose(adjusted, expected, atol=2e-2)  # both were rounded to float16
+        np.testing.assert_allclose(adjusted, expected, atol=1e-5)
         np.testing.assert_allclose(adjust_logits(torch.from_numpy(logits), counts, 1.5), expected, atol=1e-5)
         assert (record["epochs"], record["best_epoch"], record["stage"]) == (0, 0, 2)
         assert record["extra"]["tau"] == 1.5
