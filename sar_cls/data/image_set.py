@@ -106,6 +106,23 @@ class ImageSet:
             moved.__dict__["fingerprint"] = self.fingerprint
         return moved
 
+    def downscaled(self, factor: int) -> ImageSet:
+        """The same images at a ``factor``-th of their side: each pixel the mean of factor x factor pixels, rounded.
+
+        Raises:
+            InputError: ``factor`` is no whole number of at least 1, or does not divide both sides.
+        """
+        height, width = self.image_size
+        if not isinstance(factor, int) or factor < 1 or height % factor or width % factor:
+            raise InputError(
+                f"{self.name}: images of {height}x{width} pixels cannot be made {factor!r} times smaller: "
+                "give a whole number that divides both sides"
+            )
+        blocks = self.images.view(len(self), height // factor, factor, width // factor, factor, 3)
+        sums = blocks.sum(dim=(2, 4), dtype=torch.int32)
+        means = (sums + factor * factor // 2) // (factor * factor)  # whole numbers: the same on every machine
+        return replace(self, images=means.to(torch.uint8))
+
     def subset(
         self,
         indices: Tensor | np.ndarray | Sequence[int],

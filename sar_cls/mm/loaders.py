@@ -47,7 +47,8 @@ def load_splits(
 
     Args:
         config: ``dict(name="cifar100", longtail=dict(imbalance_factor=100, profile="exponential", seed=0))``; without
-            ``longtail`` all training images are taken. Further entries go to ``load_image_set``.
+            ``longtail`` all training images are taken. ``downscale=2`` halves the sides of all images. Further entries
+            go to ``load_image_set``.
         data_root: the folder of the data; None for the config's own ``data_root`` or the default of the set.
         download: whether a missing set may be downloaded.
         val_fraction: share of the training images, class by class, that is held out for validation.
@@ -55,7 +56,8 @@ def load_splits(
     Raises:
         InputError: the data is missing or damaged, or the long tail empties a class.
     """
-    arguments = {key: value for key, value in config.items() if key not in ("name", "longtail", "split", "data_root")}
+    ours = ("name", "longtail", "downscale", "split", "data_root")
+    arguments = {key: value for key, value in config.items() if key not in ours}
     data_root = config.get("data_root") if data_root is None else data_root
     train = load_image_set(config["name"], "train", data_root, download=download, **arguments)
     test = load_image_set(config["name"], "test", data_root, download=download, **arguments)
@@ -68,6 +70,8 @@ def load_splits(
         train = train.subset(longtail_indices(train.labels.numpy(), **config["longtail"]))
         if train.counts != expected:  # would be a mistake of ours, and no result is worth having then
             raise RuntimeError(f"the long tail has {sum(train.counts)} images instead of {sum(expected)}")
+    if config.get("downscale", 1) != 1:
+        train, test = train.downscaled(config["downscale"]), test.downscaled(config["downscale"])
     val = None
     if val_fraction is not None:
         kept, held_out = stratified_split(train.labels.numpy(), val_fraction, seed=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from sar_cls.anchors import ANCHOR_KINDS, class_anchors
 from sar_cls.regularizers.base import Classifier, Regularizer, squared_distance
@@ -20,7 +21,7 @@ class SAR(Regularizer):
     * ``loss_aux = aux_weight * sum_i w_i ce_i`` (Eq. 5-7): weighted cross-entropy of the embedded anchors h(A). With
       p_i the probability of the right class, set to 1 where it is above ``tau``,
       ``w_i = log p_i / (sum_j log p_j + 1e-9)``. It is exactly 0 when all anchors are above ``tau``. Its gradient
-      reaches the embedding and the classifier.
+      reaches the embedding and the classifier, or, by ``aux_to_classifier=False``, the embedding alone.
     * ``loss_anchor = anchor_weight * mean over samples and channels of (F - Y A^)^2`` (Eq. 4), with the semantic
       anchors A^, an exponential moving average of h(A) (Eq. 8; the first accepted h(A) is copied as it is). Its
       gradient reaches the features only. With soft targets Y it is the gradient of the label-weighted sum of the
@@ -37,6 +38,11 @@ class SAR(Regularizer):
 
     In ``eval()`` the stored A^ is used as it is, where the gate is open and A^ has been started. Nothing of SAR runs
     at inference.
+
+    Every part can be switched off alone: the pull by ``anchor_weight=0``, the auxiliary loss by ``aux_weight=0``, its
+    gradient in the classifier by ``aux_to_classifier=False``, its weights by ``reweight=False``, the moving average by
+    ``momentum=0``. The embedding goes together with the auxiliary loss that trains it: without both, the method is
+    :class:`sar_cls.FixedAnchors` (the first rows of the paper's Tab. 7).
 
     Under DistributedDataParallel all processes hold the same anchors: the class anchors are broadcast from rank 0
     when the model is wrapped, and h(A) depends on them and on shared parameters alone, never on the batch.
@@ -57,6 +63,11 @@ class SAR(Regularizer):
         gate: ``"all"`` or ``"per_class"``.
         grad_through_weights: whether the gradient of ``loss_aux`` also flows through w (published code) or w is a
             constant (paper).
+        reweight: False takes the plain mean of the cross-entropies for ``loss_aux``, without w and ``tau`` (the rows
+            above "+reweight" of the paper's Tab. 7).
+        aux_to_classifier: False keeps the gradient of ``loss_aux`` out of the classifier, which then learns from
+            images alone. No variant of the paper: it tells what the auxiliary loss does to the classifier from what
+            it does to the anchors. The classifier must then be a module.
         seed: seed of A; ``None`` draws A from torch's global generator, which also initialises the embedding.
 
     Raises:
@@ -87,6 +98,8 @@ class SAR(Regularizer):
         anchors: str = "normal",
         gate: str = "all",
         grad_through_weights: bool = True,
+        reweight: bool = True,
+        aux_to_classifier: bool = True,
         seed: int | None = None,
     ) -> None:
         super().__init__(num_classes, feat_dim)
@@ -98,6 +111,8 @@ class SAR(Regularizer):
         self.anchors = self._one_of("anchors", anchors, ANCHOR_KINDS)
         self.gate = self._one_of("gate", gate, ("all", "per_class"))
         self.grad_through_weights = bool(grad_through_weights)
+        self.reweight = bool(reweight)
+        self.aux_to_classifier = bool(aux_to_classifier)
 
         shape = (self.num_classes, self.feat_dim)
         # copy_ into a fresh tensor, so that torch's default device and dtype apply as they do to parameters.
@@ -132,7 +147,15 @@ class SAR(Regularizer):
             raise ValueError(
                 "SAR: the classifier is missing: pass the module that maps features [*, D] to logits [*, C]"
             )
-        logits = classifier(embedded)
+        if self.aux_to_classifier:
+            logits = classifier(embedded)
+        elif isinstance(classifier, nn.Module):
+            constants = {name: parameter.detach() for name, parameter in classifier.named_parameters()}
+            logits = functional_call(classifier, constants, (embedded,))
+        else:
+            raise ValueError(
+                "SAR: aux_to_classifier=False needs to know the classifier's parameters: pass the classifier as a module"
+            )
         if logits.shape != (self.num_classes, self.num_classes):
             raise ValueError(
                 f"SAR: the classifier gives {list(logits.shape)} for {list(embedded.shape)}: "
@@ -142,6 +165,8 @@ class SAR(Regularizer):
 
     def _aux_loss(self, log_probs: Tensor, probs: Tensor) -> Tensor:
         """Eq. 5-7 from the log-probabilities of the right classes [C]."""
+        if not self.reweight:
+            return -log_probs.mean()
         counted = torch.where(probs > self.tau, torch.zeros_like(log_probs), log_probs)
         # The sum is at most 0, so the published "+ 1e-9" alone would have a pole at -1e-9 (reached only with tau =
         # 1). The clamp leaves the value as published below -2e-9. Where nothing counts all weights are 0, and so is
@@ -213,7 +238,8 @@ class SAR(Regularizer):
         return (
             f"{super().extra_repr()}, aux_weight={self.aux_weight}, anchor_weight={self.anchor_weight}, "
             f"momentum={self.momentum}, tau={self.tau}, delta={self.delta}, anchors={self.anchors!r}, "
-            f"gate={self.gate!r}, grad_through_weights={self.grad_through_weights}"
+            f"gate={self.gate!r}, grad_through_weights={self.grad_through_weights}, reweight={self.reweight}, "
+            f"aux_to_classifier={self.aux_to_classifier}"
         )
 
 

@@ -67,6 +67,26 @@ def test_to__keeps_content_and_fingerprint(device):
     assert torch.equal(moved.images.cpu(), image_set.images)
 
 
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_downscaled__is_the_rounded_mean_of_square_blocks(factor):
+    image_set = make_set(size=(6, 12))
+    smaller = image_set.downscaled(factor)
+    assert smaller.images.dtype == torch.uint8
+    assert smaller.image_size == (6 // factor, 12 // factor)
+    for n in range(len(image_set)):
+        for y in range(6 // factor):
+            for x in range(12 // factor):
+                block = image_set.images[n, factor * y : factor * (y + 1), factor * x : factor * (x + 1)].numpy()
+                mean = block.astype(np.float64).mean(axis=(0, 1))
+                assert smaller.images[n, y, x].tolist() == np.floor(mean + 0.5).astype(int).tolist()
+
+
+@pytest.mark.parametrize("factor", [4, 0, -2, 1.5, "2"])
+def test_downscaled__refuses_what_does_not_divide(factor):
+    with pytest.raises(InputError, match="whole number that divides both sides"):
+        make_set(size=(6, 12)).downscaled(factor)
+
+
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
 def test_subset__takes_images_in_the_order_given(kind):
     image_set = make_set()

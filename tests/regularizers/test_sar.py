@@ -230,6 +230,27 @@ def test_the_two_readings_of_the_weights_differ_in_gradient_only(device: torch.d
     assert not torch.allclose(gradients[0], gradients[1])
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_without_reweighting_the_auxiliary_loss_is_a_plain_mean(
+    shape: tuple[int, int, int], device: torch.device
+) -> None:
+    sar = make(shape, device, reweight=False, aux_weight=0.7)
+    classifier = nearest_anchor_classifier(sar, 0.3)
+    jitter(classifier, 0.1)
+    features, targets, _ = draw_batch(shape, False, device)
+    loss = sar(features, targets, classifier)["loss_aux"]
+    (gradient,) = torch.autograd.grad(loss, [classifier.weight])
+
+    def expected(weight: np.ndarray) -> float:
+        embedded = reference.embed(numpy(sar.class_anchors), blocks_of(sar))
+        probs, _ = reference.right_probs(embedded, weight, numpy(classifier.bias))
+        return 0.7 * sum(-np.log(p) for p in probs) / len(probs)
+
+    assert loss.item() == pytest.approx(expected(numpy(classifier.weight)), rel=1e-7)
+    numeric = reference.numeric_gradient(expected, numpy(classifier.weight))
+    np.testing.assert_allclose(numpy(gradient), numeric, rtol=1e-4, atol=1e-7)
+
+
 # Thresholds
 
 
@@ -383,6 +404,37 @@ def test_gradients_stay_on_their_side(gate: str, device: torch.device) -> None:
     from_aux = torch.autograd.grad(losses["loss_aux"], [features, *others], allow_unused=True)
     assert from_aux[0] is None
     assert all(g is not None for g in from_aux[1:])
+
+
+@pytest.mark.parametrize("grad_through_weights", [True, False])
+def test_the_auxiliary_gradient_can_be_kept_out_of_the_classifier(
+    grad_through_weights: bool, device: torch.device
+) -> None:
+    """Losses, state and the embedding's gradient are those of SAR; the classifier gets nothing of either loss."""
+    results = []
+    for reaches in (True, False):
+        arguments = {"aux_to_classifier": reaches, "grad_through_weights": grad_through_weights}
+        sar = make((4, 3, 6), device, delta=0.1, tau=1.0, **arguments)
+        classifier = nn.Sequential(nearest_anchor_classifier(sar, 1.0))
+        losses = sar(*draw_batch((4, 3, 6), False, device)[:2], classifier)
+        inner, outer = list(sar.embedding.parameters()), list(classifier.parameters())
+        gradients = torch.autograd.grad(losses["loss_aux"], [*inner, *outer], allow_unused=True)
+        assert all((g is not None) == reaches for g in gradients[len(inner) :])
+        results.append((losses, gradients[: len(inner)], sar.semantic_anchors))
+    (losses, gradients, anchors), (own_losses, own_gradients, own_anchors) = results
+    assert {name: loss.item() for name, loss in losses.items()} == {n: loss.item() for n, loss in own_losses.items()}
+    assert any(g.any() for g in gradients)
+    assert losses["loss_anchor"] > 0
+    for one, other in zip(gradients, own_gradients, strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(anchors, own_anchors)
+
+
+def test_keeping_the_gradient_out_needs_a_module(device: torch.device) -> None:
+    sar = make((4, 3, 6), device, aux_to_classifier=False)
+    classifier = nearest_anchor_classifier(sar, 3.0)
+    with pytest.raises(ValueError, match="pass the classifier as a module"):
+        sar(*draw_batch((4, 3, 6), False, device)[:2], lambda features: classifier(features))
 
 
 def test_two_steps_before_one_backward(device: torch.device) -> None:

@@ -1,0 +1,10 @@
+"""CIFAR-100-LT at 16x16 pixels, imbalance 100, ResNet-20, mixup with SAR.
+
+    python benchmarks/run.py --suite cifar100_lt_16 --only mixup mixup_sar
+
+No figure of the paper belongs here.
+"""
+
+_base_ = "./mixup.py"
+
+model = dict(head=dict(regularizer=dict(type="SAR")))
