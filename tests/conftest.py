@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from tiny_runs import TINY
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
@@ -37,3 +40,33 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("cuda") is not None:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device and there is none"))
+
+
+@pytest.fixture(scope="session")
+def cache() -> Any:
+    """The digits, read once."""
+    from sar_cls.engine.run import DataCache
+
+    return DataCache()
+
+
+@pytest.fixture
+def make_job(tmp_path: Path) -> Callable[..., Any]:
+    """Writes a config and returns a job that runs it: ``make_job(text, row="row", seed=1, run_dir=..., stage1_dir=None)``."""
+    from sar_cls.engine.run import Job
+
+    def make(
+        text: str = TINY,
+        *,
+        row: str = "row",
+        seed: int = 1,
+        run_dir: Path | None = None,
+        stage1_dir: Path | None = None,
+    ) -> Any:
+        path = tmp_path / "configs" / f"{row}.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        folder = run_dir or tmp_path / "work" / "tiny" / row / f"seed{seed}"
+        return Job("tiny", row, path, seed, folder, stage1_dir, f"tiny/{row} seed {seed}")
+
+    return make

@@ -11,16 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmpretrain.registry import OPTIM_WRAPPERS
 from torch import nn
 
-from sar_cls.mm.precision import PRECISIONS
-
-
-def autocast(device: torch.device | str, precision: str) -> torch.autocast:
-    """The autocast context of ``precision``: "fp32" (nothing is cast) or "bf16"."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}: choose {' or '.join(PRECISIONS)}")
-    # A step casts every weight once, so a cache of the casts saves nothing, and it must not outlive a captured step.
-    device_type = torch.device(device).type
-    return torch.autocast(device_type, dtype=torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+from sar_cls.steps.precision import autocast
 
 
 @OPTIM_WRAPPERS.register_module()

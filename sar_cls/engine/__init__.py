@@ -1,0 +1,1 @@
+"""One run from its row to its record: what is planned, trained, evaluated and kept."""

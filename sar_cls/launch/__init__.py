@@ -1,0 +1,1 @@
+"""Who runs the jobs of a suite: one process after the other, or several at a time."""

@@ -1,0 +1,44 @@
+"""The history of a run, ``history.csv``: a row an epoch."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sar_cls.errors import InputError
+from sar_cls.files import replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HISTORY_FILE = "history.csv"
+
+
+def write_history(rows: list[dict[str, Any]], run_dir: Path) -> None:
+    """Writes all rows under a temporary name and renames it; a column that a row lacks stays empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with replacing(run_dir / HISTORY_FILE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_history(run_dir: Path) -> pd.DataFrame:
+    """The history of a run, a row an epoch.
+
+    Raises:
+        InputError: the file is missing, damaged or empty.
+    """
+    import pandas as pd
+
+    path = run_dir / HISTORY_FILE
+    try:
+        history = pd.read_csv(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run this row again") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}); run this row again") from error
+    if history.empty or "epoch" not in history.columns:
+        raise InputError(f"{path} holds no epochs; run this row again")
+    return history

@@ -1,0 +1,1 @@
+"""One training step in its modes, its precision and the means of its losses. Pure torch."""
