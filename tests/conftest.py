@@ -54,6 +54,7 @@ def cache() -> Any:
 def make_job(tmp_path: Path) -> Callable[..., Any]:
     """Writes a config and returns a job that runs it: ``make_job(text, row="row", seed=1, run_dir=..., stage1_dir=None)``."""
     from sar_cls.engine.run import Job
+    from sar_cls.suites.rows import Source
 
     def make(
         text: str = TINY,
@@ -67,6 +68,6 @@ def make_job(tmp_path: Path) -> Callable[..., Any]:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         folder = run_dir or tmp_path / "work" / "tiny" / row / f"seed{seed}"
-        return Job("tiny", row, path, seed, folder, stage1_dir, f"tiny/{row} seed {seed}")
+        return Job("tiny", row, Source(path), seed, folder, stage1_dir, f"tiny/{row} seed {seed}")
 
     return make

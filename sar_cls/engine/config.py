@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
 from sar_cls.errors import InputError
+from sar_cls.suites.rows import Source
 
 # What may differ between two runs of one recipe.
 _NOT_RECIPE = {
@@ -25,6 +28,32 @@ _NOT_RECIPE = {
     "visualizer",
 }
 _NOT_RECIPE |= {"vis_backends", "default_hooks", "custom_hooks", "custom_imports", "default_scope", "auto_scale_lr"}
+
+# Entries that a config need not have and a row may add.
+_OPTIONAL = ("weights", "posthoc", "continue_classifier", "data_preprocessor", "param_scheduler")
+
+
+def row_config(source: Source) -> Config:
+    """The config that a row runs: what the row sets is merged as a config is with its base.
+
+    ``_delete_`` replaces an entry, and the string ``"train"`` for ``class_counts`` means: to be counted from the training
+    images.
+
+    Raises:
+        InputError: as :func:`load_config`, or a change is of something that no config has.
+    """
+    config = load_config(source.config)
+    known = [*config, *_OPTIONAL]
+    for key in source.changes:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"it can set {', '.join(known)}"
+            raise InputError(f"{source}: the row sets {key!r}, which {source.config.name} does not have; {hint}")
+    try:
+        config.merge_from_dict(_uncounted(source.changes))
+    except (TypeError, KeyError) as error:
+        raise InputError(f"{source}: what the row sets does not fit {source.config.name} ({error})") from error
+    return config
 
 
 def load_config(path: Path) -> Config:
@@ -44,6 +73,15 @@ def load_config(path: Path) -> Config:
         reason = str(error.msg if isinstance(error, SyntaxError) else error).strip()
         reason = reason.splitlines()[0].rstrip(".") if reason else "no further reason given"
         raise InputError(f"{where}: {type(error).__name__}: {reason}; correct the config") from error
+
+
+def _uncounted(value: Any, key: str = "") -> Any:
+    """Copies what a row sets; TOML has no None, so class counts that are not known yet are written "train"."""
+    if isinstance(value, Mapping):
+        return {name: _uncounted(part, name) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_uncounted(part) for part in value]
+    return None if key == "class_counts" and value == "train" else value
 
 
 def _place_of(error: BaseException, path: Path) -> tuple[Path, int | None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from sar_cls.engine.config import load_config, recipe_hash
+from sar_cls.engine.config import recipe_hash, row_config
 from sar_cls.engine.options import Options
 from sar_cls.engine.schedule import recipe_epochs
 from sar_cls.errors import InputError
@@ -18,6 +18,7 @@ from sar_cls.mm.head import build_regularizer
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.models.library_backbones import build_backbone
 from sar_cls.steps.precision import DEFAULT_PRECISION, precision_of
+from sar_cls.suites.rows import Source
 
 _REQUIRED = ("model", "data_preprocessor", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper")
 
@@ -41,7 +42,7 @@ class Resolved:
     epochs: int
 
 
-def resolve(path: Path, options: Options, *, second_stage: bool = False) -> Resolved:
+def resolve(source: Source, options: Options, *, second_stage: bool = False) -> Resolved:
     """Reads a row's config and applies the options.
 
     A second stage has data set and imbalance from its first (see :mod:`sar_cls.engine.first_stage`).
@@ -49,23 +50,21 @@ def resolve(path: Path, options: Options, *, second_stage: bool = False) -> Reso
     Raises:
         InputError: the config does not parse, or an option does not fit it.
     """
-    config = load_config(path)
+    config = row_config(source)
     recipe = recipe_hash(config)
-    _check_complete(config, path)
+    _check_complete(config, source)
     overrides: dict[str, Any] = {}
     dataset = config.train_dataloader.dataset
     if options.imbalance is not None and not second_stage:
         if dataset.get("longtail") is None:
-            raise InputError(f"{path.parent.name}/{path.stem} is no long-tailed row: leave --imbalance out")
+            raise InputError(f"{source} is no long-tailed row: leave --imbalance out")
         if float(dataset.longtail["imbalance_factor"]) != float(options.imbalance):
             dataset.longtail["imbalance_factor"] = overrides["imbalance"] = options.imbalance
     if options.dataset is not None and options.dataset != dataset.name and not second_stage:
         dataset.name = overrides["dataset"] = options.dataset
     if options.classes is not None and not second_stage:
         if dataset.name != "cub200":
-            raise InputError(
-                f"--classes is for CUB-200: {path.parent.name}/{path.stem} takes all classes of {dataset.name}"
-            )
+            raise InputError(f"--classes is for CUB-200: {source} takes all classes of {dataset.name}")
         if options.classes != dataset.get("num_classes", 200):
             dataset.num_classes = overrides["classes"] = options.classes
     if options.backbone is not None and not second_stage:
@@ -102,16 +101,16 @@ def _weights_label(source: str, published: str | None) -> str | None:
     return None if address is not None and address.group(1) == digest else f"{file.stem}-{digest}"
 
 
-def _check_complete(config: Config, path: Path) -> None:
+def _check_complete(config: Config, source: Source) -> None:
     """Finds what is wrong with a row's config before anything is loaded or written."""
     missing = [key for key in _REQUIRED if config.get(key) is None]
     if missing:
-        raise InputError(f"{path} has no {missing[0]}: add it, or inherit it by _base_")
+        raise InputError(f"{source} has no {missing[0]}: add it, or inherit it by _base_")
     head = config.model.get("head") or {}
     try:
         build_regularizer(head.get("regularizer"), head.get("num_classes", 2), head.get("in_channels", 1))
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}, regularizer: {str(error).rstrip('.')}; correct the config") from error
+        raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
 
 
 def run_name(seed: int, options: Options, resolved: Resolved) -> str:

@@ -20,6 +20,7 @@ from sar_cls.mm.checkpoint import LAST
 from sar_cls.mm.loaders import DataSplits, load_splits
 from sar_cls.runs import record
 from sar_cls.steps.precision import precision_of
+from sar_cls.suites.rows import Source
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Job:
 
     suite: str
     row: str
-    config: Path
+    source: Source
     seed: int
     run_dir: Path
     stage1_dir: Path | None = None
@@ -64,14 +65,14 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
     if done is not None:
         return done
     second_stage = job.stage1_dir is not None
-    resolved = resolve(job.config, options, second_stage=second_stage)
+    resolved = resolve(job.source, options, second_stage=second_stage)
     if job.stage1_dir is not None:
         if not record.is_finished(job.stage1_dir) and _is_locked(job.stage1_dir):
             raise RunLocked(f"{job.title or job.run_dir}: another process is at its first stage, passed over")
         resolved = like_first_stage(resolved, job.stage1_dir)
         options = replace(options, val_fraction=resolved.overrides.get("val_fraction"))
     splits = cache.get(resolved.config.train_dataloader.dataset.to_dict(), options)
-    fit_to_data(resolved, splits, job.config.name, second_stage=second_stage)
+    fit_to_data(resolved, splits, job.source.config.name, second_stage=second_stage)
     stage1 = None if job.stage1_dir is None else FirstStage.read(job.stage1_dir, splits)
     fresh = not job.run_dir.exists()
     job.run_dir.mkdir(parents=True, exist_ok=True)
@@ -109,7 +110,7 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
     if not record.is_finished(job.run_dir):
         return None
     found = record.read_record(job.run_dir)
-    resolved = resolve(job.config, options, second_stage=job.stage1_dir is not None)
+    resolved = resolve(job.source, options, second_stage=job.stage1_dir is not None)
     first = job.stage1_dir
     if first is not None and record.is_finished(first):
         resolved = like_first_stage(resolved, first)

@@ -16,9 +16,6 @@ from sar_cls.suites.rows import SUITE_FILE, Row, load_suite
 
 # The suite whose configs serve every data set that has no suite, or no such method, of its own.
 _GENERAL = "cifar100_lt"
-_STAGE2_CONFIGS = {"mislas": "mislas", "crt": "crt", "lws": "lws", "tau": "tau_norm"}
-_STAGE2_CONFIGS["logit_adjustment"] = "logit_adjustment_posthoc"
-SECOND_STAGE_METHODS = tuple(_STAGE2_CONFIGS)
 
 
 def _rows(configs: Path, suite: str, stage: int) -> list[Row]:
@@ -30,6 +27,11 @@ def _rows(configs: Path, suite: str, stage: int) -> list[Row]:
 def first_stage_methods(configs: Path) -> list[str]:
     """The names that ``--method`` takes: a row's name, without a leading "mixup_"."""
     return [row.name.removeprefix("mixup_") for row in _rows(configs, _GENERAL, 1)]
+
+
+def second_stage_methods(configs: Path) -> list[str]:
+    """The names that ``stage2.py --method`` takes."""
+    return list(dict.fromkeys(row.method for row in _rows(configs, _GENERAL, 2) if row.method))
 
 
 def first_stage_job(
@@ -60,9 +62,9 @@ def first_stage_job(
     if home != suite:
         factor = options.imbalance or (load_suite(configs, suite).imbalance if _rows(configs, suite, 1) else None)
         options = replace(options, dataset=dataset, imbalance=factor)
-    name = run_name(seed, options, resolve(row.config, options))
+    name = run_name(seed, options, resolve(row.source, options))
     folder = work_dir / suite / row.name / name
-    return Job(suite, row.name, row.config, seed, folder, title=f"{suite}/{row.name} seed {seed}"), options
+    return Job(suite, row.name, row.source, seed, folder, title=f"{suite}/{row.name} seed {seed}"), options
 
 
 def run_folder(path: Path) -> Path:
@@ -84,7 +86,7 @@ def second_stage_job(
     Args:
         configs: folder of the suites.
         stage1: folder of the first stage's run, or its ``last.pth``.
-        method: one of ``SECOND_STAGE_METHODS``.
+        method: a name of :func:`second_stage_methods`.
         options: of the command line.
         work_dir: folder of the runs; None for the first stage's own.
 
@@ -95,16 +97,16 @@ def second_stage_job(
     first = read_record(folder)
     if first["stage"] != 1:
         raise InputError(f"{stage1} is a second stage itself: give the run of a first stage")
-    if method not in _STAGE2_CONFIGS:
-        raise InputError(f"unknown method {method!r}: choose one of {', '.join(SECOND_STAGE_METHODS)}")
-    stem, suite = _STAGE2_CONFIGS[method], first["suite"]
+    suite = first["suite"]
+    rows = [row for home in (suite, _GENERAL) for row in _rows(configs, home, 2) if row.method == method]
+    if not rows:
+        raise InputError(f"unknown method {method!r}: choose one of {', '.join(second_stage_methods(configs))}")
     asked, options = options.precision, replace(options, precision=options.precision or first["precision"])
-    row = next((row for row in _rows(configs, suite, 2) if row.after == first["row"] and row.config.stem == stem), None)
-    config = row.config if row is not None else configs / suite / f"{stem}.py"
-    if not config.is_file():
-        config = configs / _GENERAL / f"{stem}.py"
+    # The row that the suite has for this first stage; else what such a row does, under a name of its own.
+    row = next((row for row in rows if (row.suite, row.after) == (suite, first["row"])), None)
+    source = (row or rows[0]).source
     name = row.name if row is not None else f"{first['row']}_{method}"
-    resolved = resolve(config, options, second_stage=True)
+    resolved = resolve(source, options, second_stage=True)
     if work_dir is None:
         if (folder.parent.name, folder.parent.parent.name) != (first["row"], suite):
             raise InputError(
@@ -115,7 +117,7 @@ def second_stage_job(
     if asked not in (None, first["precision"]):
         run += f"-{asked}"
     target = work_dir / suite / name / run
-    return Job(suite, name, config, first["seed"], target, folder, f"{suite}/{name} seed {first['seed']}"), options
+    return Job(suite, name, source, first["seed"], target, folder, f"{suite}/{name} seed {first['seed']}"), options
 
 
 def summary(record: dict[str, Any], folder: Path) -> str:

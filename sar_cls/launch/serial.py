@@ -55,17 +55,17 @@ def make_jobs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_
     """
     jobs: list[Job] = []
     for row in rows:
-        resolved = resolve(row.config, options, second_stage=row.after is not None)
+        resolved = resolve(row.source, options, second_stage=row.after is not None)
         first = next((other for other in rows if (other.suite, other.name) == (row.suite, row.after)), None)
         if row.after is not None and first is None:
             raise ValueError(f"{row.suite}/{row.name} starts from {row.after}: give that row along with it")
-        first_resolved = None if first is None else resolve(first.config, options)
+        first_resolved = None if first is None else resolve(first.source, options)
         for seed in seeds:
             name, stage1 = run_name(seed, options, resolved), None
             if first is not None and first_resolved is not None:
                 stage1 = work_dir / first.suite / first.name / run_name(seed, options, first_resolved)
                 name = second_stage_name(stage1, options, resolved)
-            jobs.append(Job(row.suite, row.name, row.config, seed, work_dir / row.suite / row.name / name, stage1))
+            jobs.append(Job(row.suite, row.name, row.source, seed, work_dir / row.suite / row.name / name, stage1))
     jobs.sort(key=lambda job: seeds.index(job.seed))  # stable: within a seed the order of the table
     return [
         replace(job, title=f"[{number}/{len(jobs)}] {job.suite}/{job.row} seed {job.seed}")

@@ -15,7 +15,6 @@ from mmpretrain.registry import MODELS
 from rich.console import Console
 from torch import Tensor, nn
 
-from sar_cls.cli import CONFIGS
 from sar_cls.data.augment import normalize
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import Resolved
@@ -27,7 +26,7 @@ from sar_cls.mm.runner import DeviceRunner
 from sar_cls.speed.other_pipelines import mmpretrain_step, prepare, stock_step
 from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender, repeat
-from sar_cls.speed.setting import NETS, Setting, row_config
+from sar_cls.speed.setting import Setting, setting_config, source_of
 from sar_cls.steps.captured import WARM_UP, CudaRecorder
 from sar_cls.steps.precision import autocast
 
@@ -61,7 +60,7 @@ def build(setting: Setting, splits: DataSplits, only: Sequence[str] = NAMES) -> 
 
 def bare_step(setting: Setting, splits: DataSplits) -> Contender:
     """(a) Forward, cross-entropy, backward and optimizer on one batch that is ready on the device."""
-    config = row_config(setting, len(splits.train.classes), mixup=False)
+    config = setting_config(setting, len(splits.train.classes), mixup=False)
     model = build_model(config, setting)
     options = {key: value for key, value in config.optim_wrapper.optimizer.items() if key not in ("type", "_scope_")}
     optimizer = torch.optim.SGD(model.parameters(), **options)
@@ -119,10 +118,10 @@ def own_step(
 
 def own_runner(setting: Setting, splits: DataSplits, regularizer: str | None, folder: Path) -> DeviceRunner:
     """A run's runner that has done all but its first epoch."""
-    config = row_config(setting, len(splits.train.classes), regularizer)
+    config = setting_config(setting, len(splits.train.classes), regularizer)
     epochs = recipe_epochs(config)
     options = Options(device=str(setting.device), mode=setting.mode, memory_format=setting.memory_format)
-    job = Job("speed", setting.net, CONFIGS / NETS[setting.net], 0, folder, title=setting.title)
+    job = Job("speed", setting.net, source_of(setting.net), 0, folder, title=setting.title)
     runner, progress = build_runner(job, options, Resolved(config, "speed", {}, epochs, epochs), splits, None)
     # The hook does its work at every interval, but shows it to nobody.
     progress.console, progress.interval = Console(file=io.StringIO()), float("inf")

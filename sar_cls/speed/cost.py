@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.regularizers import REGULARIZERS
 from sar_cls.speed.contenders import build_model, preloaded
-from sar_cls.speed.setting import Setting, row_config
+from sar_cls.speed.setting import Setting, setting_config
 from sar_cls.steps.precision import autocast
 
 
@@ -51,7 +51,7 @@ def measure_costs(setting: Setting, splits: DataSplits, methods: Iterable[str] =
 
 
 def _cost(setting: Setting, splits: DataSplits, method: str) -> Cost:
-    config = row_config(setting, len(splits.train.classes), None if method == "none" else method, mixup=False)
+    config = setting_config(setting, len(splits.train.classes), None if method == "none" else method, mixup=False)
     model: Any = build_model(config, setting)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     inputs, targets = preloaded(setting, splits, config)

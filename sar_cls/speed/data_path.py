@@ -13,7 +13,7 @@ from sar_cls.mm.preprocessor import BatchPreprocessor
 from sar_cls.speed.other_pipelines import endless, pil_loader, settling_steps
 from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender
-from sar_cls.speed.setting import Setting, row_config
+from sar_cls.speed.setting import Setting, setting_config
 from sar_cls.torchvision_shim import import_torchvision
 
 DEVICE, DATALOADER, V2 = "device", "dataloader", "v2"
@@ -24,7 +24,7 @@ BATCHED = 10
 
 def build(setting: Setting, splits: DataSplits) -> list[Contender]:
     """The three data paths, for one device."""
-    config = row_config(setting, len(splits.train.classes), mixup=False)
+    config = setting_config(setting, len(splits.train.classes), mixup=False)
     return [
         _device_path(setting, splits, config),
         _dataloader_path(setting, splits, config),

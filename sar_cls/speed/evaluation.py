@@ -14,7 +14,7 @@ from sar_cls.mm.loops import predict
 from sar_cls.speed.contenders import build_model
 from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender
-from sar_cls.speed.setting import Setting, row_config
+from sar_cls.speed.setting import Setting, setting_config
 from sar_cls.steps.precision import autocast
 
 EVALUATION = "evaluation"
@@ -23,7 +23,7 @@ BATCH_SIZES = (64, 100, 250, 500, 2000)
 
 def build(setting: Setting, splits: DataSplits, batch_sizes: Sequence[int] = BATCH_SIZES) -> list[Contender]:
     """This project's evaluation in its own batches, and the bare forward pass in several."""
-    config = row_config(setting, len(splits.train.classes), mixup=False)
+    config = setting_config(setting, len(splits.train.classes), mixup=False)
     config.data_preprocessor.memory_format = setting.memory_format
     model = build_model(config, setting).eval()
     loader = test_loader(splits.test, config.val_dataloader, setting.device)

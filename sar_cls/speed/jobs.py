@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sar_cls.cli import CONFIGS, ROOT
-from sar_cls.engine.config import load_config
+from sar_cls.cli import ROOT
+from sar_cls.engine.config import row_config
 from sar_cls.engine.schedule import recipe_epochs
 from sar_cls.errors import InputError
 from sar_cls.runs.history import HISTORY_FILE
-from sar_cls.speed.setting import NETS, Setting
+from sar_cls.speed.setting import NETS, Setting, source_of
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def measure_jobs(setting: Setting, numbers: Sequence[int], data_root: str | None
 
 
 def _measure(setting: Setting, number: int, data_root: str | None, epochs: int) -> Throughput:
-    suite, row = NETS[setting.net].removesuffix(".py").split("/")
+    suite, row = NETS[setting.net]
     with tempfile.TemporaryDirectory(prefix="sar_cls-speed-") as folder:
         options = ["--suite", suite, "--only", row, "--seeds", str(number), "--jobs-per-device", str(number)]
         options += ["--epochs", str(epochs), "--work-dir", folder, "--device", str(setting.device)]
@@ -77,7 +77,7 @@ def _measure(setting: Setting, number: int, data_root: str | None, epochs: int) 
             lines = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()
             raise InputError(f"{number} runs at a time ended with code {done.returncode}: {lines[-1]}")
         found = [_epochs(path) for path in sorted(Path(folder).rglob(HISTORY_FILE))]
-    whole = recipe_epochs(load_config(CONFIGS / NETS[setting.net]))
+    whole = recipe_epochs(row_config(source_of(setting.net)))
     middle = statistics.median(value for run in found for value in run[1:-1])
     rest = seconds - max(sum(run) for run in found)
     return Throughput(number, middle, rest, whole)

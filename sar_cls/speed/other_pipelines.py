@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from sar_cls.data import ImageSet
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.speed.rounds import Contender, repeat
-from sar_cls.speed.setting import MIXUP_ALPHA, Setting, row_config
+from sar_cls.speed.setting import MIXUP_ALPHA, Setting, setting_config
 from sar_cls.steps.precision import autocast
 from sar_cls.torchvision_shim import import_torchvision
 
@@ -90,7 +90,7 @@ def stock_step(setting: Setting, splits: DataSplits, *, as_published: bool = Fal
     """
     if as_published:
         setting = replace(setting, precision="fp32")
-    config = row_config(replace(setting, optimizer="default"), len(splits.train.classes), mixup=False)
+    config = setting_config(replace(setting, optimizer="default"), len(splits.train.classes), mixup=False)
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
     model.to(setting.device).train()
@@ -190,7 +190,7 @@ def mmpretrain_step(setting: Setting, splits: DataSplits) -> Contender:
 
 def _mmpretrain_runner(setting: Setting, splits: DataSplits, folder: str) -> Runner:
     num_classes = len(splits.train.classes)
-    config = row_config(replace(setting, optimizer="default"), num_classes)
+    config = setting_config(replace(setting, optimizer="default"), num_classes)
     model = config.model.to_dict()
     model["head"] = {key: value for key, value in model["head"].items() if key not in ("regularizer", "classifier")}
     model["head"]["type"] = "LinearClsHead"

@@ -11,12 +11,13 @@ from mmengine.config import Config
 
 from sar_cls.cli import CONFIGS
 from sar_cls.data import ImageSet
-from sar_cls.engine.config import load_config
+from sar_cls.engine.config import row_config
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits, load_splits
+from sar_cls.suites.rows import Source, load_suite
 
 # The nets of the benchmark, by the row whose network, optimizer and preprocessing is taken.
-NETS = {"resnet32": "cifar100_lt/ce.py", "resnet18": "cifar100/resnet18.py", "resnet50": "cifar100/resnet50.py"}
+NETS = {"resnet32": ("cifar100_lt", "ce"), "resnet18": ("cifar100", "resnet18"), "resnet50": ("cifar100", "resnet50")}
 # Nothing is learned here; a small rate keeps the numbers finite for as many steps as anybody cares to time.
 LEARNING_RATE = 1e-3
 MIXUP_ALPHA = 1.0
@@ -57,7 +58,13 @@ class Setting:
         return f"{', '.join(parts)} on {self.device.type}"
 
 
-def row_config(setting: Setting, num_classes: int, regularizer: str | None = None, *, mixup: bool = True) -> Config:
+def source_of(net: str) -> Source:
+    """What the row of a net runs."""
+    suite, row = NETS[net]
+    return load_suite(CONFIGS, suite).row(row).source
+
+
+def setting_config(setting: Setting, num_classes: int, regularizer: str | None = None, *, mixup: bool = True) -> Config:
     """The config of a row, as a run would have it, with the setting applied.
 
     Args:
@@ -66,7 +73,7 @@ def row_config(setting: Setting, num_classes: int, regularizer: str | None = Non
         regularizer: its name, or None.
         mixup: whether inputs and labels are mixed.
     """
-    config = load_config(CONFIGS / NETS[setting.net])
+    config = row_config(source_of(setting.net))
     head = config.model.head
     head.num_classes = num_classes
     head.regularizer = None if regularizer is None else dict(type=regularizer)

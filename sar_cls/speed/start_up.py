@@ -49,7 +49,7 @@ def measure_start_up(setting: Setting, data_root: str | None, rounds: int) -> di
     Raises:
         InputError: the run ended without a step.
     """
-    suite, row = NETS[setting.net].removesuffix(".py").split("/")
+    suite, row = NETS[setting.net]
     found: dict[str, list[float]] = {"list": [], "first step": []}
     for _ in range(rounds):
         found["list"].append(_seconds([str(_SCRIPT), "--list"], "digits"))

@@ -1,22 +1,43 @@
-"""Suites: which rows a table has, in which order, and which config each row runs.
+"""Suites: which rows a table has, in which order, and what each row runs.
 
-A suite is data, in ``configs/<suite>/suite.toml``; the row NAME is run from ``configs/<suite>/NAME.py``. This module
-needs the standard library alone, so that ``--list`` and argument errors take no time.
+A suite is data, in ``configs/<suite>/suite.toml``; the row NAME runs ``configs/<suite>/NAME.py``, or the config that it
+names, with the changes that it states (``set``). This module needs the standard library alone, so that ``--list`` and
+argument errors take no time.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from sar_cls.errors import InputError
+from sar_cls.suites.grid import expand
 from sar_cls.suites.toml_file import SuiteFile, read_suite_file, unknown
 
 SUITE_FILE = "suite.toml"
 _NAME = re.compile(r"[a-z0-9_]+")
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a row runs: a config and what it sets in it.
+
+    Attributes:
+        config: the mmengine config.
+        changes: nested as in the config: ``{"model": {"head": {"regularizer": {...}}}}``.
+        place: file and line of the row, for messages.
+    """
+
+    config: Path
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    place: str = ""
+
+    def __str__(self) -> str:
+        return self.place or str(self.config)
 
 
 @dataclass(frozen=True)
@@ -27,7 +48,9 @@ class Row:
         suite: name of the suite the row belongs to.
         name: short name for ``--only`` and for the run directories.
         label: how the table shows it.
-        config: the row's mmengine config.
+        source: what it runs.
+        method: for a second stage, the name by which ``stage2.py --method`` knows what it does.
+        family: the name that a row of a grid has with its placeholders, ``"sar_tau_{tau}"``; empty for a single row.
         baseline: name of the row that this one is compared with by paired seeds, in the same suite.
         paper: the row's key in ``paper.csv``, where the paper has such a row.
         after: for a second stage, the name of the row whose runs it starts from.
@@ -38,12 +61,14 @@ class Row:
     suite: str
     name: str
     label: str
-    config: Path
+    source: Source
     baseline: str | None = None
     paper: str | None = None
     after: str | None = None
     group: str = ""
     optional: bool = False
+    method: str = ""
+    family: str = ""
 
     @property
     def stage(self) -> int:
@@ -121,8 +146,8 @@ def select_rows(suite: Suite, only: Sequence[str] | None = None, *, all_rows: bo
 
     Args:
         suite: the suite.
-        only: names of rows, ``NAME`` or ``SUITE/NAME``. A second-stage row brings the first-stage row along that it
-            starts from. None or empty: every row that is not optional.
+        only: names of rows, ``NAME`` or ``SUITE/NAME``, or patterns of names such as ``"sar_tau_*"``. A second-stage
+            row brings the first-stage row along that it starts from. None or empty: every row that is not optional.
         all_rows: take the optional rows as well; has no meaning together with ``only``.
 
     Raises:
@@ -133,7 +158,7 @@ def select_rows(suite: Suite, only: Sequence[str] | None = None, *, all_rows: bo
         return [row for row in rows if all_rows or not row.optional]
     chosen: set[tuple[str, str]] = set()
     for wanted in only:
-        hits = [row for row in rows if wanted in (row.name, f"{row.suite}/{row.name}")]
+        hits = [row for row in rows if any(fnmatchcase(name, wanted) for name in (row.name, f"{row.suite}/{row.name}"))]
         if not hits:
             known = list(dict.fromkeys(row.name for row in rows))
             raise InputError(unknown("row", wanted, known, f" in suite {suite.name!r}"))
@@ -150,12 +175,24 @@ def describe(suite: Suite) -> str:
     for part in suite.all_suites:
         origin = f" (paper Tab. {part.paper_table})" if part.paper_table else ""
         lines.append(f"{part.name}: {part.title}{origin}")
-        width = max(len(row.name) for row in part.rows)
+        families: dict[str, list[Row]] = {}
         for row in part.rows:
-            remarks = [f"after {row.after}"] if row.after else []
-            remarks += ["only with --only or --all"] if row.optional else []
-            lines.append(f"  {row.name:<{width}}  {row.label}" + (f" ({', '.join(remarks)})" if remarks else ""))
+            families.setdefault(row.family or row.name, []).append(row)
+        width = max(len(name) for name in families)
+        for name, rows in families.items():
+            row = rows[0]
+            if row.family:
+                shown = ", ".join(other.name for other in rows)
+                lines.append(f"  {name:<{width}}  a grid of {len(rows)}: {shown}" + _remarks(row))
+            else:
+                lines.append(f"  {name:<{width}}  {row.label}" + _remarks(row))
     return "\n".join(lines)
+
+
+def _remarks(row: Row) -> str:
+    remarks = [f"after {row.after}"] if row.after and not row.family else []
+    remarks += ["only with --only or --all"] if row.optional else []
+    return f" ({', '.join(remarks)})" if remarks else ""
 
 
 def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
@@ -167,9 +204,12 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
         raise InputError(unknown("suite", name, known))
     file = read_suite_file(path)
     rows: list[Row] = []
+    places: list[int] = []
     for index, entry in enumerate(file.rows):
-        rows.append(_make_row(file, index, entry, rows))
-    for index, row in enumerate(rows):
+        for single in expand(file, index, entry):
+            rows.append(_make_row(file, index, single, rows))
+            places.append(index)
+    for row, index in zip(rows, places, strict=True):
         if row.baseline is not None and row.baseline not in {other.name for other in rows} - {row.name}:
             where = file.where("baseline", index)
             raise InputError(f"{where}: the baseline {row.baseline!r} must be another row of this suite.")
@@ -203,14 +243,33 @@ def _make_row(file: SuiteFile, index: int, entry: dict[str, Any], before: list[R
     if after is not None and after not in {row.name for row in before if row.stage == 1}:
         where = file.where("after", index)
         raise InputError(f"{where}: after = {after!r} must name a first-stage row that stands above in this suite.")
+    config, changes = folder / entry.get("config", f"{name}.py"), entry.get("set", {})
+    if "like" in entry:
+        model = next((row for row in before if row.name == entry["like"]), None)
+        if model is None or "config" in entry:
+            where = file.where("like", index)
+            reason = "must name a row that stands above in this suite" if model is None else "stands in place of config"
+            raise InputError(f"{where}: like = {entry['like']!r} {reason}.")
+        config, changes = model.source.config, _merged(model.source.changes, changes)
     return Row(
         suite=folder.name,
         name=name,
         label=entry["label"],
-        config=folder / entry.get("config", f"{name}.py"),
+        source=Source(config, changes, file.where(None, index)),
         baseline=entry.get("baseline"),
         paper=entry.get("paper"),
         after=after,
         group=entry.get("group", ""),
         optional=entry.get("optional", False),
+        method=entry.get("method", ""),
+        family=file.rows[index]["name"] if "grid" in file.rows[index] else "",
     )
+
+
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Both changes; where both set the same entry, tables are joined and the second one's value counts."""
+    result = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping) and not value.get("_delete_")
+        result[key] = _merged(result[key], value) if both else value
+    return result

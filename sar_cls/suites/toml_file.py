@@ -32,13 +32,17 @@ _ROW_KEYS: dict[str, tuple[type, bool]] = {
     "name": (str, True),
     "label": (str, True),
     "config": (str, False),
+    "like": (str, False),
     "baseline": (str, False),
     "paper": (str, False),
     "after": (str, False),
+    "method": (str, False),
     "group": (str, False),
     "optional": (bool, False),
+    "set": (dict, False),
+    "grid": (dict, False),
 }
-_TYPE_NAMES = {str: "a string", list: "an array", bool: "true or false", int: "a whole number"}
+_TYPE_NAMES = {str: "a string", list: "an array", bool: "true or false", int: "a whole number", dict: "a table"}
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,14 @@ from torch import Tensor, nn  # noqa: E402
 from torch.optim.optimizer import register_optimizer_step_post_hook  # noqa: E402
 
 from sar_cls.cli import CONFIGS  # noqa: E402
+from sar_cls.engine import run as engine  # noqa: E402
 from sar_cls.engine.config import load_config  # noqa: E402
 from sar_cls.engine.options import Options  # noqa: E402
-from sar_cls.mm import engine  # noqa: E402
+from sar_cls.suites.rows import Source  # noqa: E402
 
 CONFIG = f"""
-_base_ = "{CONFIGS}/digits_lt/mixup_sar.py"
-model = dict(neck=dict(type="DropoutNeck"))
+_base_ = "{CONFIGS}/digits_lt/mixup.py"
+model = dict(head=dict(regularizer=dict(type="SAR")), neck=dict(type="DropoutNeck"))
 train_cfg = dict(max_epochs=5)
 param_scheduler = dict(T_max=5)
 """
@@ -87,7 +88,7 @@ def start(
         try:
             prepare()
             config = folder.parent / "config.py"
-            engine.run(engine.Job("tiny", "row", config, 1024, folder, title=folder.name), Options(), cache)
+            engine.run(engine.Job("tiny", "row", Source(config), 1024, folder, title=folder.name), Options(), cache)
             code = 0
         except BaseException:
             traceback.print_exc()

@@ -27,6 +27,7 @@ from sar_cls.errors import InputError
 from sar_cls.mm import checkpoint
 from sar_cls.mm.checkpoint import BEST, FORMAT, LAST, read_checkpoint, write_atomically
 from sar_cls.runs.record import RECORD_FILE, is_finished, read_record
+from sar_cls.suites.rows import Source
 
 MakeJob = Callable[..., Job]
 
@@ -66,7 +67,7 @@ def unfinished(tmp_path_factory: pytest.TempPathFactory, cache: DataCache) -> Pa
     """A run folder that lacks only its record."""
     folder = tmp_path_factory.mktemp("unfinished")
     (folder / "row.py").write_text(TINY)
-    engine.run(Job("tiny", "row", folder / "row.py", 1, folder / "run"), Options(), cache)
+    engine.run(Job("tiny", "row", Source(folder / "row.py"), 1, folder / "run"), Options(), cache)
     (folder / "run" / RECORD_FILE).unlink()
     return folder / "run"
 
@@ -76,7 +77,7 @@ class TestKilled:
     @pytest.mark.timeout(600)
     def test_a_killed_run_ends_like_an_uninterrupted_one(self, tmp_path: Path) -> None:
         seed = random.SystemRandom().randrange(10**6)
-        print(f"to see this again: python tests/mm/killed_runs.py FOLDER {seed}")
+        print(f"to see this again: python tests/engine/killed_runs.py FOLDER {seed}")
         script = Path(__file__).with_name("killed_runs.py")
         environment = dict(os.environ, PYTHONPATH=str(ROOT))
         done = subprocess.run(
@@ -283,7 +284,7 @@ class TestResuming:
         assert is_finished(job.run_dir)
 
     def test_another_recipe(self, job: Job, cache: DataCache) -> None:
-        job.config.write_text(TINY + "optim_wrapper = dict(optimizer=dict(lr=0.06))\n")
+        job.source.config.write_text(TINY + "optim_wrapper = dict(optimizer=dict(lr=0.06))\n")
         self.refused(job, cache, "another recipe")
 
     def test_another_seed(self, job: Job, cache: DataCache) -> None:

@@ -19,14 +19,22 @@ import sar_cls.mm  # noqa: F401
 from sar_cls.cli import CONFIGS, ROOT
 from sar_cls.data import DeviceLoader, ImageSet, longtail_counts
 from sar_cls.engine import recipe
-from sar_cls.engine.config import load_config, recipe_hash
+from sar_cls.engine.config import load_config, recipe_hash, row_config
 from sar_cls.engine.options import Options
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits
-from sar_cls.suites.rows import list_suites, load_suite
+from sar_cls.suites.rows import Source, list_suites, load_suite
 
 FILES = sorted(CONFIGS.glob("*/*.py"))
 NAMES = [f"{path.parent.name}/{path.stem}" for path in FILES]
+# One row of each recipe: second stages that share a config are the same, rows of a grid differ in a number.
+ROWS = list(
+    {
+        str((row.source.config, row.family or row.source.changes)): f"{suite}/{row.name}"
+        for suite in list_suites(CONFIGS)
+        for row in load_suite(CONFIGS, suite).rows
+    }.values()
+)
 GOOD = """
 model = dict(type="ImageClassifier", head=dict(num_classes=10, in_channels=64, regularizer=dict(type="SAR", tau=0.9)))
 data_preprocessor = dict(type="BatchPreprocessor")
@@ -94,7 +102,27 @@ class TestErrors:
     def test_an_incomplete_config(self, tmp_path: Path, missing: str) -> None:
         text = "\n".join(line for line in GOOD.splitlines() if not line.startswith(f"{missing} ="))
         with pytest.raises(InputError, match=f"has no {missing}"):
-            recipe.resolve(write(tmp_path, child=text), Options())
+            recipe.resolve(Source(write(tmp_path, child=text)), Options())
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"modle": {"head": {}}}, "the row sets 'modle', which child.py does not have; did you mean model?"),
+            ({"xyzzy": 1}, "the row sets 'xyzzy', which child.py does not have; it can set model,"),
+            ({"train_dataloader": {"batch_size": {"a": 1}}}, "what the row sets does not fit child.py"),
+        ],
+    )
+    def test_a_row_that_sets_what_the_config_does_not_have(self, tmp_path: Path, changes: dict, message: str) -> None:
+        with pytest.raises(InputError) as error:
+            row_config(Source(write(tmp_path, child=GOOD), changes, "suite.toml:7"))
+        assert str(error.value).startswith(f"suite.toml:7: {message}")
+
+    def test_class_counts_are_left_to_the_data(self, tmp_path: Path) -> None:
+        loss = {"_delete_": True, "type": "BalancedSoftmax", "class_counts": "train"}
+        base = GOOD.replace("regularizer=", 'loss=dict(type="CrossEntropyLoss", use_soft=True), regularizer=')
+        config = row_config(Source(write(tmp_path, child=base), {"model": {"head": {"loss": loss}}}))
+        assert config.model.head.loss.to_dict() == {"type": "BalancedSoftmax", "class_counts": None}
+        assert loss["_delete_"] is True  # what a suite holds stays as it is
 
     @pytest.mark.parametrize(
         ("regularizer", "reason"),
@@ -109,7 +137,7 @@ class TestErrors:
     def test_a_bad_regularizer(self, tmp_path: Path, regularizer: str, reason: str) -> None:
         path = write(tmp_path, child=GOOD.replace('dict(type="SAR", tau=0.9)', regularizer))
         with pytest.raises(InputError, match=reason) as error:
-            recipe.resolve(path, Options())
+            recipe.resolve(Source(path), Options())
         assert str(path) in str(error.value)
 
 
@@ -158,15 +186,15 @@ class TestRecipeHash:
         assert recipe_hash(lists) == recipe_hash(tuples)
 
     def test_it_survives_writing_and_reading(self, tmp_path: Path) -> None:
-        for path in (CONFIGS / "cifar100_lt" / "mislas.py", CONFIGS / "digits" / "sar.py"):
-            config = load_config(path)
-            config.dump(tmp_path / path.name)
-            assert recipe_hash(load_config(tmp_path / path.name)) == recipe_hash(config)
+        for suite, row in (("cifar100_lt", "mixup_mislas"), ("digits", "sar")):
+            config = row_config(load_suite(CONFIGS, suite).row(row).source)
+            config.dump(tmp_path / "dumped.py")
+            assert recipe_hash(load_config(tmp_path / "dumped.py")) == recipe_hash(config)
 
     def test_rows_of_a_suite_differ(self) -> None:
         for suite in ("digits", "digits_lt"):
-            hashes = {path.stem: recipe_hash(load_config(path)) for path in CONFIGS.glob(f"{suite}/*.py")}
-            assert len(set(hashes.values())) == len(hashes) > 2
+            rows = [row for row in load_suite(CONFIGS, suite).rows if row.stage == 1]
+            assert len({recipe_hash(row_config(row.source)) for row in rows}) == len(rows) > 1
 
 
 def synthetic_splits(config: Config) -> DataSplits:
@@ -195,26 +223,27 @@ class TestBenchmark:
                 assert suite.name == path.parent.name
                 rows = words[words.index("--only") + 1 :] if "--only" in words else []
                 rows = list(itertools.takewhile(lambda word: not word.startswith("--"), rows))
-                assert path in [suite.row(name).config for name in rows] or not rows
+                assert path in [suite.row(name).source.config for name in rows] or not rows
         assert re.search(r"[Pp]aper", text)
 
     @pytest.mark.parametrize("path", FILES, ids=NAMES)
     def test_a_row_runs_it(self, path: Path) -> None:
-        assert path in [row.config for row in load_suite(CONFIGS, path.parent.name).rows]
+        assert path in [row.source.config for name in list_suites(CONFIGS) for row in load_suite(CONFIGS, name).rows]
 
     @pytest.mark.parametrize("name", list_suites(CONFIGS))
     def test_every_row_has_its_config(self, name: str) -> None:
-        assert [row.config for row in load_suite(CONFIGS, name).rows if not row.config.is_file()] == []
+        assert [row.name for row in load_suite(CONFIGS, name).rows if not row.source.config.is_file()] == []
 
-    @pytest.mark.parametrize("path", FILES, ids=NAMES)
-    def test_it_trains_a_step(self, path: Path) -> None:
+    @pytest.mark.parametrize("name", ROWS)
+    def test_it_trains_a_step(self, name: str) -> None:
         torch.manual_seed(0)
-        row = next(row for row in load_suite(CONFIGS, path.parent.name).rows if row.config == path)
-        resolved = recipe.resolve(path, Options(), second_stage=row.stage == 2)
+        suite, own = name.split("/")
+        row = load_suite(CONFIGS, suite).row(own)
+        resolved = recipe.resolve(row.source, Options(), second_stage=row.stage == 2)
         if resolved.config.data_preprocessor.get("crop_size", 0) > 64:  # a convolutional net does not mind
             resolved.config.data_preprocessor.crop_size = 64
         config, splits = resolved.config, synthetic_splits(resolved.config)
-        recipe.fit_to_data(resolved, splits, row.config.name, second_stage=row.stage == 2)  # type: ignore[arg-type]
+        recipe.fit_to_data(resolved, splits, row.name, second_stage=row.stage == 2)  # type: ignore[arg-type]
         with DefaultScope.overwrite_default_scope("mmpretrain"):
             model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
             wrapper = build_optim_wrapper(model, config.optim_wrapper)
@@ -245,9 +274,13 @@ class TestCIFAR100:
         Path(__import__("mmpretrain").__file__).parent / ".mim/configs/resnet/resnet50_8xb16_cifar100.py"
     )
 
+    @staticmethod
+    def row(name: str) -> Config:
+        return row_config(load_suite(CONFIGS, "cifar100").row(name).source)
+
     @pytest.mark.parametrize("depth", [18, 50])
     def test_network_optimizer_schedule_and_images(self, depth: int) -> None:
-        own, shipped = load_config(CONFIGS / "cifar100" / f"resnet{depth}.py"), self.shipped
+        own, shipped = self.row(f"resnet{depth}"), self.shipped
         assert own.model.head.type == "RegularizedLinearClsHead"
         expected = shipped.model.to_dict()
         expected["head"]["type"] = "RegularizedLinearClsHead"
@@ -270,7 +303,6 @@ class TestCIFAR100:
     @pytest.mark.parametrize("method", ["sar", "car", "center", "fixed"])
     @pytest.mark.parametrize("depth", [18, 50])
     def test_a_regularizer_is_all_that_differs(self, depth: int, method: str) -> None:
-        plain = load_config(CONFIGS / "cifar100" / f"resnet{depth}.py").to_dict()
-        own = load_config(CONFIGS / "cifar100" / f"resnet{depth}_{method}.py").to_dict()
+        plain, own = self.row(f"resnet{depth}").to_dict(), self.row(f"resnet{depth}_{method}").to_dict()
         assert own["model"]["head"].pop("regularizer")
         assert own == plain

@@ -16,6 +16,7 @@ from sar_cls.engine.run import Job, finished, run
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits, _check_complete
 from sar_cls.models.library_backbones import build_backbone
+from sar_cls.suites.rows import Source
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SHORT = Options(epochs=1, stage2_epochs=1)
@@ -32,7 +33,7 @@ def image_set(counts: list[int], split: str) -> ImageSet:
 def first(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("finished")
     config = shutil.copy(CONFIGS / "digits" / "baseline.py", folder / "baseline.py")
-    job = Job("digits", "baseline", Path(config), 0, folder / "run")
+    job = Job("digits", "baseline", Source(Path(config)), 0, folder / "run")
     run(job, SHORT)
     return job
 
@@ -62,13 +63,13 @@ def test_a_run_of_other_options_is_refused(first: Job, options: Options, what: s
 
 def test_a_run_of_an_edited_config_is_refused(first: Job, tmp_path: Path) -> None:
     edited = tmp_path / "baseline.py"
-    edited.write_text(first.config.read_text(encoding="utf-8").replace("lr=0.05", "lr=0.06"), encoding="utf-8")
+    edited.write_text(first.source.config.read_text(encoding="utf-8").replace("lr=0.05", "lr=0.06"), encoding="utf-8")
     with pytest.raises(InputError, match="another config hash"):
         run(replace(first, config=edited), SHORT)
 
 
 def test_a_second_stage_of_a_first_one_that_was_trained_again_is_refused(first: Job, tmp_path: Path) -> None:
-    second = Job("digits", "cRT", CONFIGS / "cifar100_lt" / "crt.py", 0, tmp_path / "second", first.run_dir)
+    second = Job("digits", "cRT", Source(CONFIGS / "cifar100_lt" / "crt.py"), 0, tmp_path / "second", first.run_dir)
     run(second, SHORT)
     assert finished(second, SHORT) is not None
     again = replace(first, run_dir=tmp_path / "again")
@@ -85,7 +86,7 @@ def test_weights_are_told_apart_by_content(tmp_path: Path) -> None:
         file = tmp_path / str(seed) / "weights.pth"
         torch.save(build_backbone("timm:resnet18", num_classes=2).model.state_dict(), file)
         options = Options(backbone="timm:resnet18", weights=str(file))
-        names.append(run_name(0, options, resolve(CONFIGS / "digits" / "baseline.py", options)))
+        names.append(run_name(0, options, resolve(Source(CONFIGS / "digits" / "baseline.py"), options)))
     assert names[0] != names[1]
 
 

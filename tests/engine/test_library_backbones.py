@@ -16,6 +16,7 @@ from sar_cls.engine.run import Job, run
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.models.library_backbones import build_backbone
+from sar_cls.suites.rows import Source, load_suite
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -31,7 +32,7 @@ def image_splits(classes: int, side: int, per_class: int = 2) -> DataSplits:
 
 
 def digits_job(tmp_path: Path, row: str = "baseline") -> Job:
-    return Job("digits", row, CONFIGS / "digits" / f"{row}.py", 0, tmp_path / "run")
+    return Job("digits", row, load_suite(CONFIGS, "digits").row(row).source, 0, tmp_path / "run")
 
 
 def test_any_suite_takes_a_timm_backbone_with_a_regularizer(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_any_suite_takes_a_timm_backbone_with_a_regularizer(tmp_path: Path) -> N
 )
 def test_the_model_s_own_mean_std_and_crop(name: str, side: int, crop: int | None, built_for: int | None) -> None:
     path = CONFIGS / "cub200" / "resnet50_sar.py"
-    resolved = resolve(path, Options(classes=3, backbone=name))
+    resolved = resolve(Source(path), Options(classes=3, backbone=name))
     fit_to_data(resolved, image_splits(3, side), "resnet50_sar.py")
     config, info = resolved.config, build_backbone(name, num_classes=0)
     assert config.data_preprocessor.mean == list(info.mean)
@@ -65,7 +66,7 @@ def test_the_model_s_own_mean_std_and_crop(name: str, side: int, crop: int | Non
 def test_a_vision_transformer_trains_with_sar() -> None:
     path = CONFIGS / "cub200" / "resnet50_sar.py"
     splits = image_splits(3, 32)
-    resolved = resolve(path, Options(classes=3, backbone="timm:vit_tiny_patch16_224"))
+    resolved = resolve(Source(path), Options(classes=3, backbone="timm:vit_tiny_patch16_224"))
     fit_to_data(resolved, splits, "resnet50_sar.py")
     config = resolved.config
     with DefaultScope.overwrite_default_scope("mmpretrain"):
@@ -93,13 +94,13 @@ def test_a_partial_cub_has_a_head_of_its_size_and_is_marked() -> None:
 
 def test_classes_are_for_cub_only() -> None:
     with pytest.raises(InputError, match="CUB-200"):
-        resolve(CONFIGS / "digits" / "baseline.py", Options(classes=5))
+        resolve(Source(CONFIGS / "digits" / "baseline.py"), Options(classes=5))
 
 
 def test_a_crop_larger_than_the_image() -> None:
     path = CONFIGS / "cub200" / "resnet18.py"
     with pytest.raises(InputError, match="crop of 448"):
-        fit_to_data(resolve(path, Options(classes=3)), image_splits(3, 400), "resnet18.py")
+        fit_to_data(resolve(Source(path), Options(classes=3)), image_splits(3, 400), "resnet18.py")
 
 
 @pytest.mark.parametrize("kind", ["missing", "no checkpoint", "another net", "unknown backbone"])
@@ -124,7 +125,7 @@ def test_weights_reach_the_backbone(tmp_path: Path) -> None:
     # One epoch at a vanishing learning rate leaves the weights where they were put.
     config = (CONFIGS / "digits" / "baseline.py").read_text(encoding="utf-8").replace("lr=0.05", "lr=1e-12")
     (tmp_path / "slow.py").write_text(config, encoding="utf-8")
-    job = Job("digits", "slow", tmp_path / "slow.py", 0, tmp_path / "run")
+    job = Job("digits", "slow", Source(tmp_path / "slow.py"), 0, tmp_path / "run")
     run(job, Options(epochs=1, backbone="timm:resnet18", weights=str(tmp_path / "weights.pth")))
     trained = torch.load(tmp_path / "run" / "last.pth", weights_only=True)["state_dict"]
     torch.testing.assert_close(trained["backbone.net.model.conv1.weight"], source.model.conv1.weight.detach())
@@ -132,7 +133,10 @@ def test_weights_reach_the_backbone(tmp_path: Path) -> None:
 
 def test_another_backbone_starts_from_its_own_weights() -> None:
     path = CONFIGS / "cub200" / "lite0_128.py"
-    assert resolve(path, Options()).config.weights == "timm:tf_efficientnet_lite0"
-    assert resolve(path, Options(backbone="timm:resnet18")).config.weights == "timm:resnet18"
-    assert resolve(path, Options(backbone="timm:resnet18", weights="none")).config.weights is None
-    assert resolve(CONFIGS / "digits" / "baseline.py", Options(backbone="timm:resnet18")).config.get("weights") is None
+    assert resolve(Source(path), Options()).config.weights == "timm:tf_efficientnet_lite0"
+    assert resolve(Source(path), Options(backbone="timm:resnet18")).config.weights == "timm:resnet18"
+    assert resolve(Source(path), Options(backbone="timm:resnet18", weights="none")).config.weights is None
+    assert (
+        resolve(Source(CONFIGS / "digits" / "baseline.py"), Options(backbone="timm:resnet18")).config.get("weights")
+        is None
+    )

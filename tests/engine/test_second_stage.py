@@ -29,6 +29,7 @@ from sar_cls.mm.checkpoint import LAST, read_checkpoint
 from sar_cls.mm.loaders import train_loader
 from sar_cls.mm.second_stage import first_stage_weights
 from sar_cls.runs.record import RECORD_FILE, is_finished, read_record
+from sar_cls.suites.rows import Source
 
 MakeJob = Callable[..., Job]
 
@@ -55,7 +56,9 @@ def first(tmp_path_factory: pytest.TempPathFactory, cache: DataCache) -> Path:
     """The folder of a finished first stage, with SAR."""
     folder = tmp_path_factory.mktemp("first")
     (folder / "sar.py").write_text(TINY_SAR)
-    engine.run(Job("tiny", "sar", folder / "sar.py", 1024, folder / "tiny" / "sar" / "seed1024"), Options(), cache)
+    engine.run(
+        Job("tiny", "sar", Source(folder / "sar.py"), 1024, folder / "tiny" / "sar" / "seed1024"), Options(), cache
+    )
     return folder / "tiny" / "sar" / "seed1024"
 
 

@@ -19,7 +19,7 @@ from sar_cls.errors import InputError
 from sar_cls.launch import serial as suite
 from sar_cls.launch.serial import make_jobs, run_jobs
 from sar_cls.runs.record import RECORD_FILE
-from sar_cls.suites.rows import load_suite, select_rows
+from sar_cls.suites.rows import Source, load_suite, select_rows
 
 MakeJob = Callable[..., Job]
 SEEDS = [1270964153, 1024]
@@ -49,7 +49,7 @@ class TestJobs:
             else:
                 assert job.stage1_dir == tmp_path / "digits_lt" / expected / f"seed{job.seed}"
                 assert folders.index(job.stage1_dir) < index
-                assert job.config == CONFIGS / "digits_lt" / "mislas.py"
+                assert job.source.config == CONFIGS / "digits_lt" / "mislas.py"
         assert len(set(folders)) == len(folders)
 
     def test_included_suites_come_along(self, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ class TestRunning:
         return errors
 
     def jobs(self, tmp_path: Path, rows: str) -> list[Job]:
-        return [Job("s", row, tmp_path / f"{row}.py", 1, tmp_path / row, title=f"title {row}") for row in rows]
+        return [Job("s", row, Source(tmp_path / f"{row}.py"), 1, tmp_path / row, title=f"title {row}") for row in rows]
 
     def test_all_done(self, tmp_path: Path, ends: dict, capsys: pytest.CaptureFixture[str]) -> None:
         outcome = run_jobs(self.jobs(tmp_path, "abc"), Options())

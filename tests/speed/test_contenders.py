@@ -19,7 +19,7 @@ from sar_cls.mm.preprocessor import BatchPreprocessor
 from sar_cls.mm.runner import DeviceRunner
 from sar_cls.speed import contenders, data_path, evaluation, other_pipelines, rounds
 from sar_cls.speed.rounds import Contender
-from sar_cls.speed.setting import LEARNING_RATE, Setting, row_config
+from sar_cls.speed.setting import LEARNING_RATE, Setting, setting_config
 
 
 def close(entrants: list[Contender]) -> None:
@@ -126,7 +126,7 @@ def test_the_bare_step_is_one_of_sgd(setting: Setting, splits: DataSplits, monke
     torch.manual_seed(0)
     contender = contenders.bare_step(replace(setting, steps=1), splits)
     (model,) = made
-    config = row_config(setting, 10, mixup=False)
+    config = setting_config(setting, 10, mixup=False)
     weight, mean, std = model.head.fc.weight, config.data_preprocessor.mean, config.data_preprocessor.std
     # The first step from the formula: no momentum yet, weight decay added to the gradient.
     images = (splits.train.images[:8].double() - torch.tensor(mean)) / torch.tensor(std)

@@ -23,7 +23,7 @@ CPU = Setting("resnet32", torch.device("cpu"))
 
 
 def test_start_up_ends_with_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(setting.NETS, "resnet32", "digits/baseline.py")
+    monkeypatch.setitem(setting.NETS, "resnet32", ("digits", "baseline"))
     waits = measure_start_up(CPU, None, rounds=2)
     assert list(waits) == ["list", "first step"]
     assert 0 < waits["list"].low <= waits["list"].high < waits["first step"].low
@@ -36,7 +36,7 @@ def test_a_run_without_a_step_is_an_error() -> None:
 
 
 def test_runs_an_hour_of_short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(setting.NETS, "resnet32", "digits/baseline.py")
+    monkeypatch.setitem(setting.NETS, "resnet32", ("digits", "baseline"))
     first, second = measure_jobs(CPU, [1, 2], None, epochs=3)
     assert (first.jobs, second.jobs, first.recipe_epochs) == (1, 2, 20)
     assert min(first.seconds_epoch, first.seconds_rest) > 0

@@ -1,0 +1,81 @@
+"""A grid: one entry of a ``suite.toml`` that stands for a row for each combination of some values.
+
+    [[rows]]
+    name = "sar_tau_{tau}"
+    label = "SAR, tau = {tau}"
+    config = "mixup.py"
+    grid.tau = [0.5, 0.7, 0.9, 1.0]
+    set.model.head.regularizer = { type = "SAR", tau = "{tau}" }
+
+A string that is a placeholder and nothing else becomes the value itself; inside a longer string the value is written out
+(in the row's name, a point becomes an underscore).
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sar_cls.errors import InputError
+from sar_cls.suites.toml_file import SuiteFile, unknown
+
+# Entries that are names of rows.
+_NAMES = ("name", "like", "after", "baseline")
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def expand(file: SuiteFile, index: int, entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The rows that an entry stands for, itself where it is no grid.
+
+    Raises:
+        InputError: a grid without values, a placeholder that it does not have, or a value that no setting or name takes.
+    """
+    grid = entry.get("grid")
+    if grid is None:
+        yield entry
+        return
+    where = file.where("grid", index)
+    if not grid:
+        raise InputError(f"{where}: the grid is empty; give it values, as in grid.tau = [0.5, 0.9].")
+    for name, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise InputError(f"{where}: grid.{name} must be an array of at least one value.")
+        if f"{{{name}}}" not in entry["name"]:
+            raise InputError(
+                f"{where}: the name {entry['name']!r} needs {{{name}}}, or the rows would all have one name."
+            )
+        if name not in _placeholders(entry.get("set", {})):
+            raise InputError(f'{where}: no setting takes the values of {name}; write "{{{name}}}" where they belong.')
+    for used in _placeholders({key: value for key, value in entry.items() if key != "grid"}):
+        if used not in grid:
+            raise InputError(f"{where}: {unknown('placeholder', used, grid)}")
+    for values in itertools.product(*grid.values()):
+        chosen = dict(zip(grid, values, strict=True))
+        yield {key: _fill(value, chosen, key in _NAMES) for key, value in entry.items() if key != "grid"}
+
+
+def _placeholders(value: Any) -> set[str]:
+    if isinstance(value, str):
+        return set(_PLACEHOLDER.findall(value))
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return set().union(*(_placeholders(part) for part in parts))
+
+
+def _fill(value: Any, chosen: dict[str, Any], is_name: bool) -> Any:
+    if isinstance(value, dict):
+        return {key: _fill(part, chosen, is_name) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_fill(part, chosen, is_name) for part in value]
+    if not isinstance(value, str):
+        return value
+    whole = _PLACEHOLDER.fullmatch(value)
+    if whole and not is_name:
+        return chosen[whole[1]]
+    return _PLACEHOLDER.sub(lambda found: _written(chosen[found[1]], is_name), value)
+
+
+def _written(value: Any, is_name: bool) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return re.sub(r"[^a-z0-9_]+", "_", text.lower()) if is_name else text
