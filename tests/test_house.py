@@ -1,0 +1,68 @@
+"""Imports run one way, from the scripts down to the anchors."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+# From the bottom up; a room imports from itself and from rooms on lower floors, never from its own floor or above.
+FLOORS = [
+    ("errors", "files", "torchvision_shim", "anchors"),
+    ("regularizers", "losses"),
+    ("metrics",),
+    ("models", "data", "suites"),
+    ("weights", "steps", "runs"),
+    ("mm",),
+    ("engine",),
+    ("launch", "reporting"),
+    ("speed",),
+    ("cli",),
+    ("benchmarks", "longtail"),
+]
+LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def imports(file: Path) -> Iterator[tuple[str, int]]:
+    """The rooms that a file imports anything from, with the line; imports for type checkers alone count as well."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "sar_cls":
+            parts = node.module.split(".")[1:2] or [alias.name for alias in node.names]
+            yield from ((part, node.lineno) for part in parts if part != "__version__")
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+            yield from ((name[1], node.lineno) for name in names if name[0] == "sar_cls" and len(name) > 1)
+
+
+def upward(root: Path) -> list[str]:
+    """Every import that climbs, as ``file:line: room from room``."""
+    found = []
+    for file in [*root.glob("sar_cls/**/*.py"), *root.glob("benchmarks/*.py"), *root.glob("longtail/*.py")]:
+        parts = file.relative_to(root).with_suffix("").parts
+        room = parts[1] if parts[0] == "sar_cls" else parts[0]
+        for other, line in imports(file):
+            if room != "__init__" and other != room and LEVEL[other] >= LEVEL[room]:
+                found.append(f"{file.relative_to(root)}:{line}: {other} from {room}")
+    return found
+
+
+def test_imports_run_one_way() -> None:
+    assert upward(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("sar_cls/anchors.py", "from sar_cls.losses.base import ClassCounts"),
+        ("sar_cls/steps/modes.py", "def f():\n    import sar_cls.mm.head"),
+        ("sar_cls/suites/rows.py", "from sar_cls.engine import run"),
+        ("sar_cls/models/classifiers.py", "from sar_cls import data"),
+    ],
+)
+def test_a_climbing_import_is_found(tmp_path: Path, file: str, line: str) -> None:
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text(line)
+    assert len(upward(tmp_path)) == 1
