@@ -20,7 +20,7 @@ from typing import Any
 
 from sar_cls import cli
 from sar_cls.errors import InputError
-from sar_cls.reporting import suites
+from sar_cls.suites import rows as suites
 
 DEFAULT_WORK_DIR = Path("work_dirs")
 
@@ -69,7 +69,8 @@ def main() -> int:
             for suite in suites.load_suite(cli.CONFIGS, name).all_suites[:1]
         ]
 
-    from sar_cls.reporting import ledger, table
+    from sar_cls.reporting.tables import suite_tables as table
+    from sar_cls.runs import ledger
 
     runs = ledger.scan(work_dir, warn)
     if arguments.suite is None:
@@ -83,7 +84,7 @@ def main() -> int:
     tables = table.tables_from_records(chosen, [record for _, record in runs], warn)
     print(tables.to_csv() if arguments.format == "csv" else tables.to_markdown(), end="")
     if arguments.precisions:
-        from sar_cls.reporting.precisions import precision_table
+        from sar_cls.reporting.tables.precisions import precision_table
 
         found = precision_table(chosen, [record for _, record in runs], warn)
         print(f"\n{found or 'No row was run in two precisions with the same seed.'}")
@@ -91,7 +92,7 @@ def main() -> int:
         with writing_to(arguments.keep, "--keep"):
             keep(chosen, runs, arguments.keep)
     if arguments.plots is not None:
-        from sar_cls.reporting import plots
+        from sar_cls.reporting.figures import plots
 
         with writing_to(arguments.plots, "--plots"):
             for path in plots.plot_suites(chosen, runs, arguments.plots, warn):
@@ -101,8 +102,8 @@ def main() -> int:
 
 def recomputed(record: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """The record with new metrics, or as it is, with a warning, where its logits are not there."""
-    from sar_cls.reporting.outputs import recompute
-    from sar_cls.reporting.per_class import PER_CLASS_FILE, write_per_class
+    from sar_cls.runs.outputs import recompute
+    from sar_cls.runs.per_class import PER_CLASS_FILE, write_per_class
 
     try:
         new = recompute(record, run_dir)
@@ -118,8 +119,8 @@ def recomputed(record: dict[str, Any], run_dir: Path) -> dict[str, Any]:
 
 def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]], folder: Path) -> None:
     """Copies the runs of the chosen suites, and writes the tables of those that have any."""
-    from sar_cls.reporting import table
-    from sar_cls.reporting.keep import keep_runs
+    from sar_cls.reporting.tables import suite_tables as table
+    from sar_cls.runs.keep import keep_runs
 
     names = {suite.name for suite in chosen}
     copies = keep_runs([(run_dir, record) for run_dir, record in runs if record["suite"] in names], folder)

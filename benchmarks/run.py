@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 
 from sar_cls import cli
-from sar_cls.reporting import suites
+from sar_cls.suites import rows as suites
 
 DEFAULT_SUITE = "digits"
 
@@ -61,8 +61,8 @@ def main() -> int:
     work_dir = cli.writable_folder(arguments.work_dir)
 
     # Only now: these import torch and mmpretrain, which takes seconds.
-    from sar_cls.mm import suite as runs
-    from sar_cls.reporting import table
+    from sar_cls.launch import serial as runs
+    from sar_cls.reporting.tables import suite_tables as table
 
     options = cli.run_options(
         arguments, imbalance=arguments.imbalance, epochs=arguments.epochs, classes=arguments.classes
@@ -71,7 +71,7 @@ def main() -> int:
     if arguments.jobs_per_device == 1:
         outcome = runs.run_jobs(jobs, options)
     else:
-        from sar_cls.mm.workers import run_jobs_side_by_side
+        from sar_cls.launch.workers import run_jobs_side_by_side
 
         outcome = run_jobs_side_by_side(jobs, options, arguments.jobs_per_device)
     tables = table.write_tables(suite, work_dir)

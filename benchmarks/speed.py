@@ -90,7 +90,7 @@ def main() -> int:
         cli.writable_folder(arguments.profile)
 
     # Only now: these import torch and mmpretrain, which takes seconds.
-    from sar_cls.mm.options import usable_device
+    from sar_cls.engine.options import usable_device
     from sar_cls.speed.report import run
 
     return run(arguments, usable_device(arguments.device))

@@ -44,8 +44,8 @@ def main() -> int:
     arguments = parse()
     work_dir = cli.writable_folder(arguments.work_dir)
 
-    from sar_cls.mm import longtail
-    from sar_cls.mm.engine import run
+    from sar_cls.engine import two_stage as longtail
+    from sar_cls.engine.run import run
 
     options = cli.run_options(arguments, imbalance=arguments.imbalance, epochs=arguments.epochs)
     job, options = longtail.first_stage_job(

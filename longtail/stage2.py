@@ -29,8 +29,8 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     arguments = parse()
 
-    from sar_cls.mm import longtail
-    from sar_cls.mm.engine import run
+    from sar_cls.engine import two_stage as longtail
+    from sar_cls.engine.run import run
 
     options = cli.run_options(arguments, stage2_epochs=arguments.epochs, full_epochs=arguments.full_epochs)
     job, options = longtail.second_stage_job(

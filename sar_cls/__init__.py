@@ -15,7 +15,7 @@ _HOMES = {
     "CenterLoss": "sar_cls.regularizers",
     "Regularizer": "sar_cls.regularizers",
     "REGULARIZERS": "sar_cls.regularizers",
-    "attach": "sar_cls.attached_model",
+    "attach": "sar_cls.models.attached_model",
     "InputError": "sar_cls.errors",
 }
 

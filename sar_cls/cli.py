@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from sar_cls.errors import InputError, RunLocked
 
 if TYPE_CHECKING:
-    from sar_cls.mm.options import Options
+    from sar_cls.engine.options import Options
 
 Number = TypeVar("Number", int, float)
 
@@ -110,7 +110,7 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
         InputError: the device is not there, or a package that an option needs.
     """
     # Takes seconds, so not before the arguments are known to be good.
-    from sar_cls.mm.options import Options, usable_device
+    from sar_cls.engine.options import Options, usable_device
 
     if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("--tensorboard needs the package tensorboard: install it with pip install 'sar-cls[viz]'")

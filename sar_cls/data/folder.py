@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from sar_cls.data.cache import cache_file, read_cache, source_key, write_cache
+from sar_cls.data.counting import counting
 from sar_cls.data.decoding import decoding, require_eight_bits
 from sar_cls.data.image_set import ImageSet
-from sar_cls.data.progress import counting
 from sar_cls.errors import InputError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")

@@ -29,9 +29,9 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from sar_cls.data.counting import counting
 from sar_cls.data.decoding import decoding, require_eight_bits
 from sar_cls.data.image_set import ImageSet
-from sar_cls.data.progress import counting
 from sar_cls.errors import InputError
 from sar_cls.files import replacing
 

@@ -9,7 +9,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor
 
 from sar_cls.models import CIFARResNet
-from sar_cls.models.backbones import build_backbone
+from sar_cls.models.library_backbones import build_backbone
 
 
 @MODELS.register_module(name="CIFARResNet")

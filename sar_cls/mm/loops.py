@@ -13,9 +13,9 @@ from torch import Tensor
 from sar_cls.data.rng import epoch_seed
 from sar_cls.metrics import topk_accuracy
 from sar_cls.mm.loaders import build_loader
-from sar_cls.mm.modes import DEFAULT_MODE, build_step
-from sar_cls.mm.optim import autocast
-from sar_cls.mm.step import EagerStep
+from sar_cls.steps.modes import DEFAULT_MODE, build_step
+from sar_cls.steps.precision import autocast
+from sar_cls.steps.step import EagerStep
 
 
 @LOOPS.register_module()
@@ -23,7 +23,7 @@ class DeviceTrainLoop(BaseLoop):
     """Epochs over a ``DeviceLoader``; after each epoch the evaluation, then the checkpoint.
 
     Everything random in an epoch follows from (seed, epoch), so an epoch can be run again from its checkpoint. How a step is run,
-    the runner's ``mode`` says (see :mod:`sar_cls.mm.modes`).
+    the runner's ``mode`` says (see :mod:`sar_cls.steps.modes`).
 
     Args:
         runner: the runner.

@@ -11,7 +11,7 @@ from mmengine.optim import OptimWrapper
 from mmpretrain.registry import OPTIM_WRAPPERS
 from torch import nn
 
-from sar_cls.mm.precision import PRECISIONS
+from sar_cls.steps.precision import PRECISIONS
 
 
 def autocast(device: torch.device | str, precision: str) -> torch.autocast:

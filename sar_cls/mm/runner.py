@@ -37,7 +37,7 @@ class DeviceRunner(Runner):
     Args:
         device: where model and data live, for example "cpu" or "cuda:0".
         precision: "fp32" or "bf16", for the evaluation; training has it from its optimizer wrapper.
-        mode: how a step is run, see :mod:`sar_cls.mm.modes`; None is the device's default.
+        mode: how a step is run, see :mod:`sar_cls.steps.modes`; None is the device's default.
         memory_format: of the convolutions' weights, "channels_last" or "contiguous"; the batches should have the same.
         selection: the image set whose top-1 accuracy picks the best epoch: "test", as published, or "val".
         identity: what a checkpoint must agree on to be resumed (see :mod:`sar_cls.mm.checkpoint`).

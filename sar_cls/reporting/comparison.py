@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sar_cls.reporting.ledger import Warn
+from sar_cls.reporting.groups import Group, baseline_of, group_runs
 from sar_cls.reporting.paper import Figure, find
-from sar_cls.reporting.recipe import Group, baseline_of, group_runs
 from sar_cls.reporting.stats import PairedDifference, Summary, paired_difference, summarize
-from sar_cls.reporting.suites import Row, Suite
+from sar_cls.runs.ledger import Warn
+from sar_cls.suites.rows import Row, Suite
 
 if TYPE_CHECKING:
     import pandas as pd

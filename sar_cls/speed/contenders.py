@@ -17,19 +17,19 @@ from torch import Tensor, nn
 
 from sar_cls.cli import CONFIGS
 from sar_cls.data.augment import normalize
-from sar_cls.mm.engine import Job
-from sar_cls.mm.graph_step import WARM_UP, CudaRecorder
+from sar_cls.engine.options import Options
+from sar_cls.engine.recipe import Resolved
+from sar_cls.engine.run import Job
+from sar_cls.engine.schedule import recipe_epochs
+from sar_cls.engine.training import build_runner
 from sar_cls.mm.loaders import DataSplits
-from sar_cls.mm.optim import autocast
-from sar_cls.mm.options import Options
-from sar_cls.mm.recipe import Resolved
 from sar_cls.mm.runner import DeviceRunner
-from sar_cls.mm.schedule import recipe_epochs
-from sar_cls.mm.training import build_runner
 from sar_cls.speed.other_pipelines import mmpretrain_step, prepare, stock_step
 from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender, repeat
 from sar_cls.speed.setting import NETS, Setting, row_config
+from sar_cls.steps.captured import WARM_UP, CudaRecorder
+from sar_cls.steps.precision import autocast
 
 # name -> (label, the regularizer's name).
 _OWN = {

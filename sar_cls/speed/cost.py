@@ -15,10 +15,10 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from sar_cls.mm.loaders import DataSplits
-from sar_cls.mm.optim import autocast
 from sar_cls.regularizers import REGULARIZERS
 from sar_cls.speed.contenders import build_model, preloaded
 from sar_cls.speed.setting import Setting, row_config
+from sar_cls.steps.precision import autocast
 
 
 @dataclass(frozen=True)

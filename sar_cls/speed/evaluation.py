@@ -11,11 +11,11 @@ from sar_cls.data.augment import normalize
 from sar_cls.metrics import topk_accuracy
 from sar_cls.mm.loaders import DataSplits, test_loader
 from sar_cls.mm.loops import predict
-from sar_cls.mm.optim import autocast
 from sar_cls.speed.contenders import build_model
 from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender
 from sar_cls.speed.setting import Setting, row_config
+from sar_cls.steps.precision import autocast
 
 EVALUATION = "evaluation"
 BATCH_SIZES = (64, 100, 250, 500, 2000)

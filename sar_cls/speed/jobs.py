@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sar_cls.cli import CONFIGS, ROOT
+from sar_cls.engine.config import load_config
+from sar_cls.engine.schedule import recipe_epochs
 from sar_cls.errors import InputError
-from sar_cls.mm.config import load_config
-from sar_cls.mm.schedule import recipe_epochs
-from sar_cls.reporting.series import HISTORY_FILE
+from sar_cls.runs.history import HISTORY_FILE
 from sar_cls.speed.setting import NETS, Setting
 
 

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from sar_cls.data import ImageSet
 from sar_cls.mm.loaders import DataSplits
-from sar_cls.mm.optim import autocast
 from sar_cls.speed.rounds import Contender, repeat
 from sar_cls.speed.setting import MIXUP_ALPHA, Setting, row_config
+from sar_cls.steps.precision import autocast
 from sar_cls.torchvision_shim import import_torchvision
 
 # Batches that each worker process keeps ready (torch's default).

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from sar_cls.mm.allocator import default_memory, keep_freed_memory
-from sar_cls.mm.precision import exact_float32
+from sar_cls.steps.allocator import default_memory, keep_freed_memory
+from sar_cls.steps.precision import exact_float32
 
 
 def as_here() -> None:

@@ -12,15 +12,16 @@ import torch
 
 from sar_cls.files import replacing
 from sar_cls.mm.loaders import DataSplits
-from sar_cls.mm.modes import DEFAULT_MODE
-from sar_cls.mm.precision import DEFAULT_PRECISION
-from sar_cls.reporting import provenance
-from sar_cls.speed import contenders, cost, data_path, evaluation, profile, table
+from sar_cls.runs import provenance
+from sar_cls.speed import contenders, cost, data_path, evaluation, profile
+from sar_cls.speed import markdown as table
 from sar_cls.speed.jobs import measure_jobs
 from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender, Timing, measure
 from sar_cls.speed.setting import Setting, load_images, settings
 from sar_cls.speed.start_up import measure_start_up
+from sar_cls.steps.modes import DEFAULT_MODE
+from sar_cls.steps.precision import DEFAULT_PRECISION
 
 STEP_REFERENCES = ((contenders.BARE, "ratio to (a)"), (contenders.LOOP, "ratio to (b)"))
 

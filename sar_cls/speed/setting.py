@@ -11,8 +11,8 @@ from mmengine.config import Config
 
 from sar_cls.cli import CONFIGS
 from sar_cls.data import ImageSet
+from sar_cls.engine.config import load_config
 from sar_cls.errors import InputError
-from sar_cls.mm.config import load_config
 from sar_cls.mm.loaders import DataSplits, load_splits
 
 # The nets of the benchmark, by the row whose network, optimizer and preprocessing is taken.

@@ -19,7 +19,7 @@ _SCRIPT = ROOT / "benchmarks" / "run.py"
 _UNTIL_FIRST_STEP = """
 import os, runpy, sys
 import torch
-from sar_cls.mm import step
+from sar_cls.steps import step
 
 def first(self, batch, train=step.EagerStep.__call__):
     train(self, batch)

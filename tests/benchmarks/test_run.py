@@ -17,7 +17,7 @@ import filelock
 import pytest
 
 from sar_cls import cli
-from sar_cls.reporting.suites import list_suites
+from sar_cls.suites.rows import list_suites
 
 SCRIPT = cli.ROOT / "benchmarks" / "run.py"
 

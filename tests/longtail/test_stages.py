@@ -20,8 +20,8 @@ import torch
 from PIL import Image
 
 from sar_cls import cli
-from sar_cls.mm.longtail import SECOND_STAGE_METHODS
-from sar_cls.reporting.record import read_record
+from sar_cls.engine.two_stage import SECOND_STAGE_METHODS
+from sar_cls.runs.record import read_record
 
 SHORT = ("--seed", "7", "--epochs", "1", "--device", "cpu")
 NUMBER = r"\d+\.\d\d"

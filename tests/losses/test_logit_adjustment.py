@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sar_cls.losses import BalancedSoftmax, LogitAdjustment, cross_entropy, log_prior
-from sar_cls.posthoc import adjust_logits
+from sar_cls.metrics.correction import adjust_logits
 
 COUNTS = [500, 60, 7]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sar_cls.cli import CONFIGS
-from sar_cls.mm.engine import DataCache, Job
+from sar_cls.engine.run import DataCache, Job
 
 # A long tail of the digits: a few hundred images of 8x8 pixels.
 TINY = f"""

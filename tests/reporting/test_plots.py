@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic_runs import make_record, second_stage, write_history, write_outputs, write_run
 
 from sar_cls.errors import InputError
-from sar_cls.reporting import pictures, plots
-from sar_cls.reporting.ledger import scan
-from sar_cls.reporting.series import Series
-from sar_cls.reporting.suites import load_suite
-
-from .synthetic import make_record, second_stage, write_history, write_outputs, write_run
+from sar_cls.reporting.figures import pictures, plots
+from sar_cls.reporting.figures.series import Series
+from sar_cls.runs.ledger import scan
+from sar_cls.suites.rows import load_suite
 
 pytest.importorskip("matplotlib")
 

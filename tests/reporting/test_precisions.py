@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from synthetic_runs import make_record, second_stage, write_run
 
-from sar_cls.reporting.precisions import precision_pairs, precision_table
-from sar_cls.reporting.suites import Suite, load_suite
-
-from .synthetic import make_record, second_stage, write_run
+from sar_cls.reporting.tables.precisions import precision_pairs, precision_table
+from sar_cls.suites.rows import Suite, load_suite
 
 SUITE = """
 title = "CIFAR-100-LT"

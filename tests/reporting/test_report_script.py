@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-
-from .synthetic import make_record, write_outputs, write_run
+from synthetic_runs import make_record, write_outputs, write_run
 
 ROOT = Path(__file__).resolve().parents[2]
 

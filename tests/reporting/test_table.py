@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from synthetic_runs import SHA_TEST, make_record, second_stage, write_run
 
-from sar_cls.reporting.suites import Suite, load_suite
-from sar_cls.reporting.table import SuiteTables, suite_tables, write_tables
-
-from .synthetic import SHA_TEST, make_record, second_stage, write_run
+from sar_cls.reporting.tables.suite_tables import SuiteTables, suite_tables, write_tables
+from sar_cls.suites.rows import Suite, load_suite
 
 SMALL = """
 title = "CIFAR-100"

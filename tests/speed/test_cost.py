@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sar_cls.mm.loaders import DataSplits
-from sar_cls.speed import table
+from sar_cls.speed import markdown as table
 from sar_cls.speed.cost import count_flops, measure_costs, peak_bytes
 from sar_cls.speed.profile import profile_step
 from sar_cls.speed.setting import Setting

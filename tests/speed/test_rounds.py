@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sar_cls.speed import rounds, table
+from sar_cls.speed import markdown as table
+from sar_cls.speed import rounds
 from sar_cls.speed.rounds import Contender, Spread, Timing
 
 CPU = torch.device("cpu")

@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from sar_cls.errors import InputError
-from sar_cls.speed import jobs, setting, table
+from sar_cls.speed import jobs, setting
+from sar_cls.speed import markdown as table
 from sar_cls.speed.jobs import Throughput, measure_jobs
 from sar_cls.speed.setting import Setting
 from sar_cls.speed.start_up import measure_start_up

@@ -1,0 +1,68 @@
+"""Second stages that train nothing: the classifier or the logits of a first stage are corrected in closed form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+from torch import Tensor
+
+from sar_cls.engine.options import Options
+from sar_cls.engine.results import outcome
+from sar_cls.errors import InputError
+from sar_cls.metrics import topk_accuracy
+from sar_cls.metrics.correction import adjust_logits, tau_normalized_linear
+from sar_cls.mm.loaders import DataSplits, test_loader
+from sar_cls.mm.loops import predict
+from sar_cls.mm.second_stage import first_stage_weights
+from sar_cls.steps.precision import exact_float32, precision_of
+
+if TYPE_CHECKING:
+    from sar_cls.engine.first_stage import FirstStage
+    from sar_cls.engine.recipe import Resolved
+    from sar_cls.engine.run import Job
+
+# The strengths that are tried where a validation split can choose between them (Kang et al. 2020 do so).
+_TAUS = [round(0.1 * step, 1) for step in range(11)]
+
+
+def execute(
+    job: Job, options: Options, resolved: Resolved, splits: DataSplits, stage1: FirstStage | None
+) -> dict[str, Any]:
+    """Applies ``config.posthoc``: ``dict(type="tau_norm" | "logit_adjustment", tau=1.0)``.
+
+    With a validation split ``tau`` is the value from 0, 0.1 ... 1 with the best accuracy there; without one it is the config's.
+
+    Raises:
+        InputError: an unknown type, or no first stage.
+    """
+    if stage1 is None:
+        raise InputError(f"{job.suite}/{job.row} corrects a first stage: give its run with --stage1")
+    config, device = resolved.config, torch.device(options.device)
+    precision = precision_of(config)
+    exact_float32()
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
+    model.load_state_dict(first_stage_weights(stage1.state_dict, model, str(job.stage1_dir)), strict=False)
+    model.to(device).to(memory_format=torch.channels_last)
+    linear, counts = model.head.fc, splits.train.counts
+
+    def corrected(part: Any, tau: float) -> Tensor:
+        loader = test_loader(part, config.val_dataloader, device)
+        if config.posthoc.type == "tau_norm":
+            model.head.fc = tau_normalized_linear(linear, tau)
+            return predict(model, loader, precision)
+        return adjust_logits(predict(model, loader, precision), counts, tau)
+
+    if config.posthoc.type not in ("tau_norm", "logit_adjustment"):
+        raise InputError(f"unknown posthoc type {config.posthoc.type!r}: choose tau_norm or logit_adjustment")
+    tau = config.posthoc.get("tau", 1.0)
+    if splits.val is not None:
+        labels = splits.val.labels.to(device)
+        tau = max(_TAUS, key=lambda value: float(topk_accuracy(corrected(splits.val, value), labels)))
+    parts = {"test": splits.test} if splits.val is None else {"test": splits.test, "val": splits.val}
+    logits = {split: dict.fromkeys(("last", "best"), corrected(part, tau)) for split, part in parts.items()}
+    result = outcome(job, resolved, splits, logits, device, precision, [], best_epoch=0)
+    return {**result, "extra": {"tau": tau}}

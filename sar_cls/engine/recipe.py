@@ -1,0 +1,194 @@
+"""A row's config with the options of the command line applied, and the name that this gives a run."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from sar_cls.engine.config import load_config, recipe_hash
+from sar_cls.engine.options import Options
+from sar_cls.engine.schedule import recipe_epochs
+from sar_cls.errors import InputError
+from sar_cls.mm.head import build_regularizer
+from sar_cls.mm.loaders import DataSplits
+from sar_cls.models.library_backbones import build_backbone
+from sar_cls.steps.precision import DEFAULT_PRECISION, precision_of
+
+_REQUIRED = ("model", "data_preprocessor", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A row's config with the options applied.
+
+    Attributes:
+        config: what is run.
+        recipe: hash of the row's config as it stands.
+        overrides: what the options changed about the recipe, but for the epochs: name -> value.
+        full_epochs: epochs of the recipe.
+        epochs: epochs to run.
+    """
+
+    config: Config
+    recipe: str
+    overrides: dict[str, Any]
+    full_epochs: int
+    epochs: int
+
+
+def resolve(path: Path, options: Options, *, second_stage: bool = False) -> Resolved:
+    """Reads a row's config and applies the options.
+
+    A second stage has data set and imbalance from its first (see :mod:`sar_cls.engine.first_stage`).
+
+    Raises:
+        InputError: the config does not parse, or an option does not fit it.
+    """
+    config = load_config(path)
+    recipe = recipe_hash(config)
+    _check_complete(config, path)
+    overrides: dict[str, Any] = {}
+    dataset = config.train_dataloader.dataset
+    if options.imbalance is not None and not second_stage:
+        if dataset.get("longtail") is None:
+            raise InputError(f"{path.parent.name}/{path.stem} is no long-tailed row: leave --imbalance out")
+        if float(dataset.longtail["imbalance_factor"]) != float(options.imbalance):
+            dataset.longtail["imbalance_factor"] = overrides["imbalance"] = options.imbalance
+    if options.dataset is not None and options.dataset != dataset.name and not second_stage:
+        dataset.name = overrides["dataset"] = options.dataset
+    if options.classes is not None and not second_stage:
+        if dataset.name != "cub200":
+            raise InputError(
+                f"--classes is for CUB-200: {path.parent.name}/{path.stem} takes all classes of {dataset.name}"
+            )
+        if options.classes != dataset.get("num_classes", 200):
+            dataset.num_classes = overrides["classes"] = options.classes
+    if options.backbone is not None and not second_stage:
+        overrides["backbone"] = options.backbone
+        if config.get("weights") is not None:  # a recipe that starts from pre-trained weights: from those of this model
+            config.weights = options.backbone
+    if options.weights is not None and not second_stage:
+        label = _weights_label(options.weights, config.get("weights"))
+        config.weights = None if options.weights == "none" else options.weights
+        if label is not None:
+            overrides["weights"] = label
+    if options.val_fraction is not None:
+        overrides["val_fraction"] = options.val_fraction
+    if second_stage and options.full_epochs and config.train_dataloader.get("batches_per_epoch") is not None:
+        config.train_dataloader.batches_per_epoch = None
+        overrides["full_epochs"] = True
+    if options.precision is not None:
+        config.optim_wrapper["precision"] = options.precision
+    full = recipe_epochs(config)
+    wanted = options.stage2_epochs if second_stage else options.epochs
+    return Resolved(config, recipe, overrides, full, full if wanted is None or full == 0 else wanted)
+
+
+def _weights_label(source: str, published: str | None) -> str | None:
+    """How a record names weights that were given: by content, since another file can have the same name.
+
+    The very file that the config's address names, recognised by the hash in that address, changes nothing about the recipe: None.
+    """
+    file = Path(source)
+    if not file.is_file():
+        return source
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    address = re.search(r"-([0-9a-f]{8})\.\w+$", published or "")
+    return None if address is not None and address.group(1) == digest else f"{file.stem}-{digest}"
+
+
+def _check_complete(config: Config, path: Path) -> None:
+    """Finds what is wrong with a row's config before anything is loaded or written."""
+    missing = [key for key in _REQUIRED if config.get(key) is None]
+    if missing:
+        raise InputError(f"{path} has no {missing[0]}: add it, or inherit it by _base_")
+    head = config.model.get("head") or {}
+    try:
+        build_regularizer(head.get("regularizer"), head.get("num_classes", 2), head.get("in_channels", 1))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}, regularizer: {str(error).rstrip('.')}; correct the config") from error
+
+
+def run_name(seed: int, options: Options, resolved: Resolved) -> str:
+    """Name of a run's folder: the seed, and what the command line changed."""
+    parts = [f"seed{seed}"]
+    if resolved.epochs != resolved.full_epochs:
+        parts.append(f"epochs{resolved.epochs}")
+    short = {"imbalance": "if", "val_fraction": "val", "dataset": "", "backbone": "", "weights": "from_"}
+    for name, value in resolved.overrides.items():
+        text = (
+            "" if value is True else f"{value:g}" if isinstance(value, float) else re.sub(r"[^\w.]+", "_", str(value))
+        )
+        parts.append(f"{short.get(name, name)}{text}")
+    if precision_of(resolved.config) != DEFAULT_PRECISION:
+        parts.append(precision_of(resolved.config))
+    return "-".join(parts)
+
+
+def second_stage_name(stage1_dir: Path, options: Options, resolved: Resolved) -> str:
+    """Name of a second stage's folder: that of its first stage, and what was changed about the second stage itself."""
+    parts = [stage1_dir.name]
+    if resolved.epochs != resolved.full_epochs:
+        parts.append(f"then{resolved.epochs}")
+    if "full_epochs" in resolved.overrides:
+        parts.append("full")
+    return "-".join(parts)
+
+
+def fit_to_data(resolved: Resolved, splits: DataSplits, name: str, *, second_stage: bool = False) -> None:
+    """Puts into the config what only the data knows.
+
+    Args:
+        resolved: changed in place.
+        splits: the images.
+        name: of the config's file, for messages.
+        second_stage: whether the net is given by a first stage.
+
+    Raises:
+        InputError: config and data disagree on the classes, or the crop is larger than the images.
+    """
+    config, classes = resolved.config, len(splits.train.classes)
+    head = config.model.head
+    if not second_stage and {"dataset", "classes"} & set(resolved.overrides):
+        head.num_classes = classes
+        if "num_classes" in config.data_preprocessor:
+            config.data_preprocessor.num_classes = classes
+    elif head.num_classes != classes:
+        raise InputError(
+            f"{name} has a head of {head.num_classes} classes and the data has {classes}: "
+            "correct num_classes or --data-root"
+        )
+    if not second_stage and "backbone" in resolved.overrides:
+        _put_library_backbone(config, resolved.overrides["backbone"], splits.train.image_size)
+    crop = config.data_preprocessor.get("crop_size")
+    if crop is not None and crop > min(splits.train.image_size):
+        height, width = splits.train.image_size
+        raise InputError(
+            f"a crop of {crop} pixels does not fit into images of {height}x{width}: use a smaller crop_size"
+        )
+    if isinstance(head.get("loss"), dict) and "class_counts" in head.loss:
+        head.loss["class_counts"] = [int(count) for count in splits.train.counts]
+
+
+def _put_library_backbone(config: Config, name: str, image_size: tuple[int, int]) -> None:
+    """Replaces a config's backbone by one of timm or torchvision, with that model's own mean, std and crop size.
+
+    The crop is at most the image; a model of one fixed size, such as a vision transformer, is built for the crop.
+    """
+    info = build_backbone(name, num_classes=0)
+    crop = min(*info.input_size, *image_size)
+    size_argument = "image_size" if name.startswith("torchvision:") else "img_size"
+    fixed = {size_argument: crop} if info.fixed_input_size and crop != info.input_size[0] else {}
+    config.model.backbone = dict(type="LibraryBackbone", name=name, **fixed)
+    config.model.neck = None
+    config.model.head.in_channels = info.feat_dim
+    config.data_preprocessor.update(mean=list(info.mean), std=list(info.std))
+    if crop < min(image_size):
+        config.data_preprocessor.crop_size = crop
+    else:
+        config.data_preprocessor.pop("crop_size", None)

@@ -1,0 +1,119 @@
+"""What is left of a run: test logits and per-class accuracies on disk, and the fields of its record."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sar_cls import metrics
+from sar_cls.files import replacing
+from sar_cls.mm.loaders import DataSplits
+from sar_cls.runs import provenance
+from sar_cls.runs.outputs import OUTPUTS_FILE
+from sar_cls.runs.per_class import write_per_class
+
+if TYPE_CHECKING:
+    from sar_cls.engine.recipe import Resolved
+    from sar_cls.engine.run import Job
+
+
+def outcome(
+    job: Job,
+    resolved: Resolved,
+    splits: DataSplits,
+    logits: dict[str, dict[str, Tensor]],
+    device: torch.device,
+    precision: str,
+    history: list[dict[str, Any]],
+    best_epoch: int,
+) -> dict[str, Any]:
+    """Saves the test logits and the accuracy of each class, and returns the fields of the record.
+
+    Args:
+        job: which run.
+        resolved: its config.
+        splits: its images.
+        logits: of the "test" set and, where there is one, of the "val" split: [n, C] of the "last" and of the "best" epoch.
+        device: where it ran.
+        precision: how.
+        history: a row an epoch; empty where nothing was trained.
+        best_epoch: from 1; 0 where nothing was trained.
+
+    Raises:
+        RuntimeError: the logits are not finite, the run has diverged.
+    """
+    if not all(bool(values.isfinite().all()) for part in logits.values() for values in part.values()):
+        raise RuntimeError("the network has diverged, its test logits are not finite: lower the learning rate")
+    # float32, in the figures as in the file: half precision makes ties, and a tie goes to the lower class number, which on
+    # a long tail is the larger class (up to 0.02 points of CIFAR's top-1).
+    stored = {split: {epoch: values.cpu().float() for epoch, values in part.items()} for split, part in logits.items()}
+    labels, counts = splits.test.labels.cpu(), [int(count) for count in splits.train.counts]
+    figures = {name: metrics.evaluate(values, labels, train_counts=counts) for name, values in stored["test"].items()}
+    val_labels = None if splits.val is None else splits.val.labels.cpu()
+    if val_labels is not None:
+        for epoch, values in stored["val"].items():
+            figures[epoch] |= metrics.evaluate_calibrated(stored["test"][epoch], labels, values, val_labels)
+    _save(job.run_dir / OUTPUTS_FILE, stored, labels, val_labels, splits.test.classes)
+    write_per_class(job.run_dir, {"train_counts": counts})
+    seconds = sum(row["seconds_train"] for row in history)
+    model, parts = resolved.config.model, {"train": splits.train, "val": splits.val, "test": splits.test}
+    origin = provenance.collect(torch.cuda.get_device_name(device) if device.type == "cuda" else None)
+    # Sums are split between threads, so their number moves the last digits of a step, and in the end a result.
+    origin["machine"]["threads"] = torch.get_num_threads()
+    return {
+        **origin,
+        "suite": job.suite,
+        "row": job.row,
+        "method": (model.head.get("regularizer") or {}).get("type", "none"),
+        "backbone": model.backbone.get("name")
+        or f"{model.backbone.type}-{model.backbone.get('depth', '')}".rstrip("-"),
+        "dataset": splits.train.name,
+        "seed": job.seed,
+        "epochs": resolved.epochs,
+        "epochs_recipe": resolved.full_epochs,
+        "overrides": resolved.overrides,
+        "metrics": figures,
+        "best_epoch": best_epoch,
+        "best_on": "test" if splits.val is None else "val",
+        "train_counts": counts,
+        "data_fingerprint": {name: part.fingerprint for name, part in parts.items() if part is not None},
+        "config_hash": resolved.recipe,
+        "device": device.type,
+        "precision": precision,
+        "wall_seconds": seconds + sum(row["seconds_eval"] for row in history),
+        "images_per_second": sum(row["images"] for row in history) / seconds if seconds else None,
+        "peak_memory_bytes": _peak_memory(device),
+    }
+
+
+def _save(
+    path: Path,
+    logits: dict[str, dict[str, Tensor]],
+    labels: Tensor,
+    val_labels: Tensor | None,
+    classes: tuple[str, ...],
+) -> None:
+    """``logits`` of the last epoch and ``logits_best`` of the best one, float32 [n, C], ``labels`` int64 [n]; the same with
+    ``val_`` in front for a validation split; ``classes``, the names."""
+    arrays: dict[str, Any] = {"labels": labels.numpy(), "classes": np.array(classes, dtype=np.str_)}
+    if val_labels is not None:
+        arrays["val_labels"] = val_labels.numpy()
+    for split, part in logits.items():
+        for epoch, values in part.items():
+            prefix, suffix = "val_" if split == "val" else "", "_best" if epoch == "best" else ""
+            arrays[f"{prefix}logits{suffix}"] = values.numpy()
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: on CUDA the most that this run's tensors took on the device, else the most that the process had resident
+    since it started, earlier runs of it included."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,113 @@
+"""Which pictures are drawn: of runs, or of a table's rows side by side, as PNG and SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sar_cls.errors import InputError
+from sar_cls.files import replacing
+from sar_cls.reporting.figures.pictures import (
+    epochs_plot,
+    gate_plot,
+    per_class_plot,
+    reliability_diagram,
+    require_matplotlib,
+)
+from sar_cls.reporting.figures.series import Series, readable
+from sar_cls.reporting.groups import group_runs
+from sar_cls.runs.ledger import Warn, default_warn
+from sar_cls.suites.rows import Suite
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot_suites(
+    suites: Iterable[Suite],
+    runs: Sequence[tuple[Path, Mapping[str, Any]]],
+    out_dir: Path | str,
+    warn: Warn = default_warn,
+) -> list[Path]:
+    """Draws the rows of each suite side by side: one set of pictures for each stage, row group and imbalance factor.
+
+    Of a row that was run by several recipes, the first line of its table is drawn.
+
+    Args:
+        suites: the suites, without the ones that they include.
+        runs: run directories and records.
+        out_dir: folder of the pictures; it is made where it is missing.
+        warn: called with a sentence for each picture or run that is left out.
+
+    Returns:
+        The files, in the order of drawing.
+    """
+    run_dirs = {record["run_id"]: run_dir for run_dir, record in runs}
+    records = [record for _, record in runs]
+    written: list[Path] = []
+    for suite in suites:
+        sets: dict[tuple[str, str, str, str], list[Series]] = {}
+        groups = group_runs(suite, records, lambda _: None)  # the table has warned already
+        for row in suite.rows:
+            drawn: set[float | None] = set()
+            for group in groups[row.name]:
+                imbalance = group.recipe.imbalance
+                if imbalance in drawn:
+                    continue
+                drawn.add(imbalance)
+                details = ", ".join(group.recipe.deviations(row))
+                series = Series(
+                    label=suite.full_label(row) + (f" ({details})" if details else ""),
+                    run_dirs=tuple(run_dirs[run["run_id"]] for run in group.runs),
+                    train_counts=tuple(group.runs[0]["train_counts"]),
+                )
+                factor = f"if{imbalance:g}" if imbalance is not None else ""
+                key = (suite.name, factor, _slug(row.group), f"stage{row.stage}" if suite.two_stage else "")
+                sets.setdefault(key, []).append(series)
+        for key, entries in sets.items():
+            written += plot_series(entries, out_dir, "-".join(part for part in key if part), warn)
+    return written
+
+
+def plot_series(series: Sequence[Series], out_dir: Path | str, name: str, warn: Warn = default_warn) -> list[Path]:
+    """Draws every picture that the runs' files allow, as ``<out_dir>/<name>-<picture>.png`` and ``.svg``.
+
+    Raises:
+        InputError: matplotlib is not installed, or the folder cannot be made.
+    """
+    require_matplotlib()
+    from matplotlib import rc_context
+
+    out_dir = Path(out_dir)
+    try:
+        out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out_dir} cannot be made ({error.strerror}); name another folder for the plots") from error
+    pictures: dict[str, tuple[Callable[[Sequence[Series]], Figure | None], str]] = {
+        "reliability": (reliability_diagram, "outputs"),
+        "per-class": (per_class_plot, "outputs"),
+        "epochs": (epochs_plot, "histories"),
+        "gate": (gate_plot, "histories"),
+    }
+    drawable = {source: readable(series, source, warn) for source in ("outputs", "histories")}
+    written: list[Path] = []
+    for picture, (draw, source) in pictures.items():
+        try:
+            figure = draw(drawable[source]) if drawable[source] else None
+        except InputError as error:
+            warn(f"the picture {name}-{picture} is left out: {error}")
+            continue
+        if figure is None:
+            continue
+        for suffix in ("png", "svg"):
+            path = out_dir / f"{name}-{picture}.{suffix}"
+            # Neither a date nor random names in the file, so that the same runs give the same picture.
+            with rc_context({"svg.hashsalt": "sar-cls"}), replacing(path) as temporary:
+                figure.savefig(temporary, format=suffix, dpi=150, metadata={"Date": None} if suffix == "svg" else None)
+            written.append(path)
+    return written
+
+
+def _slug(text: str) -> str:
+    return "-".join("".join(char.lower() if char.isalnum() else " " for char in text).split())

@@ -1,0 +1,162 @@
+"""Recipes of runs: which runs may be averaged, which compared, and which are a reproduction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sar_cls.runs.ledger import Warn
+from sar_cls.suites.rows import Row, Suite
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything but the seed that decides a run's result. Runs are averaged only when all of it is equal.
+
+    Attributes:
+        epochs: epochs run.
+        epochs_recipe: epochs of the row's recipe.
+        overrides: what else the command line changed, as sorted JSON; the imbalance factor is not among it.
+        data: fingerprints of the image sets, as sorted JSON.
+        precision: "fp32" or "bf16".
+        config_hash: hash of the resolved config; it is the row's own, so rows that are compared differ in it.
+        imbalance: imbalance factor, for long-tailed suites.
+        stage1_row: for a second stage, the row it started from.
+        stage1: for a second stage, the recipe of the run it started from.
+        orphan: for a second stage, whether the very run it started from is missing from the work directory.
+    """
+
+    epochs: int
+    epochs_recipe: int
+    overrides: str
+    data: str
+    precision: str
+    config_hash: str
+    imbalance: float | None = None
+    stage1_row: str | None = None
+    stage1: Recipe | None = None
+    orphan: bool = False
+
+    @property
+    def comparable(self) -> Recipe:
+        """The part that two rows must share to be compared: all but what makes them different rows."""
+        stage1 = self.stage1.comparable if self.stage1 is not None else None
+        return replace(self, config_hash="", stage1_row=None, stage1=stage1, orphan=False)
+
+    def deviations(self, row: Row) -> list[str]:
+        """How the runs differ from the row's own recipe, in a few words each; empty for a reproduction."""
+        found = [] if self.epochs == self.epochs_recipe else [f"{self.epochs} of {self.epochs_recipe} epochs"]
+        found += [_describe(name, value) for name, value in json.loads(self.overrides).items()]
+        if self.stage1 is not None:
+            if self.stage1_row != row.after:
+                found.append(f"stage 1 is {self.stage1_row}")
+            found += [f"stage 1: {text}" for text in self.stage1.deviations(row)]
+        return found
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one row by one recipe, at most one for each seed, sorted by seed."""
+
+    row: Row
+    recipe: Recipe
+    runs: tuple[Mapping[str, Any], ...]
+
+    @property
+    def run_ids(self) -> frozenset[str]:
+        return frozenset(run["run_id"] for run in self.runs)
+
+    @property
+    def seeds(self) -> frozenset[int]:
+        return frozenset(run["seed"] for run in self.runs)
+
+    @property
+    def newest(self) -> str:
+        """When the last of the runs was finished."""
+        return max(run["finished_at"] for run in self.runs)
+
+    def values(self, epoch: str, metric: str) -> dict[int, float | None]:
+        """Seed -> metric at the ``last`` or ``best`` epoch."""
+        return {run["seed"]: run["metrics"][epoch].get(metric) for run in self.runs}
+
+
+def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str] = frozenset()) -> Recipe:
+    """The recipe of a run of this suite.
+
+    Args:
+        record: a run record, or the ``stage1`` reference of one.
+        suite: the suite, whose own imbalance factor holds where the record names none.
+        known_ids: ids of the first-stage runs that are there; decides ``orphan``.
+    """
+    reference = record.get("stage1")
+    stage1 = recipe_of(reference, suite) if reference else None
+    overrides = dict(record["overrides"])
+    overrides.pop("epochs", None)  # told by the fields of that name
+    imbalance = overrides.pop("imbalance", stage1.imbalance if stage1 else suite.imbalance)
+    return Recipe(
+        epochs=record["epochs"],
+        epochs_recipe=record["epochs_recipe"],
+        overrides=json.dumps(overrides, sort_keys=True),
+        data=json.dumps(record["data_fingerprint"], sort_keys=True),
+        precision=record["precision"],
+        config_hash=record["config_hash"],
+        imbalance=None if imbalance is None else float(imbalance),
+        stage1_row=reference["row"] if reference else None,
+        stage1=stage1,
+        orphan=reference is not None and reference["run_id"] not in known_ids,
+    )
+
+
+def group_runs(suite: Suite, records: Iterable[Mapping[str, Any]], warn: Warn) -> dict[str, list[Group]]:
+    """Row name -> its groups: reproductions first, then by epochs, longest first, then the newest first.
+
+    Where a recipe was run twice with one seed, the newer run counts and a warning says so.
+    """
+    found: dict[str, dict[Recipe, dict[int, Mapping[str, Any]]]] = {row.name: {} for row in suite.rows}
+    known_ids: frozenset[str] = frozenset()
+    own = sorted((r for r in records if r["suite"] == suite.name), key=lambda r: (r["stage"], r["finished_at"]))
+    for record in own:
+        if record["row"] not in found:
+            warn(f"a run is left out: suite {suite.name} has no row {record['row']!r} (any more).")
+            continue
+        seeds = found[record["row"]].setdefault(recipe_of(record, suite, known_ids), {})
+        if record["seed"] in seeds:
+            warn(f"{suite.name}/{record['row']} was run twice with seed {record['seed']}: the newer run counts.")
+            known_ids -= {seeds[record["seed"]]["run_id"]}
+        seeds[record["seed"]] = record
+        if record["stage"] == 1:
+            known_ids |= {record["run_id"]}
+    groups: dict[str, list[Group]] = {}
+    for row in suite.rows:
+        unsorted = [
+            Group(row, recipe, tuple(seeds[seed] for seed in sorted(seeds)))
+            for recipe, seeds in found[row.name].items()
+        ]
+        unsorted.sort(key=lambda group: group.newest, reverse=True)
+        groups[row.name] = sorted(unsorted, key=lambda g: (bool(g.recipe.deviations(row)), -g.recipe.epochs))
+    return groups
+
+
+def baseline_of(group: Group, groups: Mapping[str, list[Group]]) -> Group | None:
+    """The runs that a group is compared with: the baseline row's, on the same data by a comparable recipe.
+
+    Of several such groups the one with the most seeds in common is taken, then the newest. A second stage whose
+    baseline is a first-stage row is compared with the very runs it started from.
+    """
+    if group.row.baseline is None:
+        return None
+    candidates = groups.get(group.row.baseline, [])
+    if group.recipe.stage1 is not None and candidates and candidates[0].row.stage == 1:
+        started_from = {run["stage1"]["run_id"] for run in group.runs}
+        fitting = [other for other in candidates if started_from & other.run_ids]
+    else:
+        fitting = [other for other in candidates if other.recipe.comparable == group.recipe.comparable]
+    common = [other for other in fitting if group.seeds & other.seeds]
+    return max(common, key=lambda other: (len(group.seeds & other.seeds), other.newest), default=None)
+
+
+def _describe(name: str, value: Any) -> str:
+    name = name.replace("_", " ")
+    return name if value is True else f"{name} {value}"

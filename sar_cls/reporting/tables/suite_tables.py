@@ -1,0 +1,254 @@
+"""Tables of a suite from its finished runs, as Markdown that GitHub renders and as CSV.
+
+The headline is the accuracy at the last epoch; the best epoch stands beside it. Runs by another recipe than the row's
+own stand in lines of their own that say so, and are never set against the paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sar_cls.files import replacing
+from sar_cls.reporting.comparison import Line, compare, to_frame
+from sar_cls.reporting.tables.cells import EMPTY, Cells, Notes, general_notes, label_cell, mean_cell
+from sar_cls.runs import ledger
+from sar_cls.suites.rows import Suite
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+METRIC_LABELS = {
+    "top1": "top-1",
+    "top5": "top-5",
+    "ece": "ECE",
+    "many_shot": "many",
+    "medium_shot": "medium",
+    "few_shot": "few",
+    "many_shot_index": "many (classes 0-35)",
+    "medium_shot_index": "medium (classes 36-70)",
+    "few_shot_index": "few (classes 71-99)",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that is ready to print.
+
+    Attributes:
+        title: heading.
+        frame: cells as strings, columns named as shown.
+        notes: footnotes, in order.
+    """
+
+    title: str
+    frame: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def to_markdown(self) -> str:
+        from tabulate import tabulate
+
+        cells = [[str(cell).replace("|", "\\|") for cell in row] for row in self.frame.itertuples(index=False)]
+        body = tabulate(cells, headers=list(self.frame.columns), tablefmt="pipe", disable_numparse=True)
+        parts = [f"### {self.title}", body]
+        if self.notes:
+            parts.append("\n".join(f"- {note}" for note in self.notes))
+        return "\n\n".join(parts)
+
+
+@dataclass(frozen=True)
+class SuiteTables:
+    """All tables of a suite and of those that it includes.
+
+    Attributes:
+        tables: the printed tables.
+        frame: the same results as numbers, a line for each row and recipe.
+    """
+
+    tables: tuple[Table, ...]
+    frame: pd.DataFrame
+
+    def to_markdown(self) -> str:
+        return "\n\n".join(table.to_markdown() for table in self.tables) + "\n"
+
+    def to_csv(self) -> str:
+        return self.frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+
+
+def suite_tables(suite: Suite, work_dir: Path | str, *, warn: ledger.Warn = ledger.default_warn) -> SuiteTables:
+    """Tables of a suite from the finished runs of a work directory; without runs they hold the paper's figures.
+
+    Args:
+        suite: the suite; the ones that it includes follow it.
+        work_dir: the work directory; it need not exist.
+        warn: called with a sentence for each run that is left out; by default ``warnings.warn``.
+    """
+    records = [record for _, record in ledger.scan(work_dir, warn)]
+    return tables_from_records(suite.all_suites, records, warn)
+
+
+def tables_from_records(
+    suites: Iterable[Suite], records: Sequence[Mapping[str, Any]], warn: ledger.Warn = ledger.default_warn
+) -> SuiteTables:
+    """Tables of the given suites, without those that they include, from run records.
+
+    Where there are runs of the first, another one that has neither runs nor published figures is left out.
+    """
+    results = [(suite, compare(suite, records, warn)) for suite in suites]
+    if results and any(line.group is not None for line in results[0][1]):
+        results = [results[0], *(result for result in results[1:] if not all(line.empty for line in result[1]))]
+    tables: list[Table] = []
+    for suite, lines in results:
+        for imbalance in dict.fromkeys(line.imbalance for line in lines):
+            tables += _variant_tables(suite, imbalance, [line for line in lines if line.imbalance == imbalance])
+    return SuiteTables(tuple(tables), to_frame(results))
+
+
+def write_tables(suite: Suite, work_dir: Path | str, *, warn: ledger.Warn = ledger.default_warn) -> SuiteTables:
+    """Writes ``<work_dir>/<suite>/table.md`` and ``table.csv`` atomically and returns the tables."""
+    tables = suite_tables(suite, work_dir, warn=warn)
+    folder = Path(work_dir) / suite.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("table.md", tables.to_markdown()), ("table.csv", tables.to_csv())):
+        with replacing(folder / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return tables
+
+
+def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]) -> list[Table]:
+    """Main table, further rows and extra metrics of one variant of a suite."""
+    title = suite.title + (f", imbalance factor {imbalance:g}" if imbalance is not None else "")
+    if suite.paper_table and imbalance == (None if suite.imbalance is None else float(suite.imbalance)):
+        title += f" (paper Tab. {suite.paper_table})"
+    main = [line for line in lines if not line.row.optional]
+    started_from = {line.row.after for line in lines if line.row.optional}
+    optional = any(line.row.optional for line in lines)
+    further = [line for line in lines if optional and (line.row.optional or line.row.name in started_from)]
+    tables = []
+    for part, heading in ((main, title), (further, f"{title}: further rows")):
+        if part:
+            tables.append((_two_stage_table if suite.two_stage else _table)(suite, heading, part))
+    if suite.extra_metrics:
+        extra = _extra_table(suite, f"{title}: {_extra_heading(suite)}", lines)
+        tables += [extra] if extra is not None else []
+    return tables
+
+
+def _table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
+    import pandas as pd
+
+    cells = Cells(with_paper=_any_paper(lines))
+    rows = [cells.of(line) for line in lines]
+    columns = ["method", *cells.columns(_baseline_name(suite, lines))]
+    return Table(
+        title, pd.DataFrame(rows, columns=columns), (*cells.notes.texts(), *general_notes(lines, suite.paper_table))
+    )
+
+
+def _two_stage_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
+    """Stage 1 and stage 2 side by side; a second stage stands beside the very runs it started from."""
+    import pandas as pd
+
+    cells = Cells(with_paper=_any_paper(lines))
+    stages: list[list[Line]] = [[line for line in lines if line.row.stage == stage] for stage in (1, 2)]
+    rows = []
+    for one, two in _pairs(*stages):
+        if one is not None:
+            left = cells.of(one)
+        else:  # the first stage is not here; its name is
+            left = cells.empty(suite.row(two.row.after).label if two and two.row.after else EMPTY)
+        rows.append([*left, *(cells.of(two) if two is not None else cells.empty(EMPTY))])
+    columns = []
+    for number, stage in enumerate(stages, 1):
+        names = cells.columns(_baseline_name(suite, stage))
+        columns += [f"stage {number}", *(f"{number}: {name}" for name in names)]
+    return Table(
+        title, pd.DataFrame(rows, columns=columns), (*cells.notes.texts(), *general_notes(lines, suite.paper_table))
+    )
+
+
+def _pairs(stage1: Sequence[Line], stage2: Sequence[Line]) -> Iterator[tuple[Line | None, Line | None]]:
+    """Each first-stage line with the second stages that started from its runs; second stages left over come last.
+
+    Beside a first-stage line without one stands, empty, the second stage that the suite has for it.
+    """
+    left = list(stage2)
+    for one in stage1:
+        after = [two for two in stage2 if two.row.after == one.row.name]
+        joined = [two for two in after if _started_from(two, one)]
+        left = [two for two in left if not any(two is other for other in joined)]
+        if not joined:
+            awaited = {two.row.name: two for two in after if not two.row.optional}
+            joined = [two.without_runs() for two in awaited.values()]
+            left = [two for two in left if two.group is not None]
+        if not joined:
+            yield one, None
+        for two in joined:
+            yield one, two
+    for two in left:
+        yield None, two
+
+
+def _started_from(two: Line, one: Line) -> bool:
+    if two.group is None or one.group is None:
+        return two.group is None and one.group is None
+    return any(run["stage1"]["run_id"] in one.group.run_ids for run in two.group.runs)
+
+
+def _any_paper(lines: Sequence[Line]) -> bool:
+    return any(line.paper is not None for line in lines)
+
+
+def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | None:
+    """Further metrics at the last epoch, a line for each row and stage; None where nothing is known."""
+    import pandas as pd
+
+    notes, rows = Notes(), []
+    shown: set[str] = set()
+    published = [metric for metric in suite.extra_metrics if any(metric in line.extra_paper for line in lines)]
+    for line in lines:
+        if line.group is None and not line.extra_paper:
+            continue
+        cells = [label_cell(line, notes, suite.full_label(line.row)), str(line.last.n or EMPTY)]
+        for metric in suite.extra_metrics:
+            cells.append(mean_cell(line.extra.get(metric)))
+            if metric in published:
+                figure = line.extra_paper.get(metric)
+                cells.append(f"{figure.value:.2f}" if figure and line.row.name not in shown else EMPTY)
+        rows.append(cells)
+        shown.add(line.row.name)
+    if not rows:
+        return None
+    columns = ["method", "n"]
+    for metric in suite.extra_metrics:
+        label = METRIC_LABELS.get(metric, metric)
+        columns += [label, f"{label}, published"] if metric in published else [label]
+    texts = notes.texts()
+    if {"many_shot", "medium_shot", "few_shot"} & set(suite.extra_metrics):
+        texts.append(
+            "many, medium, few: mean accuracy of the classes with more than 100, with 20 to 100, and with fewer than 20 "
+            "training images; empty where there is no such class."
+        )
+    if "ece" in suite.extra_metrics:
+        texts.append("ECE: expected calibration error, 15 bins.")
+    sources = {(f.source, f.note) for line in lines for f in line.extra_paper.values()}
+    texts += [f"Published by {source} ({note})." for source, note in sorted(sources)]
+    return Table(title, pd.DataFrame(rows, columns=columns), tuple(texts))
+
+
+def _baseline_name(suite: Suite, lines: Sequence[Line]) -> str:
+    """The baseline's label where all lines have the same one (for a second stage: its first stage's), else "baseline"."""
+    labels = set()
+    for line in lines:
+        if line.row.baseline is not None:
+            row = suite.row(line.row.baseline)
+            labels.add(suite.row(row.after).label if row.after and line.row.after else row.label)
+    return labels.pop() if len(labels) == 1 else "baseline"
+
+
+def _extra_heading(suite: Suite) -> str:
+    shots = {"many_shot", "medium_shot", "few_shot"} & set(suite.extra_metrics)
+    names = (["shot groups"] if shots else []) + (["calibration"] if "ece" in suite.extra_metrics else [])
+    return " and ".join(names) or "further metrics"

@@ -1,0 +1,42 @@
+"""The history of a run: one row an epoch, as CSV and, on request, for TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmpretrain.registry import HOOKS
+
+from sar_cls.files import replacing
+from sar_cls.runs.history import HISTORY_FILE
+
+
+def write_history(rows: list[dict[str, Any]], path: Path) -> None:
+    """Writes all rows under a temporary name and renames it; a column that a row lacks stays empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@HOOKS.register_module()
+class HistoryHook(Hook):
+    """Adds each epoch's row to the runner's history, ``history.csv`` and the visualizer's backends.
+
+    ``loss`` is the mean classification loss, comparable between rows; a regularizer's losses stand beside it under their names.
+    """
+
+    priority = "NORMAL"
+
+    def before_train(self, runner: Any) -> None:
+        if runner.history:  # resumed: rows of epochs that were lost with the kill go
+            write_history(runner.history, Path(runner.work_dir) / HISTORY_FILE)
+
+    def after_epoch(self, runner: Any, row: dict[str, Any]) -> None:
+        runner.history.append(row)
+        write_history(runner.history, Path(runner.work_dir) / HISTORY_FILE)
+        scalars = {key: value for key, value in row.items() if key != "epoch" and isinstance(value, (int, float))}
+        runner.visualizer.add_scalars(scalars, step=row["epoch"])

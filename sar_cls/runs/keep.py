@@ -1,0 +1,37 @@
+"""Copies what is worth keeping of finished runs: records, histories, accuracies per class; no weights, no logits, no logs."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sar_cls.files import replacing
+from sar_cls.runs.history import HISTORY_FILE
+from sar_cls.runs.per_class import PER_CLASS_FILE
+from sar_cls.runs.record import RECORD_FILE
+
+KEPT = (RECORD_FILE, HISTORY_FILE, PER_CLASS_FILE)
+
+
+def keep_runs(runs: Iterable[tuple[Path, Mapping[str, Any]]], folder: Path) -> list[Path]:
+    """Copies the small files of each run to ``<folder>/<suite>/<row>/<run>/``, where ``report.py --work-dir`` finds them.
+
+    Args:
+        runs: run directory and record of each.
+        folder: for example ``results/cpu-20-epochs``.
+
+    Returns:
+        The folders of the copies.
+    """
+    copies = []
+    for run_dir, record in runs:
+        target = folder / record["suite"] / record["row"] / record["run"]
+        target.mkdir(parents=True, exist_ok=True)
+        for name in KEPT:
+            if (run_dir / name).is_file():
+                with replacing(target / name) as temporary:
+                    shutil.copyfile(run_dir / name, temporary)
+        copies.append(target)
+    return copies

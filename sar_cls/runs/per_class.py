@@ -1,0 +1,54 @@
+"""The accuracy of each class of a run, as a CSV file beside its record."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sar_cls.errors import InputError
+from sar_cls.files import replacing
+from sar_cls.runs.outputs import read_outputs
+
+PER_CLASS_FILE = "per_class.csv"
+COLUMNS = ("class", "name", "train_count", "last_accuracy", "best_accuracy")
+
+
+def write_per_class(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
+    """Writes ``<run_dir>/per_class.csv`` from the run's saved test logits, a line for each class.
+
+    ``class`` is the label; ``name`` is empty where the logits were saved without class names; ``last_accuracy`` and
+    ``best_accuracy`` are the recalls at the last and at the best epoch in percent, empty for a class without a test image
+    and where that epoch's logits were not kept.
+
+    Args:
+        run_dir: the run directory.
+        record: its record, of which ``train_counts`` is taken.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: the logits are missing, damaged, or do not fit the record.
+    """
+    from sar_cls.metrics import per_class_accuracy  # imports torch, so only once it is needed
+
+    outputs, counts = read_outputs(run_dir), record["train_counts"]
+    columns: list[list[Any]] = []
+    for logits in (outputs.logits, outputs.logits_best):
+        accuracies = per_class_accuracy(logits, outputs.labels) if logits is not None else np.full(len(counts), np.nan)
+        columns.append(["" if np.isnan(value) else f"{value:.4f}" for value in accuracies])
+    names = outputs.classes if outputs.classes is not None else [""] * len(counts)
+    if {len(names), *map(len, columns)} != {len(counts)}:
+        raise InputError(
+            f"the test logits in {run_dir} have {len(columns[0])} classes and its record {len(counts)}; run this row again."
+        )
+    path = Path(run_dir) / PER_CLASS_FILE
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(zip(range(len(counts)), names, counts, *columns, strict=True))
+    return path

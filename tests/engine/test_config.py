@@ -1,0 +1,276 @@
+"""Reading configs, and every config of the benchmark: it loads, says its command, builds and trains a step."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+
+import sar_cls.mm  # noqa: F401
+from sar_cls.cli import CONFIGS, ROOT
+from sar_cls.data import DeviceLoader, ImageSet, longtail_counts
+from sar_cls.engine import recipe
+from sar_cls.engine.config import load_config, recipe_hash
+from sar_cls.engine.options import Options
+from sar_cls.errors import InputError
+from sar_cls.mm.loaders import DataSplits
+from sar_cls.suites.rows import list_suites, load_suite
+
+FILES = sorted(CONFIGS.glob("*/*.py"))
+NAMES = [f"{path.parent.name}/{path.stem}" for path in FILES]
+GOOD = """
+model = dict(type="ImageClassifier", head=dict(num_classes=10, in_channels=64, regularizer=dict(type="SAR", tau=0.9)))
+data_preprocessor = dict(type="BatchPreprocessor")
+train_dataloader = dict(batch_size=64, dataset=dict(name="digits"))
+val_dataloader = dict(batch_size=64)
+train_cfg = dict(max_epochs=3)
+optim_wrapper = dict(optimizer=dict(type="SGD", lr=0.1))
+"""
+
+
+def write(folder: Path, **files: str | bytes) -> Path:
+    """Writes NAME.py files and returns the path of "child.py"."""
+    for name, text in files.items():
+        (folder / f"{name}.py").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder / "child.py"
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("files", "culprit", "line", "reason"),
+        [
+            ({"child": "a = 1\nb = (\nc = 3\n"}, "child", 2, "never closed"),
+            ({"child": "a = 1\n\nb = 3 +\n"}, "child", 3, "invalid syntax"),
+            ({"child": "a = 1\n\nb = undefined\n"}, "child", 3, "NameError"),
+            ({"child": "def f():\n    return 1 / 0\n\n\na = f()\n"}, "child", 2, "division by zero"),
+            ({"child": "a = 1\n_base_ = './nowhere.py'\n"}, "child", 2, "nowhere.py"),
+            ({"child": "_base_ = 'mmpretrain::resnet/nowhere.py'\n"}, "child", 1, "nowhere.py"),
+            ({"child": "# one\n_base_ = './base.py'\n", "base": "a = 1\nb = (\n"}, "base", 2, "never closed"),
+            ({"child": "# one\n_base_ = './base.py'\n", "base": "a = 1\n\nb = no\n"}, "base", 3, "NameError"),
+            ({"child": "_base_ = './base.py'\n\n\nb = no\n", "base": "a = 1\n"}, "child", 4, "NameError"),
+            ({"child": b"a = 1\nb = '\xe9'\n"}, "child", 2, "utf-8"),
+        ],
+    )
+    def test_file_and_line_are_named(self, tmp_path: Path, files: dict, culprit: str, line: int, reason: str) -> None:
+        path = write(tmp_path, **files)
+        with pytest.raises(InputError, match=reason) as error:
+            load_config(path)
+        assert f"{tmp_path / culprit}.py, line {line}: " in str(error.value)
+        assert len(str(error.value).splitlines()) == 1
+
+    @pytest.mark.parametrize(
+        "files",
+        [
+            {"child": b"a = 1\0\n"},
+            {"child": "_base_ = ['./base.py', './other.py']\n", "base": "a = 1\n", "other": "a = 2\n"},
+            {"child": "_base_ = './base.py'\na = dict(b=1)\n", "base": "a = 1\n"},
+            {"child": "raise KeyError\n"},
+        ],
+    )
+    def test_other_mistakes_name_the_file(self, tmp_path: Path, files: dict) -> None:
+        path = write(tmp_path, **files)
+        with pytest.raises(InputError, match=re.escape(str(path))) as error:
+            load_config(path)
+        assert len(str(error.value).splitlines()) == 1
+
+    def test_a_missing_config(self, tmp_path: Path) -> None:
+        for path in (tmp_path / "none.py", tmp_path):
+            with pytest.raises(InputError, match=f"no config at {re.escape(str(path))}"):
+                load_config(path)
+
+    @pytest.mark.parametrize(
+        "missing",
+        ["model", "data_preprocessor", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper"],
+    )
+    def test_an_incomplete_config(self, tmp_path: Path, missing: str) -> None:
+        text = "\n".join(line for line in GOOD.splitlines() if not line.startswith(f"{missing} ="))
+        with pytest.raises(InputError, match=f"has no {missing}"):
+            recipe.resolve(write(tmp_path, child=text), Options())
+
+    @pytest.mark.parametrize(
+        ("regularizer", "reason"),
+        [
+            ('dict(type="SARR")', "unknown regularizer 'SARR'.*SAR"),
+            ("dict()", "unknown regularizer None"),
+            ('dict(type="SAR", tau=2)', "tau"),
+            ('dict(type="SAR", taau=0.5)', "taau"),
+            ('dict(type="FixedAnchors", kind="none")', "none"),
+        ],
+    )
+    def test_a_bad_regularizer(self, tmp_path: Path, regularizer: str, reason: str) -> None:
+        path = write(tmp_path, child=GOOD.replace('dict(type="SAR", tau=0.9)', regularizer))
+        with pytest.raises(InputError, match=reason) as error:
+            recipe.resolve(path, Options())
+        assert str(path) in str(error.value)
+
+
+class TestRecipeHash:
+    def made(self, **changes: Any) -> Config:
+        config = Config.fromstring(GOOD, ".py")
+        config.merge_from_dict(changes)
+        return config
+
+    def test_the_same_recipe(self) -> None:
+        assert recipe_hash(self.made()) == recipe_hash(self.made())
+        assert re.fullmatch("[0-9a-f]{12}", recipe_hash(self.made()))
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            dict(work_dir="/somewhere"),
+            dict(seed=5),
+            dict(randomness=dict(seed=5, deterministic=True)),
+            dict(load_from="a.pth", resume=True),
+            dict(log_level="INFO", default_scope="mmpretrain"),
+            dict(visualizer=dict(type="Visualizer"), default_hooks=dict(logger=None)),
+        ],
+    )
+    def test_what_does_not_count(self, changes: dict) -> None:
+        assert recipe_hash(self.made(**changes)) == recipe_hash(self.made())
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"optim_wrapper.optimizer.lr": 0.2},
+            {"train_cfg.max_epochs": 4},
+            {"train_dataloader.batch_size": 65},
+            {"model.head.regularizer.tau": 0.8},
+            {"model.head.regularizer.type": "CAR"},
+            {"train_dataloader.dataset.name": "cifar10"},
+            {"data_preprocessor.flip": 0.5},
+            {"param_scheduler": dict(type="CosineAnnealingLR")},
+        ],
+    )
+    def test_what_counts(self, changes: dict) -> None:
+        assert recipe_hash(self.made(**changes)) != recipe_hash(self.made())
+
+    def test_lists_and_tuples_are_the_same(self) -> None:
+        lists, tuples = self.made(milestones=[1, 2]), self.made(milestones=(1, 2))
+        assert recipe_hash(lists) == recipe_hash(tuples)
+
+    def test_it_survives_writing_and_reading(self, tmp_path: Path) -> None:
+        for path in (CONFIGS / "cifar100_lt" / "mislas.py", CONFIGS / "digits" / "sar.py"):
+            config = load_config(path)
+            config.dump(tmp_path / path.name)
+            assert recipe_hash(load_config(tmp_path / path.name)) == recipe_hash(config)
+
+    def test_rows_of_a_suite_differ(self) -> None:
+        for suite in ("digits", "digits_lt"):
+            hashes = {path.stem: recipe_hash(load_config(path)) for path in CONFIGS.glob(f"{suite}/*.py")}
+            assert len(set(hashes.values())) == len(hashes) > 2
+
+
+def synthetic_splits(config: Config) -> DataSplits:
+    """Two small image sets with as many classes, and images as large, as a config wants."""
+    classes = config.model.head.num_classes
+    size = config.data_preprocessor.get("crop_size") or (8 if config.train_dataloader.dataset.name == "digits" else 32)
+    labels = torch.arange(classes).repeat_interleave(torch.tensor(longtail_counts(3, classes, 3)))
+    images = torch.randint(256, (len(labels), size, size, 3), dtype=torch.uint8)
+    names = tuple(f"c{index}" for index in range(classes))
+    return DataSplits(*(ImageSet(images, labels, names, "synthetic", split) for split in ("train", "test")))
+
+
+class TestBenchmark:
+    @pytest.mark.parametrize("path", FILES, ids=NAMES)
+    def test_its_docstring_has_a_command_that_exists(self, path: Path) -> None:
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        assert text
+        assert text.splitlines()[0].endswith((".", ":"))
+        commands = re.findall(r"^ {4}python (\S+\.py)(.*)$", text, flags=re.M)
+        assert commands
+        for script, arguments in commands:
+            assert (ROOT / script).is_file()
+            if script == "benchmarks/run.py":
+                words = arguments.split()
+                suite = load_suite(CONFIGS, words[words.index("--suite") + 1])
+                assert suite.name == path.parent.name
+                rows = words[words.index("--only") + 1 :] if "--only" in words else []
+                rows = list(itertools.takewhile(lambda word: not word.startswith("--"), rows))
+                assert path in [suite.row(name).config for name in rows] or not rows
+        assert re.search(r"[Pp]aper", text)
+
+    @pytest.mark.parametrize("path", FILES, ids=NAMES)
+    def test_a_row_runs_it(self, path: Path) -> None:
+        assert path in [row.config for row in load_suite(CONFIGS, path.parent.name).rows]
+
+    @pytest.mark.parametrize("name", list_suites(CONFIGS))
+    def test_every_row_has_its_config(self, name: str) -> None:
+        assert [row.config for row in load_suite(CONFIGS, name).rows if not row.config.is_file()] == []
+
+    @pytest.mark.parametrize("path", FILES, ids=NAMES)
+    def test_it_trains_a_step(self, path: Path) -> None:
+        torch.manual_seed(0)
+        row = next(row for row in load_suite(CONFIGS, path.parent.name).rows if row.config == path)
+        resolved = recipe.resolve(path, Options(), second_stage=row.stage == 2)
+        if resolved.config.data_preprocessor.get("crop_size", 0) > 64:  # a convolutional net does not mind
+            resolved.config.data_preprocessor.crop_size = 64
+        config, splits = resolved.config, synthetic_splits(resolved.config)
+        recipe.fit_to_data(resolved, splits, row.config.name, second_stage=row.stage == 2)  # type: ignore[arg-type]
+        with DefaultScope.overwrite_default_scope("mmpretrain"):
+            model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
+            wrapper = build_optim_wrapper(model, config.optim_wrapper)
+        small = splits.train.subset([0, len(splits.train) // 2, len(splits.train) - 1], allow_empty_classes=True)
+        (batch,) = DeviceLoader(small, 3, draw=model.data_preprocessor.draw)
+        model.train()
+        trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+        logs = model.train_step(batch, wrapper)
+        assert all(bool(value.isfinite()) for value in logs.values())
+        assert logs["loss"] > 0
+        moved = [name for name, p in model.named_parameters() if not torch.equal(before[name], p)]
+        assert set(moved) <= set(trained)
+        assert any(name.startswith("head.fc.") for name in moved)
+        regularizer = config.model.head.get("regularizer")
+        assert (len(logs) > 1) == (regularizer is not None)
+
+
+def plain(config: Any) -> dict:
+    """A part of a config without the mark that mmengine leaves on what comes from another package."""
+    return {key: value for key, value in config.to_dict().items() if key != "_scope_"}
+
+
+class TestCIFAR100:
+    """The suite is mmpretrain's own shipped recipe."""
+
+    shipped = Config.fromfile(
+        Path(__import__("mmpretrain").__file__).parent / ".mim/configs/resnet/resnet50_8xb16_cifar100.py"
+    )
+
+    @pytest.mark.parametrize("depth", [18, 50])
+    def test_network_optimizer_schedule_and_images(self, depth: int) -> None:
+        own, shipped = load_config(CONFIGS / "cifar100" / f"resnet{depth}.py"), self.shipped
+        assert own.model.head.type == "RegularizedLinearClsHead"
+        expected = shipped.model.to_dict()
+        expected["head"]["type"] = "RegularizedLinearClsHead"
+        if depth == 18:
+            expected["backbone"]["depth"], expected["head"]["in_channels"] = 18, 512
+        assert plain(own.model) == expected
+        assert plain(own.optim_wrapper.optimizer) == shipped.optim_wrapper.optimizer.to_dict()
+        assert set(own.optim_wrapper) == {"type", "optimizer"}
+        assert plain(own.param_scheduler) == shipped.param_scheduler.to_dict()
+        assert own.train_cfg.max_epochs == shipped.train_cfg.max_epochs == 200
+        images = own.data_preprocessor
+        assert images.mean == shipped.data_preprocessor.mean
+        assert images.std == shipped.data_preprocessor.std
+        crop, flip, _ = shipped.train_pipeline
+        assert (crop["type"], crop["crop_size"], crop["padding"]) == ("RandomCrop", 32, images.padding)
+        assert (flip["type"], flip["prob"], flip["direction"]) == ("RandomFlip", images.flip, "horizontal")
+        # 8 devices with 16 images each, on one device.
+        assert own.train_dataloader.batch_size == 8 * shipped.train_dataloader.batch_size == 128
+
+    @pytest.mark.parametrize("method", ["sar", "car", "center", "fixed"])
+    @pytest.mark.parametrize("depth", [18, 50])
+    def test_a_regularizer_is_all_that_differs(self, depth: int, method: str) -> None:
+        plain = load_config(CONFIGS / "cifar100" / f"resnet{depth}.py").to_dict()
+        own = load_config(CONFIGS / "cifar100" / f"resnet{depth}_{method}.py").to_dict()
+        assert own["model"]["head"].pop("regularizer")
+        assert own == plain

@@ -1,0 +1,112 @@
+"""A finished run counts only for what it was asked to be."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sar_cls.data import ImageSet
+from sar_cls.engine.options import Options
+from sar_cls.engine.recipe import resolve, run_name
+from sar_cls.engine.run import Job, finished, run
+from sar_cls.errors import InputError
+from sar_cls.mm.loaders import DataSplits, _check_complete
+from sar_cls.models.library_backbones import build_backbone
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SHORT = Options(epochs=1, stage2_epochs=1)
+
+
+def image_set(counts: list[int], split: str) -> ImageSet:
+    """Images of one pixel, so many of each class."""
+    labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    images = torch.zeros(len(labels), 1, 1, 3, dtype=torch.uint8)
+    return ImageSet(images, labels, tuple(str(c) for c in range(len(counts))), "cifar100", split)
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    folder = tmp_path_factory.mktemp("finished")
+    config = shutil.copy(CONFIGS / "digits" / "baseline.py", folder / "baseline.py")
+    job = Job("digits", "baseline", Path(config), 0, folder / "run")
+    run(job, SHORT)
+    return job
+
+
+def test_the_same_again_is_finished(first: Job) -> None:
+    done = finished(first, SHORT)
+    assert done is not None
+    assert done["epochs"] == 1
+
+
+def test_another_folder_is_not(first: Job, tmp_path: Path) -> None:
+    assert finished(replace(first, run_dir=tmp_path), SHORT) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (Options(epochs=2), "epochs"),
+        (Options(epochs=1, precision="bf16"), "precision"),
+        (Options(epochs=1, val_fraction=0.1), "overrides"),
+    ],
+)
+def test_a_run_of_other_options_is_refused(first: Job, options: Options, what: str) -> None:
+    with pytest.raises(InputError, match=f"another {what} than is asked for"):
+        run(first, options)
+
+
+def test_a_run_of_an_edited_config_is_refused(first: Job, tmp_path: Path) -> None:
+    edited = tmp_path / "baseline.py"
+    edited.write_text(first.config.read_text(encoding="utf-8").replace("lr=0.05", "lr=0.06"), encoding="utf-8")
+    with pytest.raises(InputError, match="another config hash"):
+        run(replace(first, config=edited), SHORT)
+
+
+def test_a_second_stage_of_a_first_one_that_was_trained_again_is_refused(first: Job, tmp_path: Path) -> None:
+    second = Job("digits", "cRT", CONFIGS / "cifar100_lt" / "crt.py", 0, tmp_path / "second", first.run_dir)
+    run(second, SHORT)
+    assert finished(second, SHORT) is not None
+    again = replace(first, run_dir=tmp_path / "again")
+    run(again, SHORT)
+    with pytest.raises(InputError, match="another first stage"):
+        run(replace(second, stage1_dir=again.run_dir), SHORT)
+
+
+def test_weights_are_told_apart_by_content(tmp_path: Path) -> None:
+    names = []
+    for seed in (0, 1):
+        (tmp_path / str(seed)).mkdir()
+        torch.manual_seed(seed)
+        file = tmp_path / str(seed) / "weights.pth"
+        torch.save(build_backbone("timm:resnet18", num_classes=2).model.state_dict(), file)
+        options = Options(backbone="timm:resnet18", weights=str(file))
+        names.append(run_name(0, options, resolve(CONFIGS / "digits" / "baseline.py", options)))
+    assert names[0] != names[1]
+
+
+def test_the_published_file_given_by_hand_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "mine.pth"
+    file.write_bytes(b"published")
+    digest = "b3f6d1a5"
+    config = tmp_path / "row.py"
+    text = (CONFIGS / "digits" / "baseline.py").read_text(encoding="utf-8")
+    options = Options(weights=str(file))
+    config.write_text(f'{text}\nweights = "somewhere/net-{digest}.pth"\n', encoding="utf-8")
+    assert resolve(config, options).overrides["weights"].startswith("mine-")
+    label = resolve(config, options).overrides["weights"].removeprefix("mine-")
+    config.write_text(f'{text}\nweights = "somewhere/net-{label}.pth"\n', encoding="utf-8")
+    assert resolve(config, options).overrides == {}
+
+
+def test_an_incomplete_cifar_is_refused() -> None:
+    train, test = image_set([500] * 99 + [499], "train"), image_set([100] * 100, "test")
+    with pytest.raises(InputError, match="has 499 images of class '99' and not 500"):
+        _check_complete("cifar100", train, test)
+    _check_complete("cifar100", image_set([500] * 100, "train"), test)
+    _check_complete("folder", train, test)
+    assert DataSplits(train, test).val is None

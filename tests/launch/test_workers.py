@@ -1,0 +1,138 @@
+"""Several runs at a time: the same records as one after the other, whatever happens to a worker."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sar_cls.cli import CONFIGS, ROOT
+from sar_cls.engine.options import Options
+from sar_cls.engine.run import DataCache, Job
+from sar_cls.errors import InputError
+from sar_cls.launch import workers
+from sar_cls.launch.serial import make_jobs, run_jobs, try_job
+from sar_cls.launch.workers import run_jobs_side_by_side
+from sar_cls.runs.record import read_record
+from sar_cls.suites.rows import load_suite, select_rows
+
+OTHER_CLASSES = f'_base_ = "{CONFIGS}/digits_lt/mixup.py"\nmodel = dict(head=dict(num_classes=7))\n'
+# The config ends the process that reads it, as the system does for lack of memory.
+DEADLY = f'_base_ = "{CONFIGS}/digits_lt/mixup.py"\n__import__("os")._exit(9)\n'
+# What depends on the wall clock, names a run, or changes when a file is edited meanwhile.
+VARYING = ("run_id", "finished_at", "wall_seconds", "images_per_second", "peak_memory_bytes", "git")
+
+
+def result(folder: Path) -> dict:
+    record = {key: value for key, value in read_record(folder).items() if key not in VARYING}
+    if record["stage1"]:
+        record["stage1"] = {key: value for key, value in record["stage1"].items() if key not in VARYING}
+    outputs = np.load(folder / "test_outputs.npz")
+    return {**record, "logits": outputs["logits"].tobytes()}
+
+
+def group_is_there(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_the_same_records_as_one_after_the_other(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = select_rows(load_suite(CONFIGS, "digits_lt"), ["mixup", "mixup_sar", "mixup_sar_mislas"])
+    options = Options(epochs=1, stage2_epochs=1)
+    folders = {}
+    for name in ("one", "two"):
+        jobs = make_jobs(rows, [1024], options, tmp_path / name)
+        outcome = run_jobs(jobs, options) if name == "one" else run_jobs_side_by_side(jobs, options, 2)
+        assert sorted(outcome.done) == [job.title for job in jobs]
+        assert outcome.failed == outcome.locked == []
+        folders[name] = [job.run_dir for job in jobs]
+    output = capsys.readouterr().out
+    assert "2 of 3 runs, about " in output
+    for one, two in zip(folders["one"], folders["two"], strict=True):
+        assert result(one) == result(two)
+    outcome = run_jobs_side_by_side(jobs, options, 2)  # nothing is left to do, and no worker is started
+    assert len(outcome.done) == 3
+
+
+@pytest.mark.slow
+def test_bad_input_and_a_dying_worker_fail_their_runs_alone(
+    make_job: Callable[..., Job], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    good = make_job(row="good")
+    jobs = [good, make_job(OTHER_CLASSES, row="classes"), make_job(DEADLY, row="deadly"), make_job(row="after", seed=2)]
+    outcome = run_jobs_side_by_side(jobs, Options(epochs=1), 1)
+    assert outcome.done == [jobs[0].title, jobs[3].title]
+    assert outcome.failed == [jobs[1].title, jobs[2].title]
+    lines = capsys.readouterr().out.splitlines()
+    assert any("head of 7 classes" in line for line in lines)
+    assert any("its process ended with code 9" in line for line in lines)
+
+
+class Thread(threading.Thread):
+    """A worker in this process, for what needs no process of its own."""
+
+    def terminate(self) -> None:
+        pass
+
+
+def test_bad_input_of_the_first_run_stops_all(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(options: Options, threads: int) -> workers._Worker:
+        ours, theirs = multiprocessing.Pipe()
+        thread = Thread(target=lambda: theirs.send(try_job(theirs.recv(), options, DataCache())))
+        thread.start()
+        return workers._Worker(thread, ours)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(workers, "_start", start)
+    jobs = [make_job(OTHER_CLASSES, row="classes", seed=seed) for seed in (1, 2, 3)]
+    with pytest.raises(InputError, match="head of 7 classes"):
+        run_jobs_side_by_side(jobs, Options(epochs=1), 2)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--suite", "digits", "--only", "baseline", "sar"]
+    command += [
+        "--seeds",
+        "1",
+        "--epochs",
+        "400",
+        "--jobs-per-device",
+        "2",
+        "--work-dir",
+        str(tmp_path),
+        "--device",
+        "cpu",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 200
+        while len(list(tmp_path.rglob("last.pth"))) < 2 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130, error
+    assert error.strip().splitlines()[-1].startswith("interrupted")
+    deadline = time.monotonic() + 30  # Python's own helper process notices the end of the others a moment later
+    while group_is_there(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not group_is_there(process.pid)
+    assert not list(tmp_path.rglob("record.json"))
+    assert len(list(tmp_path.rglob("last.pth"))) == 2

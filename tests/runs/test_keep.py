@@ -1,0 +1,27 @@
+"""Keeping the small files of finished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from synthetic_runs import make_record, write_run
+
+from sar_cls.runs import ledger
+from sar_cls.runs.keep import keep_runs
+
+
+def test_records_and_histories_are_kept_and_read_back__weights_are_not(tmp_path: Path) -> None:
+    work_dir, folder = tmp_path / "work", tmp_path / "results"
+    record = write_run(work_dir, make_record("cifar100", "resnet18", 1024, 78.0))
+    run_dir = work_dir / "cifar100" / "resnet18" / "seed1024"
+    (run_dir / "history.csv").write_text("epoch\n1\n")
+    (run_dir / "per_class.csv").write_text("class\n0\n")
+    (run_dir / "last.pth").write_bytes(b"weights")
+    (run_dir / "test_outputs.npz").write_bytes(b"logits")
+
+    runs = ledger.scan(work_dir)
+    (copy,) = keep_runs(runs, folder)
+    assert sorted(path.name for path in copy.iterdir()) == ["history.csv", "per_class.csv", "record.json"]
+    assert [kept for _, kept in ledger.scan(folder)] == [record]
+    keep_runs(runs, folder)  # again: the same
+    assert len(ledger.scan(folder)) == 1

@@ -1,0 +1,46 @@
+"""The ledger: all finished runs, and only those."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from synthetic_runs import make_record, write_run
+
+from sar_cls.runs.ledger import scan
+
+
+def test_run_directories_and_records_sorted_by_path(tmp_path: Path) -> None:
+    sar = write_run(tmp_path, make_record("digits", "sar", 7, 98.0))
+    baseline = write_run(tmp_path, make_record("digits", "baseline", 7, 97.0))
+    folder = tmp_path / "digits"
+    assert scan(tmp_path) == [(folder / "baseline" / "seed7", baseline), (folder / "sar" / "seed7", sar)]
+
+
+def test_bad_records_and_copies_are_passed_over_with_a_sentence(tmp_path: Path) -> None:
+    write_run(tmp_path, make_record("digits", "sar", 7, 98.0))
+    half = tmp_path / "digits" / "sar" / "seed8" / "record.json"
+    half.parent.mkdir()
+    half.write_text((tmp_path / "digits" / "sar" / "seed7" / "record.json").read_text(encoding="utf-8")[:200])
+    unfinished = tmp_path / "digits" / "sar" / "seed9"
+    unfinished.mkdir()
+    shutil.copytree(tmp_path / "digits" / "sar" / "seed7", tmp_path / "digits" / "sar" / "seed7-copy")
+    sentences: list[str] = []
+    found = scan(tmp_path, sentences.append)
+    assert [run_dir.name for run_dir, _ in found] == ["seed7"]
+    assert len(sentences) == 2
+    assert "is a copy of" in sentences[0]
+    assert str(half) in sentences[1]
+    assert "half-written" in sentences[1]
+
+
+def test_by_default_the_sentence_is_a_python_warning(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b" / "c").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "c" / "record.json").write_text("{}")
+    with pytest.warns(UserWarning, match="a run is left out"):
+        assert scan(tmp_path) == []
+
+
+def test_work_directory_that_is_not_there(tmp_path: Path) -> None:
+    assert scan(tmp_path / "nothing") == []

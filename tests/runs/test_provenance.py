@@ -1,0 +1,68 @@
+"""Provenance: commit, versions, machine; and nothing private."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sar_cls.runs import provenance
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
+
+def git(root: Path, *arguments: str) -> None:
+    identity = {f"GIT_{who}_{what}": "x@y" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    subprocess.run(
+        ["git", "-C", str(root), *arguments], check=True, capture_output=True, env={**os.environ, **identity}
+    )
+
+
+@needs_git
+def test_commit_and_dirty_flag_of_a_checkout(tmp_path: Path) -> None:
+    (tmp_path / "sar_cls").mkdir()
+    (tmp_path / "sar_cls" / "__init__.py").write_text("", encoding="utf-8")
+    git(tmp_path, "init", "-q")
+    assert provenance.git_state(tmp_path) == {"commit": None, "dirty": None}
+    git(tmp_path, "add", "-A")
+    assert provenance.git_state(tmp_path) == {"commit": None, "dirty": None}  # no commit yet
+    git(tmp_path, "commit", "-q", "-m", "first")
+    clean = provenance.git_state(tmp_path)
+    assert len(clean["commit"]) == 40
+    assert clean["dirty"] is False
+    (tmp_path / "notes.txt").write_text("not code", encoding="utf-8")
+    assert provenance.git_state(tmp_path) == clean
+    (tmp_path / "sar_cls" / "new.py").write_text("x = 1", encoding="utf-8")
+    assert provenance.git_state(tmp_path) == {**clean, "dirty": True}
+
+
+@needs_git
+def test_a_foreign_repository_round_the_package_says_nothing(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    (tmp_path / "other.txt").write_text("x", encoding="utf-8")
+    git(tmp_path, "add", "-A")
+    git(tmp_path, "commit", "-q", "-m", "theirs")
+    (tmp_path / "sar_cls").mkdir()
+    (tmp_path / "sar_cls" / "__init__.py").write_text("", encoding="utf-8")
+    assert provenance.git_state(tmp_path) == {"commit": None, "dirty": None}
+
+
+def test_no_git_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance.git_state(tmp_path) == {"commit": None, "dirty": None}
+
+
+def test_collect_has_versions_and_machine_but_no_host_and_no_folder() -> None:
+    found = provenance.collect("NVIDIA H200")
+    assert found["versions"]["torch"]
+    assert found["versions"]["python"] == platform.python_version()
+    assert found["machine"]["accelerator"] == "NVIDIA H200"
+    assert found["machine"]["cores"] >= 1
+    text = json.dumps(found)
+    assert str(Path(__file__).resolve().parents[2]) not in text
+    assert not platform.node() or platform.node() not in text

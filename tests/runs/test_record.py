@@ -1,0 +1,115 @@
+"""Records: written whole or not at all, and nothing foreign is taken for one."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_runs import make_record
+
+from sar_cls.errors import InputError
+from sar_cls.runs.record import is_finished, read_record, stage1_reference, write_record
+
+
+def test_written_record_is_read_back_with_what_the_writer_adds(tmp_path: Path) -> None:
+    run_dir = tmp_path / "seed7"
+    run_dir.mkdir()
+    assert not is_finished(run_dir)
+    write_record(run_dir, make_record("digits", "sar", 7, 98.5))
+    record = read_record(run_dir)
+    assert is_finished(run_dir)
+    assert (record["run"], record["stage"], record["stage1"], record["best_on"]) == ("seed7", 1, None, "test")
+    assert len(record["run_id"]) == 32
+    assert record["metrics"]["last"]["top1"] == 98.5
+    assert [path.name for path in run_dir.iterdir()] == ["record.json"]
+    if hasattr(os, "getuid"):
+        assert (run_dir / "record.json").stat().st_mode & 0o777 == 0o644
+
+
+def test_numpy_values_and_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    metrics = {"ece": np.float32(2.5), "nll": float("nan"), "per_class": np.array([1.0, np.inf])}
+    write_record(tmp_path, make_record("digits", "sar", np.int64(7), np.float64(98.5), metrics=metrics))
+    record = read_record(tmp_path)
+    assert record["metrics"]["last"] == {"top1": 98.5, "ece": 2.5, "nll": None, "per_class": [1.0, None]}
+    assert record["seed"] == 7
+
+
+@pytest.mark.parametrize("field", ["suite", "metrics", "data_fingerprint", "git", "device", "wall_seconds"])
+def test_missing_field_is_named_and_nothing_is_written(tmp_path: Path, field: str) -> None:
+    record = make_record("digits", "sar", 7, 98.5)
+    del record[field]
+    with pytest.raises(ValueError, match=f"'{field}' is missing"):
+        write_record(tmp_path, record)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": "7"}, "'seed' is str"),
+        ({"epochs": True}, "'epochs' is bool"),
+        ({"epochs": 0}, "impossible"),
+        ({"colour": "red"}, "'colour' is unknown"),
+        ({"stage": 2}, "must name its first-stage run"),
+        ({"stage1": {"run_id": "x"}}, r"stage1\['suite'\] is missing"),
+        ({"train_counts": [1.5]}, "whole numbers"),
+    ],
+)
+def test_wrong_fields_are_named(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        write_record(tmp_path, {**make_record("digits", "sar", 7, 98.5), **changes})
+
+
+def test_both_epochs_must_have_metrics(tmp_path: Path) -> None:
+    record = make_record("digits", "sar", 7, 98.5)
+    del record["metrics"]["best"]
+    with pytest.raises(ValueError, match=r"metrics\['best'\] is missing"):
+        write_record(tmp_path, record)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"schema": 1, "run', b"[1, 2]", b'{"schema": 99}', b'{"hello": "world"}', b"\xff\xfe\x00", b"[" * 99999],
+)
+def test_damaged_and_foreign_files_give_one_sentence(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "record.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"record.json is (damaged|not a run record)") as caught:
+        read_record(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not is_finished(tmp_path)
+
+
+def test_a_foreign_file_is_kept_when_the_run_ends(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text("mine", encoding="utf-8")
+    write_record(tmp_path, make_record("digits", "sar", 7, 98.5))
+    assert is_finished(tmp_path)
+    assert (tmp_path / "record.json.unreadable").read_text(encoding="utf-8") == "mine"
+
+
+def test_failing_write_leaves_the_old_record_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_record(tmp_path, make_record("digits", "sar", 7, 98.5))
+    before = (tmp_path / "record.json").read_bytes()
+
+    def full_disk(descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        write_record(tmp_path, make_record("digits", "sar", 7, 11.0))
+    assert (tmp_path / "record.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_second_stage_names_its_run(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    write_record(tmp_path / "one", make_record("digits_lt", "mixup", 7, 90.0))
+    stage1 = read_record(tmp_path / "one")
+    write_record(tmp_path / "two", make_record("digits_lt", "mixup_mislas", 7, 92.0, stage1=stage1_reference(stage1)))
+    record = read_record(tmp_path / "two")
+    assert record["stage"] == 2
+    assert record["stage1"]["run_id"] == stage1["run_id"]
+    assert json.dumps(record["stage1"]).count(str(tmp_path)) == 0

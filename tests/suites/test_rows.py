@@ -1,0 +1,144 @@
+"""Suites: reading, checking and choosing rows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sar_cls.errors import InputError
+from sar_cls.suites.rows import describe, list_suites, load_suite, select_rows
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+HEAD = 'title = "A suite"\nmetric = "top1"\n'
+ROWS = '[[rows]]\nname = "plain"\nlabel = "Plain"\n\n[[rows]]\nname = "sar"\nlabel = "+SAR"\nbaseline = "plain"\n'
+
+
+def write_suite(configs: Path, text: str, name: str = "small") -> Path:
+    (configs / name).mkdir(parents=True, exist_ok=True)
+    path = configs / name / "suite.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_import_needs_neither_torch_nor_pandas() -> None:
+    code = (
+        "import sys, sar_cls.suites.rows, sar_cls.runs.record;"
+        "print([m for m in ('torch', 'pandas', 'numpy', 'scipy', 'matplotlib', 'mmengine') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_shipped_suites_are_sound() -> None:
+    names = list_suites(CONFIGS)
+    assert {"digits", "digits_lt", "cifar100", "cifar100_lt", "cifar10_lt", "cub200"} <= set(names)
+    for name in names:
+        suite = load_suite(CONFIGS, name)
+        assert suite.title in describe(suite)
+        written = list((CONFIGS / name).glob("*.py"))
+        for row in suite.rows:
+            assert row.config in written or not written, f"{name}/{row.name} has no config"
+
+
+def test_config_is_named_after_the_row_unless_the_row_names_another(tmp_path: Path) -> None:
+    write_suite(tmp_path, HEAD + ROWS + 'config = "shared.py"\n')
+    assert [row.config.name for row in load_suite(tmp_path, "small").rows] == ["plain.py", "shared.py"]
+
+
+def test_default_job_shows_the_two_stages_as_well() -> None:
+    digits = load_suite(CONFIGS, "digits")
+    assert [suite.name for suite in digits.all_suites] == ["digits", "digits_lt"]
+    assert [row.name for row in digits.rows] == ["baseline", "fixed", "center", "car", "sar"]
+    assert [row.suite for row in select_rows(digits)] == ["digits"] * 5 + ["digits_lt"] * 4
+
+
+def test_rows_of_table_10_in_the_papers_order() -> None:
+    rows = select_rows(load_suite(CONFIGS, "cifar100_lt"))
+    first = [(row.label, row.stage, row.after) for row in rows if row.stage == 1]
+    assert first == [("MixUp", 1, None), ("MixUp+CAR", 1, None), ("MixUp+SAR", 1, None)]
+    assert [row.after for row in rows if row.stage == 2] == ["mixup", "mixup_car", "mixup_sar"]
+
+
+def test_optional_rows_run_only_on_request() -> None:
+    suite = load_suite(CONFIGS, "cifar100_lt")
+    assert "ce" not in {row.name for row in select_rows(suite)}
+    assert "ce" in {row.name for row in select_rows(suite, all_rows=True)}
+    assert [row.name for row in select_rows(suite, ["focal"])] == ["focal"]
+
+
+def test_a_second_stage_brings_its_first_stage_along_and_order_is_the_tables() -> None:
+    suite = load_suite(CONFIGS, "cifar100_lt")
+    assert [row.name for row in select_rows(suite, ["crt", "mixup_sar"])] == ["mixup_sar", "ce", "crt"]
+
+
+def test_row_of_an_included_suite_may_be_named_with_its_suite() -> None:
+    digits = load_suite(CONFIGS, "digits")
+    assert [(row.suite, row.name) for row in select_rows(digits, ["digits_lt/mixup"])] == [("digits_lt", "mixup")]
+
+
+def test_unknown_suite_and_row_suggest_near_names() -> None:
+    with pytest.raises(InputError, match=r"unknown suite 'cifar_100'; did you mean .*cifar100"):
+        load_suite(CONFIGS, "cifar_100")
+    with pytest.raises(InputError, match=r"unknown suite '\.\./digits'"):
+        load_suite(CONFIGS, "../digits")
+    with pytest.raises(InputError, match=r"unknown row 'resnet18_sra' in suite 'cifar100'; did you mean resnet18_sar"):
+        select_rows(load_suite(CONFIGS, "cifar100"), ["resnet18_sra"])
+    with pytest.raises(InputError, match="known are baseline, fixed"):
+        select_rows(load_suite(CONFIGS, "digits"), ["qqqq"])
+
+
+def test_folder_without_suites(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no suites in"):
+        load_suite(tmp_path, "digits")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        (HEAD + "rows = [\n", 3, "not valid TOML"),
+        (HEAD + "x y\n" + ROWS, 3, "not valid TOML"),
+        (HEAD + 'colour = "red"\n' + ROWS, 3, "unknown key 'colour'"),
+        (HEAD + 'papr_table = "8"\n' + ROWS, 3, "did you mean paper_table"),
+        ('title = "A suite"\n' + ROWS, 1, "the key 'metric' is missing"),
+        ('title = 7\nmetric = "top1"\n' + ROWS, 1, "title must be a string"),
+        (HEAD + "imbalance = true\n" + ROWS, 3, "imbalance must be a whole number"),
+        (HEAD + "extra_metrics = [1]\n" + ROWS, 3, "array of strings"),
+        (HEAD + "rows = []\n", 3, "has no rows"),
+        (HEAD + ROWS + "optional = 1\n", 11, "optional must be true or false"),
+        (HEAD + ROWS + 'lable = "x"\n', 11, "did you mean label"),
+        (HEAD + ROWS + '\n[[rows]]\nlabel = "No name"\n', 12, "the key 'name' is missing"),
+        (HEAD + ROWS + '\n[[rows]]\nname = "sar"\nlabel = "Twice"\n', 13, "stands twice"),
+        (HEAD + ROWS + '\n[[rows]]\nname = "S A R"\nlabel = "x"\n', 13, "only small letters"),
+        (HEAD + ROWS.replace('baseline = "plain"', 'baseline = "sar"'), 10, "must be another row"),
+        (HEAD + ROWS.replace('baseline = "plain"', 'baseline = "nobody"'), 10, "must be another row"),
+        (
+            HEAD + ROWS.replace("baseline", "after").replace('"plain"\nlabel = "P', '"plane"\nlabel = "P'),
+            10,
+            "must name a",
+        ),
+        (HEAD + 'include = ["small"]\n' + ROWS, 3, "includes itself"),
+    ],
+)
+def test_bad_suite_files_are_named_with_their_line(tmp_path: Path, text: str, line: int, message: str) -> None:
+    path = write_suite(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        load_suite(tmp_path, "small")
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+    assert message in str(caught.value)
+
+
+def test_suites_that_include_each_other(tmp_path: Path) -> None:
+    write_suite(tmp_path, HEAD + 'include = ["b"]\n' + ROWS, "a")
+    write_suite(tmp_path, HEAD + 'include = ["a"]\n' + ROWS, "b")
+    with pytest.raises(InputError, match=r"b/suite.toml:3: suite 'a' includes itself"):
+        load_suite(tmp_path, "a")
+
+
+def test_file_that_is_no_text(tmp_path: Path) -> None:
+    path = write_suite(tmp_path, HEAD)
+    path.write_bytes(HEAD.encode() + b"\xff\xfe")
+    with pytest.raises(InputError, match=r"suite.toml:3: not UTF-8"):
+        load_suite(tmp_path, "small")
