@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from mmengine.registry import DefaultScope
-from mmpretrain.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
 from sar_cls.engine.options import Options

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.model import BaseModule
-from mmpretrain.registry import MODELS
+from mmengine.registry import MODELS
 from torch import Tensor
 
 from sar_cls.models import CIFARResNet

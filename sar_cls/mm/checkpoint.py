@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmpretrain.registry import HOOKS
+from mmengine.registry import HOOKS
 
 from sar_cls.errors import InputError
 from sar_cls.files import replacing

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmpretrain.registry import HOOKS
+from mmengine.registry import HOOKS
 
 from sar_cls.runs.history import write_history
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmpretrain.registry import DATA_SAMPLERS
+from mmengine.registry import DATA_SAMPLERS
 
 from sar_cls.data import (
     ClassAware,

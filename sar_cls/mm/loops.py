@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 import torch
+from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop
-from mmpretrain.registry import LOOPS
 from torch import Tensor
 
 from sar_cls.data.rng import epoch_seed

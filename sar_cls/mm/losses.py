@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmpretrain.registry import MODELS
+from mmengine.registry import MODELS
 from torch import Tensor
 
 from sar_cls.losses import LOSSES, ClassCountLoss

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from mmengine.optim import OptimWrapper
-from mmpretrain.registry import OPTIM_WRAPPERS
+from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
 from sar_cls.steps.precision import autocast

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from mmpretrain.registry import MODELS
+from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from sar_cls.data.augment import Augmentation, Draws, center_crop, crop_and_flip, mixup, normalize

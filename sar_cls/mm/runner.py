@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from mmengine.model import is_model_wrapper
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
-from mmpretrain.registry import RUNNERS
 from torch import nn
 
 from sar_cls.mm.checkpoint import LAST, restore

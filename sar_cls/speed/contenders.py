@@ -10,8 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.registry import DefaultScope
-from mmpretrain.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
 from rich.console import Console
 from torch import Tensor, nn
 

@@ -8,8 +8,9 @@ from sar_cls.cli import CONFIGS
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve, run_name
 from sar_cls.steps.precision import precision_of
+from sar_cls.suites.rows import Source
 
-ROW = CONFIGS / "cifar100_lt" / "ce.py"
+ROW = Source(CONFIGS / "cifar100_lt" / "ce.py")
 ASKED = (None, "fp32", "bf16")
 
 
@@ -17,7 +18,7 @@ def test_command_line_before_config_before_default(tmp_path: Path) -> None:
     own = tmp_path / "row.py"
     own.write_text(f'_base_ = "{ROW}"\noptim_wrapper = dict(precision="bf16")\n', encoding="utf-8")
     found = {
-        path.stem: [precision_of(resolve(path, Options(precision=asked)).config) for asked in ASKED]
+        path.stem: [precision_of(resolve(Source(path), Options(precision=asked)).config) for asked in ASKED]
         for path in (ROW, own)
     }
     assert found == {"ce": ["fp32", "fp32", "bf16"], "row": ["bf16", "fp32", "bf16"]}
