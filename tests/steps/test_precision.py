@@ -16,10 +16,10 @@ ASKED = (None, "fp32", "bf16")
 
 def test_command_line_before_config_before_default(tmp_path: Path) -> None:
     own = tmp_path / "row.py"
-    own.write_text(f'_base_ = "{ROW}"\noptim_wrapper = dict(precision="bf16")\n', encoding="utf-8")
+    own.write_text(f'_base_ = "{ROW.config}"\noptim_wrapper = dict(precision="bf16")\n', encoding="utf-8")
     found = {
-        path.stem: [precision_of(resolve(Source(path), Options(precision=asked)).config) for asked in ASKED]
-        for path in (ROW, own)
+        source.config.stem: [precision_of(resolve(source, Options(precision=asked)).config) for asked in ASKED]
+        for source in (ROW, Source(own))
     }
     assert found == {"ce": ["fp32", "fp32", "bf16"], "row": ["bf16", "fp32", "bf16"]}
 
