@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from sar_cls import cli
-from sar_cls.engine.two_stage import SECOND_STAGE_METHODS
+from sar_cls.engine.two_stage import second_stage_methods
 from sar_cls.runs.record import read_record
 
 SHORT = ("--seed", "7", "--epochs", "1", "--device", "cpu")
@@ -166,7 +166,7 @@ class TestFirstStage:
 
 
 class TestSecondStage:
-    @pytest.mark.parametrize("method", SECOND_STAGE_METHODS)
+    @pytest.mark.parametrize("method", second_stage_methods(cli.CONFIGS))
     def test_every_method(self, first: Result, work_dir: Path, method: str) -> None:
         start = run_dir(first)
         before = content(start)
