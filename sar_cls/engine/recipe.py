@@ -54,7 +54,10 @@ def resolve(path: Path, options: Options, *, second_stage: bool = False) -> Reso
     _check_complete(config, path)
     overrides: dict[str, Any] = {}
     dataset = config.train_dataloader.dataset
-    if options.imbalance is not None and not second_stage:
+    if options.imbalance == "none" and not second_stage:
+        if dataset.get("longtail") is not None:
+            dataset.longtail, overrides["imbalance"] = None, "none"
+    elif options.imbalance is not None and not second_stage:
         if dataset.get("longtail") is None:
             raise InputError(f"{path.parent.name}/{path.stem} is no long-tailed row: leave --imbalance out")
         if float(dataset.longtail["imbalance_factor"]) != float(options.imbalance):
