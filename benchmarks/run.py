@@ -33,7 +33,12 @@ def parse() -> argparse.Namespace:
         help="seeds per row, the paper's three first (default: 3)",
     )
     add("--list", action="store_true", help="list the suites, or the rows of --suite, and stop")
-    add("--imbalance", type=cli.imbalance, metavar="IF", help="imbalance factor of a long-tailed suite")
+    add(
+        "--imbalance",
+        type=cli.imbalance,
+        metavar="IF",
+        help="imbalance factor of a long-tailed suite, or none for all images",
+    )
     add("--classes", type=cli.positive_int, metavar="N", help="only the first N classes of CUB-200 (a partial copy)")
     add(
         "--jobs-per-device",

@@ -2,6 +2,7 @@
 
     python longtail/stage1.py --method mixup
     python longtail/stage1.py --method sar --imbalance 50 --seed 1024
+    python longtail/stage1.py --dataset folder --data-root IMAGES      # a natural tail, as it is
 
 The full recipe of the paper's Tab. 10 by default (200 epochs). Give the same command again to go on after an interruption.
 Exit code: 0 done; 1 another process is at this run; 2 a wrong argument, config or data set; 130 interrupted.
@@ -27,7 +28,8 @@ def parse() -> argparse.Namespace:
         "--imbalance",
         type=cli.imbalance,
         metavar="IF",
-        help="images of the largest class over the smallest (default: the config's, 100 but for digits)",
+        help="images of the largest class over the smallest; none takes all images, with the tail they have (default: the "
+        "config's, 100 but for digits; none for a folder)",
     )
     add(
         "--seed",

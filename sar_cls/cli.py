@@ -57,9 +57,16 @@ positive_int = number(int, lambda value: value >= 1, "a whole number of at least
 # numpy's generators take 32 bits
 seed = number(int, lambda value: 0 <= value < 2**32, f"a whole number from 0 to {2**32 - 1}")
 fraction = number(float, lambda value: 0 < value < 1, "a number between 0 and 1")
-imbalance = number(
-    float, lambda value: 1 <= value < math.inf, "a number of at least 1 (1 is balanced, 100 the paper's)"
+_imbalance_factor = number(
+    float,
+    lambda value: 1 <= value < math.inf,
+    "a number of at least 1 (1 is balanced, 100 the paper's), or none for the classes as they are",
 )
+
+
+def imbalance(text: str) -> float | str:
+    """An argument type: an imbalance factor, or "none"."""
+    return "none" if text == "none" else _imbalance_factor(text)
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = False) -> None:

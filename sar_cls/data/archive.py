@@ -14,20 +14,25 @@ from sar_cls.errors import InputError
 BLOCK = 1 << 20
 
 
+def md5_of(file: Path) -> str:
+    """The md5 sum of a file, hex."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with file.open("rb") as stream:
+        while block := stream.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def check_md5(file: Path, expected: str) -> None:
     """Compares the file's md5 (hex) with the published one.
 
     Raises:
         InputError: it differs: a broken download, or another file.
     """
-    digest = hashlib.md5(usedforsecurity=False)
-    with file.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-    if digest.hexdigest() != expected:
+    found = md5_of(file)
+    if found != expected:
         raise InputError(
-            f"{file} has md5 {digest.hexdigest()}, not the published {expected}: it is damaged or another file, fetch it "
-            "again"
+            f"{file} has md5 {found}, not the published {expected}: it is damaged or another file, fetch it again"
         )
 
 

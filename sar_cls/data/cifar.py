@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 
+from sar_cls.data.archive import md5_of
 from sar_cls.data.cache import cache_folder
 from sar_cls.data.folder import load_folder
 from sar_cls.data.image_set import ImageSet
+from sar_cls.data.official_order import official_arrangement
 from sar_cls.errors import InputError
+from sar_cls.official_images import ARCHIVE, ARCHIVE_MD5, OTHER_PIXELS, RECOVERED, RECOVERED_CIFAR100, UNKNOWN
 
 SIDE = 32
 
@@ -65,9 +69,11 @@ _ARCHIVES = {
 def load_cifar(name: str, split: str, root: Path, *, download: bool = False, cache_dir: Path | None = None) -> ImageSet:
     """Load CIFAR-10 or CIFAR-100 from the first place under ``root`` that holds it.
 
-    Looked for in this order: ``root/<name>/{train,test}`` and ``root/{train,test}`` (image folders), then
-    ``root/cifar-100-python`` and ``root/cifar100/cifar-100-python`` (official pickles; for CIFAR-10
-    ``cifar-10-batches-py``). The official class numbers are the alphabetical order of the names, so labels agree.
+    Looked for in this order: ``root/cifar-100-python`` and ``root/cifar100/cifar-100-python`` (official pickles; for CIFAR-10
+    ``cifar-10-batches-py``), then ``root/<name>/{train,test}`` and ``root/{train,test}`` (image folders). Pickles come first
+    because their order is the one that published long tails are drawn from. A folder of CIFAR-100 whose files bear their
+    original names is put into that order, see :mod:`sar_cls.data.official_order`. The official class numbers are the
+    alphabetical order of the names, so labels agree.
 
     Args:
         name: ``"cifar10"`` or ``"cifar100"``.
@@ -76,18 +82,23 @@ def load_cifar(name: str, split: str, root: Path, *, download: bool = False, cac
         download: fetch the official archive into ``root`` (checksum verified) where nothing is found.
         cache_dir: for an image folder, where its images are kept decoded; see :func:`sar_cls.data.cache.cache_folder`.
 
+    Returns:
+        Its ``order`` is "official archive" for pickles with the published md5 sums; "recovered official order" for images and
+        labels with the fingerprint of that order; for a folder otherwise "sorted by name" or, under the original names,
+        "official file names, other pixels"; for other pickles "unknown order".
+
     Raises:
         InputError: nothing found, a failed download, a damaged file, or data that are not this set.
     """
     archive = _ARCHIVES[name]
     folders = [root / name, root]
     pickles = [root / archive.folder, root / name / archive.folder]
-    place = _find(folders, pickles)
+    place = _find(pickles, folders)
     if place is None and download:
         _download(archive, root)
-        place = _find(folders, pickles)
+        place = _find(pickles, folders)
     if place is None:
-        looked = ", ".join([f"{folder}/{{train,test}}" for folder in folders] + [str(folder) for folder in pickles])
+        looked = ", ".join([str(folder) for folder in pickles] + [f"{folder}/{{train,test}}" for folder in folders])
         raise InputError(
             f"{archive.title} is not under {root} (looked for {looked}): put the official folder {archive.folder} there, or "
             f"images as {name}/train/<class>/*.png and {name}/test/<class>/*.png, or let --download fetch "
@@ -96,28 +107,45 @@ def load_cifar(name: str, split: str, root: Path, *, download: bool = False, cac
     if place in pickles:
         image_set = _load_pickles(archive, name, split, place)
     else:
-        image_set = load_folder(place, split, cache_folder(root, cache_dir), name=name)
+        arrangement = partial(official_arrangement, split) if name == "cifar100" else None
+        image_set = load_folder(place, split, cache_folder(root, cache_dir), name=name, arrangement=arrangement)
     if image_set.num_classes != archive.num_classes or image_set.image_size != (SIDE, SIDE):
         height, width = image_set.image_size
         raise InputError(
             f"{place} holds {image_set.num_classes} classes of {width}x{height} images, but {archive.title} has "
             f"{archive.num_classes} of {SIDE}x{SIDE}: load other images as data set 'folder'"
         )
+    if image_set.order == RECOVERED and not _is_recovered(image_set):
+        return image_set.with_order(OTHER_PIXELS)
     return image_set
 
 
-def _find(folders: list[Path], pickles: list[Path]) -> Path | None:
-    # One split suffices to recognise a folder: the error then names the missing one.
-    for folder in folders:
-        if (folder / "train").is_dir() or (folder / "test").is_dir():
+def _find(pickles: list[Path], folders: list[Path]) -> Path | None:
+    for folder in pickles:
+        if folder.is_dir():
             return folder
-    return next((folder for folder in pickles if folder.is_dir()), None)
+    # One split suffices to recognise a folder: the error then names the missing one.
+    return next((folder for folder in folders if (folder / "train").is_dir() or (folder / "test").is_dir()), None)
+
+
+def _is_recovered(image_set: ImageSet) -> bool:
+    known = RECOVERED_CIFAR100 if image_set.name == "cifar100" else {}
+    return image_set.fingerprint == known.get(image_set.split)
+
+
+def _order_of_pickles(image_set: ImageSet, files: list[Path]) -> str:
+    """Which order the pickles ``files`` are in. Were the recovered order right throughout, both names would fit."""
+    published = ARCHIVE_MD5[image_set.name]
+    if all(md5_of(file) == published[file.name] for file in files):
+        return ARCHIVE
+    return RECOVERED if _is_recovered(image_set) else UNKNOWN
 
 
 def _load_pickles(archive: _Archive, name: str, split: str, folder: Path) -> ImageSet:
     classes = _entry(read_pickle(folder / archive.meta_file), archive.meta_key, folder / archive.meta_file)
     images, labels = [], []
-    for file in (folder / file_name for file_name in archive.files[split]):
+    files = [folder / file_name for file_name in archive.files[split]]
+    for file in files:
         content = read_pickle(file)
         data = _entry(content, "data", file)
         targets = _entry(content, archive.label_key, file)
@@ -133,13 +161,14 @@ def _load_pickles(archive: _Archive, name: str, split: str, folder: Path) -> Ima
         raise InputError(
             f"{folder / archive.meta_file} holds no list of class names: unpack the official archive again"
         )
-    return ImageSet(
+    image_set = ImageSet(
         images=torch.from_numpy(np.concatenate(images)),
         labels=torch.tensor(labels, dtype=torch.int64),
         classes=tuple(classes),
         name=name,
         split=split,
     )
+    return image_set.with_order(_order_of_pickles(image_set, files))
 
 
 def _entry(content: Any, key: str, file: Path) -> Any:

@@ -39,6 +39,7 @@ def load_cub(
     cache_dir: str | Path | None = None,
     *,
     verify: bool = False,
+    build: bool = True,
 ) -> ImageSet:
     """Loads CUB-200-2011: 5,994 train and 5,794 test images of 200 bird species.
 
@@ -54,6 +55,7 @@ def load_cub(
         size: pixels of a side.
         cache_dir: where the decoded images are kept; see :func:`sar_cls.data.cache.cache_folder`.
         verify: check the whole content of the cache against its fingerprint, which takes as long as reading it.
+        build: False refuses to decode the images where the cache is missing or out of date.
 
     Returns:
         A set named ``"cub200"`` whose images are a read-only view of the cache; the class names are those of
@@ -84,6 +86,7 @@ def load_cub(
         size=size,
         file=folder / f"cub200-{num_classes}classes-{size}px-{key[:12]}.npy",
         verify=verify,
+        build=build,
     )
 
 

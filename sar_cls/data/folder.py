@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -16,23 +16,32 @@ from sar_cls.data.counting import counting
 from sar_cls.data.decoding import decoding, require_eight_bits
 from sar_cls.data.image_set import ImageSet
 from sar_cls.errors import InputError
+from sar_cls.official_images import BY_NAME, RECOVERED
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 FILES_PER_TASK = 64
+# Given the files' names "class/file": the positions of the files in the official order, or None where they are not its files.
+Arrangement = Callable[[Sequence[str]], "np.ndarray | None"]
 
 
-def load_folder(root: Path, split: str, cache: Path, *, name: str = "folder") -> ImageSet:
+def load_folder(
+    root: Path, split: str, cache: Path, *, name: str = "folder", arrangement: Arrangement | None = None
+) -> ImageSet:
     """Load one split of an image folder, decoded only the first time.
 
-    Labels are the positions of the class folders in alphabetical order; within a class images are in the order of their
-    names. Hidden files and files that are no images by their extension are passed over. Grey images become RGB,
-    transparency is dropped.
+    Labels are the positions of the class folders in alphabetical order. Images come class by class and within a class in
+    the order of their names, unless ``arrangement`` knows an official order. Hidden files and files that are no images by
+    their extension are passed over. Grey images become RGB, transparency is dropped.
 
     Args:
         root: the folder that holds ``train`` and ``test``.
         split: ``"train"`` or ``"test"``.
         cache: the folder where the decoded images are kept.
         name: of the resulting set.
+        arrangement: looks up the official order of the files, for a data set that has one.
+
+    Returns:
+        Its ``order`` is "recovered official order" where ``arrangement`` gave one, else "sorted by name".
 
     Raises:
         InputError: a folder missing or empty, different classes in train and test, fewer than two classes, an image that
@@ -48,17 +57,22 @@ def load_folder(root: Path, split: str, cache: Path, *, name: str = "folder") ->
             files.append(entry.path)
             labels.append(label)
             facts.append((f"{class_name}/{entry.name}", status.st_size, status.st_mtime_ns))
+    positions = None if arrangement is None else arrangement([fact[0] for fact in facts])
+    if positions is not None:
+        files, labels, facts = ([part[index] for index in positions] for part in (files, labels, facts))
+    order = BY_NAME if positions is None else RECOVERED
     key = source_key(facts)
     kept = cache_file(cache, root, name, split)
     image_set = read_cache(kept, key, name, split)
     if image_set is not None:
-        return image_set
+        return image_set.with_order(order)
     image_set = ImageSet(
         images=torch.from_numpy(decode(files, f"decoding {root / split}")),
         labels=torch.tensor(labels),
         classes=classes,
         name=name,
         split=split,
+        order=order,
     )
     write_cache(kept, key, image_set)
     return image_set

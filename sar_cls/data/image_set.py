@@ -26,6 +26,8 @@ class ImageSet:
         name: the name of the data set, e.g. ``"cifar100"``.
         split: ``"train"``, ``"test"`` or a name of the caller's own, such as ``"val"``.
         allow_empty_classes: admit classes without an image, as the validation split of a rare class can have.
+        order: in which order the images come, in words (see :mod:`sar_cls.official_images`); empty where it does not matter.
+            A subset says from which order it was drawn.
 
     Raises:
         InputError: wrong dtype or shape, no images, fewer than two classes, a label out of range, a class without
@@ -38,6 +40,7 @@ class ImageSet:
     name: str
     split: str
     allow_empty_classes: bool = False
+    order: str = ""
 
     def __post_init__(self) -> None:
         what = f"{self.name} ({self.split})"
@@ -95,6 +98,13 @@ class ImageSet:
         digest.update(self.images.cpu().contiguous().numpy().data)
         digest.update(self.labels.cpu().numpy().astype("<i8").data)
         return digest.hexdigest()
+
+    def with_order(self, order: str) -> ImageSet:
+        """The same set, said to be in this order."""
+        named = replace(self, order=order)
+        if "fingerprint" in self.__dict__:  # the content is the same: do not hash it again
+            named.__dict__["fingerprint"] = self.fingerprint
+        return named
 
     def to(self, device: torch.device | str) -> ImageSet:
         """The same set on ``device``; the set itself where it is there already."""

@@ -20,6 +20,7 @@ def load_image_set(
     cache_dir: str | Path | None = None,
     size: int | None = None,
     num_classes: int | None = None,
+    build_cache: bool = True,
 ) -> ImageSet:
     """Load an image set into memory (CPU).
 
@@ -34,6 +35,7 @@ def load_image_set(
             directory where that cannot be written.
         size: for ``"cub200"``, the side in pixels that images are resized to; 600 by default.
         num_classes: for ``"cub200"``, the first so many classes; all 200 by default.
+        build_cache: for ``"cub200"``, whether its images may be decoded, which takes minutes, where they are not yet.
 
     Raises:
         InputError: unknown name or split, data missing or damaged; one sentence that says which file and what to do.
@@ -60,7 +62,7 @@ def load_image_set(
     if name == "cub200":
         from sar_cls.data.cub import NUM_CLASSES, load_cub
 
-        return load_cub(split, root, num_classes or NUM_CLASSES, size or 600, cache)
+        return load_cub(split, root, num_classes or NUM_CLASSES, size or 600, cache, build=build_cache)
     from sar_cls.data.cifar import load_cifar
 
     return load_cifar(name, split, root, download=download, cache_dir=cache)

@@ -45,7 +45,7 @@ def longtail_counts(n_max: int, num_classes: int, imbalance_factor: float, profi
         )
         raise InputError(
             f"an imbalance factor of {imbalance_factor:g} leaves a class without images: "
-            f"with {n_max} images in the largest class use {largest} at most"
+            f"with {n_max} images in the largest class of the tail use {largest} at most"
         )
     return counts
 
@@ -78,7 +78,8 @@ def longtail_indices(
         int64 positions in ``labels``, class by class in the order drawn.
 
     Raises:
-        InputError: as :func:`longtail_counts`, or a class without images.
+        InputError: as :func:`longtail_counts`, or a class without images. Where the classes already differ in size, the
+            sentence says so and how to use them as they are.
     """
     target = _labels(labels)
     available = np.bincount(target)
@@ -88,7 +89,15 @@ def longtail_indices(
         )
     if not 0 <= seed < 2**32:
         raise InputError(f"the seed of a long-tailed subset must lie in [0, 2**32), got {seed}")
-    counts = longtail_counts(int(available.min()), len(available), imbalance_factor, profile)
+    try:
+        counts = longtail_counts(int(available.min()), len(available), imbalance_factor, profile)
+    except InputError as error:
+        if len(available) < 2 or available.min() == available.max():
+            raise
+        raise InputError(
+            f"{error}; no class gives more images than the smallest has ({available.min()}, the largest has "
+            f"{available.max()}): --imbalance none takes the classes as they are"
+        ) from error
     generator = np.random.RandomState(seed)
     kept = []
     for c, count in enumerate(counts):

@@ -64,6 +64,7 @@ def load_split(
     size: int,
     file: Path,
     verify: bool = False,
+    build: bool = True,
 ) -> ImageSet:
     """One split from the cache, which is built first where it is missing or out of date.
 
@@ -76,19 +77,22 @@ def load_split(
         size: images become ``size`` x ``size`` pixels.
         file: the cache file, ``*.npy``. Several processes may ask for it at once: one builds, the others wait.
         verify: read the whole split and compare it with its stored fingerprint.
+        build: False refuses a cache that is missing or out of date.
 
     Returns:
         The images are a read-only view of the mapped file: nothing is read before it is used. Writing into them is an
         error that ends the process. ``fingerprint`` is the stored one.
 
     Raises:
-        InputError: a damaged image, no room on the disk, or, with ``verify``, a content that differs from the
-            fingerprint.
+        InputError: a damaged image, no room on the disk; with ``verify``, a content that differs from the fingerprint;
+            without ``build``, no current cache.
     """
     key = f"{FORMAT}-{size}-{key}"
     count = sum(len(part.files) for part in splits)
     shape = (count, size, size, 3)
     header = _read_header(file, key, shape)
+    if header is None and not build:
+        raise InputError(f"the images of {name} are not decoded in {file.parent} yet: the next training run will do it")
     if header is None:
         header = _build(splits, classes, name, key, shape, file)
     images = _map(file)

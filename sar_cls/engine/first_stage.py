@@ -10,7 +10,7 @@ from sar_cls.engine.config import load_config
 from sar_cls.engine.recipe import Resolved
 from sar_cls.errors import InputError
 from sar_cls.mm.checkpoint import LAST, read_checkpoint
-from sar_cls.mm.loaders import DataSplits
+from sar_cls.mm.loaders import IMAGES, DataSplits
 from sar_cls.runs import record
 
 CONFIG = "config.py"
@@ -29,7 +29,7 @@ class FirstStage:
         """Reads the run in ``folder``.
 
         Raises:
-            InputError: it is not finished, damaged, a second stage itself, or was trained on other images.
+            InputError: it is not finished, damaged, a second stage itself, or had other training, validation or test images.
         """
         found = record.read_record(folder)
         if found["stage"] != 1:
@@ -38,6 +38,11 @@ class FirstStage:
             raise InputError(
                 f"{folder} was trained on other images than the second stage would be: give the same --data-root and imbalance"
             )
+        for name, fingerprint in splits.fingerprints.items():
+            if found["data_fingerprint"].get(name) != fingerprint:
+                raise InputError(
+                    f"{folder} had other {IMAGES[name]} than the second stage would have: give the same --data-root"
+                )
         return cls(found, read_checkpoint(folder / LAST)["state_dict"])
 
 

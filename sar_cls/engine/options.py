@@ -22,7 +22,7 @@ class Options:
         full_epochs: whether an epoch of a second stage is all that its sampler gives, not the published number of batches.
         precision: "fp32" or "bf16"; None for the config's, or the default.
         val_fraction: share of the training images held out to choose the best epoch.
-        imbalance: imbalance factor instead of the config's.
+        imbalance: imbalance factor instead of the config's; "none" takes all training images, with the tail they have.
         dataset: image set instead of the config's.
         classes: the first so many classes of CUB-200.
         backbone: ``timm:NAME`` or ``torchvision:NAME`` instead of the config's backbone.
@@ -41,7 +41,7 @@ class Options:
     full_epochs: bool = False
     precision: str | None = None
     val_fraction: float | None = None
-    imbalance: float | None = None
+    imbalance: float | str | None = None
     dataset: str | None = None
     classes: int | None = None
     backbone: str | None = None

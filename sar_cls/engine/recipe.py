@@ -55,7 +55,10 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
     _check_complete(config, source)
     overrides: dict[str, Any] = {}
     dataset = config.train_dataloader.dataset
-    if options.imbalance is not None and not second_stage:
+    if options.imbalance == "none" and not second_stage:
+        if dataset.get("longtail") is not None:
+            dataset.longtail, overrides["imbalance"] = None, "none"
+    elif options.imbalance is not None and not second_stage:
         if dataset.get("longtail") is None:
             raise InputError(f"{source} is no long-tailed row: leave --imbalance out")
         if float(dataset.longtail["imbalance_factor"]) != float(options.imbalance):

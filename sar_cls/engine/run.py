@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import fit_to_data, resolve
 from sar_cls.errors import InputError, RunLocked
 from sar_cls.mm.checkpoint import LAST
-from sar_cls.mm.loaders import DataSplits, load_splits
+from sar_cls.mm.loaders import IMAGES, DataSplits, load_splits
 from sar_cls.runs import record
 from sar_cls.steps.precision import precision_of
 from sar_cls.suites.rows import Source
@@ -25,19 +26,41 @@ from sar_cls.suites.rows import Source
 
 @dataclass
 class DataCache:
-    """The image sets of the last run of this process, so that a suite reads them once."""
+    """The image sets of the last run of this process, so that a suite reads them once; and the fingerprints of all so far."""
 
     sets: dict[str, DataSplits] = field(default_factory=dict)
+    known: dict[str, dict[str, str] | None] = field(default_factory=dict)
 
     def get(self, config: dict[str, Any], options: Options) -> DataSplits:
         """The splits that a config's ``train_dataloader.dataset`` names."""
-        key = repr((sorted(config.items()), options.data_root, options.val_fraction))
+        key = self._key(config, options)
         if key not in self.sets:
             self.sets.clear()  # one data set at a time in memory
             self.sets[key] = load_splits(
                 config, options.data_root, download=options.download, val_fraction=options.val_fraction
             )
         return self.sets[key]
+
+    def fingerprints(self, config: dict[str, Any], options: Options) -> dict[str, str] | None:
+        """The fingerprints of the splits, each set read once a process; None, after one line on stderr, where the images are not
+        here, cannot be used, or would first have to be decoded for minutes."""
+        key = self._key(config, options)
+        if key not in self.known:
+            try:
+                if key not in self.sets:
+                    self.sets.clear()
+                    self.sets[key] = load_splits(
+                        config, options.data_root, val_fraction=options.val_fraction, build_cache=False
+                    )
+                self.known[key] = self.sets[key].fingerprints
+            except InputError as error:
+                print(f"finished runs are not compared with the images: {error}", file=sys.stderr, flush=True)
+                self.known[key] = None
+        return self.known[key]
+
+    @staticmethod
+    def _key(config: dict[str, Any], options: Options) -> str:
+        return repr((sorted(config.items()), options.data_root, options.val_fraction))
 
 
 @dataclass(frozen=True)
@@ -86,6 +109,11 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
             return record.read_record(job.run_dir)
         for leftover in job.run_dir.glob(".*.tmp"):
             leftover.unlink()
+        if len(splits.train) < splits.found:
+            about = [f"{len(splits.train):,} of {splits.found:,} training images used"]
+            about += [] if splits.val is None else [f"{len(splits.val):,} held out"]
+            about += [splits.train.order] if splits.train.order else []
+            print(f"{job.title or job.run_dir}: {', '.join(about)}", flush=True)
         method = posthoc if resolved.config.get("posthoc") else training
         try:
             result = method.execute(job, options, resolved, splits, stage1)
@@ -96,6 +124,8 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
                     job.run_dir.parent.rmdir()
                     job.run_dir.parent.parent.rmdir()
             raise
+        origin = {"data_order": splits.train.order, "images_found": splits.found}
+        result["extra"] = {**result.get("extra", {}), **{name: value for name, value in origin.items() if value}}
         result["stage1"] = None if stage1 is None else record.stage1_reference(stage1.record)
         record.write_record(job.run_dir, result)
     return record.read_record(job.run_dir)
@@ -105,7 +135,8 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
     """The record of a run that is finished, None where it is not.
 
     Raises:
-        InputError: the folder holds a finished run of another recipe than the one that is asked for.
+        InputError: the folder holds a finished run of another recipe than the one that is asked for, or one on other training,
+            validation or test images than are there. Images that are not there are no error.
     """
     if not record.is_finished(job.run_dir):
         return None
@@ -123,17 +154,22 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
         expected["overrides"] = resolved.overrides
     differing = [name for name, value in expected.items() if found[name] != value]
     if first is not None and record.is_finished(first):
-        if found["stage1"]["run_id"] != record.read_record(first)["run_id"]:
-            differing.append("first stage")
-    elif resolved.overrides.get("dataset") == "folder":  # one folder is as good as another, by its name
-        splits = (cache or DataCache()).get(resolved.config.train_dataloader.dataset.to_dict(), options)
-        if found["data_fingerprint"]["train"] != splits.train.fingerprint:
-            differing.append("training images")
+        same = found["stage1"]["run_id"] == record.read_record(first)["run_id"]
+        differing += [] if same else ["first stage"]
     if differing:
         what = ", ".join(name.replace("_", " ") for name in differing)
         raise InputError(
             f"{job.run_dir} holds a finished run with another {what} than is asked for: move it away, or use another --work-dir"
         )
+    if first is None or record.is_finished(first):  # only the first stage knows a second one's data
+        options = replace(options, val_fraction=resolved.overrides.get("val_fraction"))
+        there = (cache or DataCache()).fingerprints(resolved.config.train_dataloader.dataset.to_dict(), options) or {}
+        others = [IMAGES[name] for name in there if found["data_fingerprint"].get(name) != there[name]]
+        if others:
+            raise InputError(
+                f"{job.run_dir} holds a finished run on other {' and '.join(others)} than those that are there now: "
+                "give the --data-root it had, move it away, or use another --work-dir"
+            )
     return found
 
 

@@ -15,7 +15,7 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.results import outcome
 from sar_cls.engine.schedule import shorten
 from sar_cls.mm.checkpoint import BEST, LAST, read_checkpoint, read_own
-from sar_cls.mm.loaders import DataSplits, test_loader, train_loader
+from sar_cls.mm.loaders import IMAGES, DataSplits, test_loader, train_loader
 from sar_cls.mm.loops import predict
 from sar_cls.mm.progress import ProgressHook
 from sar_cls.mm.runner import DeviceRunner
@@ -112,7 +112,7 @@ def build_runner(
         "recipe": resolved.recipe,
         "seed": str(job.seed),
         "epochs": str(resolved.epochs),
-        "training images": splits.train.fingerprint,
+        **{IMAGES[name]: fingerprint for name, fingerprint in splits.fingerprints.items()},
         "precision": precision,
         "options": json.dumps(resolved.overrides, sort_keys=True),
     }

@@ -61,6 +61,8 @@ def first_stage_job(
         raise InputError(f"unknown method {method!r}: choose one of {known}")
     if home != suite:
         factor = options.imbalance or (load_suite(configs, suite).imbalance if _rows(configs, suite, 1) else None)
+        if factor is None and dataset == "folder":
+            factor = "none"  # a folder of one's own has its own tail
         options = replace(options, dataset=dataset, imbalance=factor)
     name = run_name(seed, options, resolve(row.source, options))
     folder = work_dir / suite / row.name / name
@@ -121,11 +123,11 @@ def second_stage_job(
 
 
 def summary(record: dict[str, Any], folder: Path) -> str:
-    """What a finished stage prints: accuracy, shot groups, calibration and where its checkpoint is."""
+    """What a finished stage prints: its training images, accuracy, shot groups, calibration and where its checkpoint is."""
     titles = {"last": "last epoch", "best": f"best epoch on {record['best_on']} ({record['best_epoch']})"}
     if not record["epochs"]:
         titles = {"last": "corrected"}
-    lines = []
+    lines = [_about_images(record)]
     for epoch, title in titles.items():
         metrics = record["metrics"][epoch]
         groups = ", ".join(
@@ -135,3 +137,11 @@ def summary(record: dict[str, Any], folder: Path) -> str:
         lines.append(f"{title}: top-1 {metrics['top1']:.2f} %, {groups}, ECE {metrics['ece']:.2f} %")
     lines.append(f"checkpoint: {folder / LAST}" if record["epochs"] else f"record: {folder / 'record.json'}")
     return "\n".join(lines)
+
+
+def _about_images(record: dict[str, Any]) -> str:
+    """How many images a run was trained on, of how many, in which order, and their fingerprint."""
+    found, order = record["extra"].get("images_found"), record["extra"].get("data_order")
+    parts = [f"{sum(record['train_counts']):,}" + (f" of {found:,} found" if found else "")]
+    parts += [order] if order else []
+    return f"training images: {', '.join(parts)}, fingerprint {record['data_fingerprint']['train']}"

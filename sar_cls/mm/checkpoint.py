@@ -19,6 +19,8 @@ from sar_cls.files import replacing
 
 LAST, BEST = "last.pth", "best.pth"
 FORMAT = "sar_cls checkpoint 1"
+# Parts of a run's identity that its first versions did not write down; an older checkpoint can still be resumed.
+_LATER = ("test images", "validation images")
 
 
 def write_atomically(state: dict[str, Any], path: Path) -> None:
@@ -58,6 +60,8 @@ def read_own(path: Path, identity: dict[str, str], map_location: torch.device | 
             f"{path} holds weights alone and no training to go on with: move it away to start this run over"
         )
     for name, expected in identity.items():
+        if name in _LATER and name not in state["meta"]:
+            continue
         found = state["meta"].get(name)
         if found != expected:
             raise InputError(

@@ -24,6 +24,8 @@ from sar_cls.data import (
 from sar_cls.errors import InputError
 
 _CPU_BATCH = 100
+# What the sets of a run are called in messages, by their name in a record.
+IMAGES = {"train": "training images", "val": "validation images", "test": "test images"}
 # Images of a class: training, test. The long tails of the literature start from these.
 _PER_CLASS = {"cifar10": (5000, 1000), "cifar100": (500, 100)}
 
@@ -33,15 +35,39 @@ for _sampler in (InstanceBalanced, ClassAware, ClassBalanced, SquareRoot, Progre
 
 @dataclass(frozen=True)
 class DataSplits:
-    """The image sets of one run. ``val`` is drawn from the training images, where a validation split was asked for."""
+    """The image sets of one run.
+
+    Attributes:
+        train: the images to train on.
+        test: the test images, of the same size.
+        val: drawn from the training images, where a validation split was asked for.
+        found: training images that were there before a long tail or a validation split was cut; 0 where that is not known.
+    """
 
     train: ImageSet
     test: ImageSet
     val: ImageSet | None = None
+    found: int = 0
+
+    @property
+    def parts(self) -> dict[str, ImageSet]:
+        """The sets that there are, by the name that a record gives them: "train", "test" and perhaps "val"."""
+        named = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: part for name, part in named.items() if part is not None}
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """The fingerprint of each set, by the same names."""
+        return {name: part.fingerprint for name, part in self.parts.items()}
 
 
 def load_splits(
-    config: dict[str, Any], data_root: str | None = None, *, download: bool = False, val_fraction: float | None = None
+    config: dict[str, Any],
+    data_root: str | None = None,
+    *,
+    download: bool = False,
+    val_fraction: float | None = None,
+    build_cache: bool = True,
 ) -> DataSplits:
     """Loads the train and test images that a config names.
 
@@ -52,22 +78,33 @@ def load_splits(
         data_root: the folder of the data; None for the config's own ``data_root`` or the default of the set.
         download: whether a missing set may be downloaded.
         val_fraction: share of the training images, class by class, that is held out for validation.
+        build_cache: False refuses a set that would first be decoded for minutes (CUB-200-2011).
 
     Raises:
-        InputError: the data is missing or damaged, or the long tail empties a class.
+        InputError: the data is missing or damaged, test images are of another size than the training images, or the long
+            tail empties a class.
     """
     ours = ("name", "longtail", "downscale", "split", "data_root")
     arguments = {key: value for key, value in config.items() if key not in ours}
+    arguments["build_cache"] = build_cache
     data_root = config.get("data_root") if data_root is None else data_root
     train = load_image_set(config["name"], "train", data_root, download=download, **arguments)
     test = load_image_set(config["name"], "test", data_root, download=download, **arguments)
     if train.classes != test.classes:
         raise InputError(f"{config['name']}: train and test do not have the same classes; check the folders")
+    if train.image_size != test.image_size:
+        (height, width), (test_height, test_width) = train.image_size, test.image_size
+        raise InputError(
+            f"{config['name']}: the test images are of {test_height}x{test_width} pixels and the training images of "
+            f"{height}x{width}: bring all to one size"
+        )
     _check_complete(config["name"], train, test)
+    found = len(train)
     if config.get("longtail"):
         profile = {key: value for key, value in config["longtail"].items() if key != "seed"}
+        indices = longtail_indices(train.labels.numpy(), **config["longtail"])
         expected = longtail_counts(min(train.counts), train.num_classes, **profile)
-        train = train.subset(longtail_indices(train.labels.numpy(), **config["longtail"]))
+        train = train.subset(indices)
         if train.counts != expected:  # would be a mistake of ours, and no result is worth having then
             raise RuntimeError(f"the long tail has {sum(train.counts)} images instead of {sum(expected)}")
     if config.get("downscale", 1) != 1:
@@ -76,7 +113,7 @@ def load_splits(
     if val_fraction is not None:
         kept, held_out = stratified_split(train.labels.numpy(), val_fraction, seed=0)
         train, val = train.subset(kept), train.subset(held_out, split="val", allow_empty_classes=True)
-    return DataSplits(train, test, val)
+    return DataSplits(train, test, val, found)
 
 
 def _check_complete(name: str, train: ImageSet, test: ImageSet) -> None:

@@ -7,8 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sar_cls import official_images
+from sar_cls.official_images import BY_NAME, ORDERED_SETS, OTHER_PIXELS, UNKNOWN
 from sar_cls.runs.ledger import Warn
 from sar_cls.suites.rows import Row, Suite
+
+_ORDER_REMARKS = {
+    BY_NAME: "images sorted by name",
+    UNKNOWN: "images in an unknown order",
+    OTHER_PIXELS: "images with other pixels than the official ones",
+}
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,9 @@ class Recipe:
         imbalance: imbalance factor, for long-tailed suites.
         stage1_row: for a second stage, the row it started from.
         stage1: for a second stage, the recipe of the run it started from.
+        order: for a long tail of CIFAR, from which order of its images the subset was drawn
+            (see :mod:`sar_cls.official_images`); None where it does not matter, and for a first stage, whose images are those of
+            its second.
         orphan: for a second stage, whether the very run it started from is missing from the work directory.
     """
 
@@ -37,23 +48,37 @@ class Recipe:
     imbalance: float | None = None
     stage1_row: str | None = None
     stage1: Recipe | None = None
+    order: str | None = None
     orphan: bool = False
 
     @property
     def comparable(self) -> Recipe:
         """The part that two rows must share to be compared: all but what makes them different rows."""
         stage1 = self.stage1.comparable if self.stage1 is not None else None
-        return replace(self, config_hash="", stage1_row=None, stage1=stage1, orphan=False)
+        return replace(self, config_hash="", stage1_row=None, stage1=stage1, order=None, orphan=False)
 
     def deviations(self, row: Row) -> list[str]:
         """How the runs differ from the row's own recipe, in a few words each; empty for a reproduction."""
         found = [] if self.epochs == self.epochs_recipe else [f"{self.epochs} of {self.epochs_recipe} epochs"]
         found += [_describe(name, value) for name, value in json.loads(self.overrides).items()]
+        found += self._about_images(row)
         if self.stage1 is not None:
             if self.stage1_row != row.after:
                 found.append(f"stage 1 is {self.stage1_row}")
             found += [f"stage 1: {text}" for text in self.stage1.deviations(row)]
         return found
+
+    def _about_images(self, row: Row) -> list[str]:
+        """What makes the images of a long tail of CIFAR others than the published ones."""
+        if self.order is None:
+            return []
+        if self.order in _ORDER_REMARKS:
+            return [_ORDER_REMARKS[self.order]]
+        if row.paper is None or "val_fraction" in json.loads(self.overrides):
+            return []  # there is no published figure, or a remark already
+        train = json.loads(self.data).get("train", "")
+        is_published = official_images.is_published_subset(train, self.imbalance or 1, self.order)
+        return [] if is_published else ["other images than the published subset"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +119,14 @@ def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str]
     stage1 = recipe_of(reference, suite) if reference else None
     overrides = dict(record["overrides"])
     overrides.pop("epochs", None)  # told by the fields of that name
-    imbalance = overrides.pop("imbalance", stage1.imbalance if stage1 else suite.imbalance)
+    imbalance = overrides.get("imbalance", stage1.imbalance if stage1 else suite.imbalance)
+    if imbalance == "none":  # all images of a long-tailed row: stays among the overrides
+        imbalance = None
+    else:
+        overrides.pop("imbalance", None)
+    order = None
+    if imbalance is not None and imbalance > 1 and record.get("dataset") in ORDERED_SETS:
+        order = official_images.order_of(record["data_fingerprint"].get("train", ""), record["extra"].get("data_order"))
     return Recipe(
         epochs=record["epochs"],
         epochs_recipe=record["epochs_recipe"],
@@ -105,6 +137,7 @@ def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str]
         imbalance=None if imbalance is None else float(imbalance),
         stage1_row=reference["row"] if reference else None,
         stage1=stage1,
+        order=order,
         orphan=reference is not None and reference["run_id"] not in known_ids,
     )
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import hashlib
 import pickle
+import shutil
 import time
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sar_cls.data import load_image_set, longtail_indices
+from sar_cls.data import cifar, load_image_set, longtail_indices
 from sar_cls.data.cifar import read_pickle
 from sar_cls.errors import InputError
+from sar_cls.official_images import ARCHIVE, ARCHIVE_MD5, BY_NAME, OTHER_PIXELS, RECOVERED, UNKNOWN
 
 NAMES100 = [f"name{c:02}" for c in range(100)]
 NAMES10 = [f"thing{c}" for c in range(10)]
@@ -184,11 +187,11 @@ def test_folders__cache_in_the_data_root(tmp_path, place):
     assert len(list((tmp_path / ".sar_cls_cache").glob("cifar10-test-*.npz"))) == 1
 
 
-def test_folders_come_before_pickles(tmp_path):
-    write_cifar10(tmp_path / "cifar-10-batches-py")
-    assert len(load_image_set("cifar10", "train", tmp_path)) == 50
+def test_pickles_come_before_folders(tmp_path):
     write_folders(tmp_path / "cifar10")
     assert len(load_image_set("cifar10", "train", tmp_path)) == 10
+    write_cifar10(tmp_path / "cifar-10-batches-py")
+    assert len(load_image_set("cifar10", "train", tmp_path)) == 50
 
 
 @pytest.mark.parametrize(("classes", "side"), [(9, 32), (10, 16)])
@@ -250,6 +253,70 @@ def test_download__that_fails_is_one_sentence(tmp_path, monkeypatch):
     fake_download(monkeypatch, offline)
     with pytest.raises(InputError, match=r"could not download cifar-10-python\.tar\.gz .*no route to host"):
         load_image_set("cifar10", "train", tmp_path, download=True)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data root with 100 classes of one image each as a folder; the red of an image is its class."""
+    for split in ("train", "test"):
+        for c, name in enumerate(NAMES100):
+            place = tmp_path / "cifar100" / split / name
+            place.mkdir(parents=True)
+            Image.new("RGB", (32, 32), (c, 0, 0)).save(place / "0.png")
+    return tmp_path
+
+
+def test_a_folder_is_put_into_official_order(folder, monkeypatch):
+    by_name = load_image_set("cifar100", "train", folder)
+    assert by_name.order == BY_NAME
+    assert by_name.images[:, 0, 0, 0].tolist() == list(range(100))
+    backwards = np.arange(100)[::-1]
+    monkeypatch.setattr(cifar, "official_arrangement", lambda split, files: backwards)
+    for _ in range(2):  # decoded anew, although the cache is of the same files; then from the cache
+        image_set = load_image_set("cifar100", "train", folder)
+        assert image_set.images[:, 0, 0, 0].tolist() == backwards.tolist()
+        assert image_set.labels.tolist() == backwards.tolist()
+        assert image_set.order == OTHER_PIXELS  # the names are the original ones, the images are not
+    monkeypatch.setitem(cifar.RECOVERED_CIFAR100, "train", image_set.fingerprint)
+    assert load_image_set("cifar100", "train", folder).order == RECOVERED
+    assert load_image_set("folder", "train", folder / "cifar100").order == BY_NAME
+
+
+def test_pickles_in_any_order(tmp_path, monkeypatch):
+    write_cifar100(tmp_path / "cifar-100-python")
+    image_set = load_image_set("cifar100", "train", tmp_path)
+    assert image_set.order == UNKNOWN
+    monkeypatch.setitem(cifar.RECOVERED_CIFAR100, "train", image_set.fingerprint)
+    assert load_image_set("cifar100", "train", tmp_path).order == RECOVERED
+    assert load_image_set("cifar100", "test", tmp_path).order == UNKNOWN
+
+
+def test_the_official_archive_is_known_by_its_md5_sums(tmp_path, monkeypatch):
+    folder = tmp_path / "cifar-10-batches-py"
+    write_cifar10(folder)
+    assert load_image_set("cifar10", "train", tmp_path).order == UNKNOWN
+    for file in folder.iterdir():
+        monkeypatch.setitem(ARCHIVE_MD5["cifar10"], file.name, hashlib.md5(file.read_bytes()).hexdigest())
+    assert load_image_set("cifar10", "train", tmp_path).order == ARCHIVE
+    shutil.copy(folder / "data_batch_1", folder / "data_batch_5")  # one of five
+    assert load_image_set("cifar10", "train", tmp_path).order == UNKNOWN
+
+
+def test_the_md5_sums_are_torchvision_s():
+    from sar_cls.torchvision_shim import import_torchvision
+
+    import_torchvision()
+    from torchvision.datasets import CIFAR10, CIFAR100
+
+    for name, source in (("cifar10", CIFAR10), ("cifar100", CIFAR100)):
+        assert ARCHIVE_MD5[name] == dict(source.train_list + source.test_list)
+
+
+def test_a_subset_and_a_smaller_copy_keep_the_order(tmp_path):
+    write_cifar100(tmp_path / "cifar-100-python")
+    image_set = load_image_set("cifar100", "train", tmp_path).with_order(RECOVERED)
+    small = image_set.downscaled(2).subset(range(99, -1, -1)).to("cpu")
+    assert small.order == RECOVERED
 
 
 @pytest.mark.real_data

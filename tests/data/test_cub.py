@@ -361,6 +361,16 @@ def test_header_says_what_the_cache_holds(root):
     assert content["fingerprints"] == {"train": train.fingerprint, "test": test.fingerprint}
 
 
+def test_without_build_nothing_is_decoded(root, decoded, tmp_path):
+    cache = tmp_path / "cache"
+    with pytest.raises(InputError, match=r"the images of cub200 are not decoded in .*cache yet"):
+        load(root, cache_dir=cache, build=False)
+    assert decoded == []
+    assert not cache.exists()
+    whole = load(root, cache_dir=cache)
+    assert load(root, cache_dir=cache, build=False).fingerprint == whole.fingerprint
+
+
 @pytest.mark.real_data
 def test_real_images(real_data, tmp_path):
     train, test = (load_cub(split, real_data, 50, 32, cache_dir=tmp_path) for split in ("train", "test"))

@@ -74,6 +74,17 @@ def test_indices__unequal_classes_start_from_the_smallest():
     assert heads[0] == heads[1]
 
 
+def test_indices__too_strong_for_classes_that_differ__says_how_to_take_them_as_they_are():
+    with pytest.raises(InputError) as caught:
+        longtail_indices(np.repeat(np.arange(3), [500, 40, 10]), 100)
+    message = str(caught.value)
+    assert "the smallest has (10, the largest has 500): --imbalance none" in message
+    assert "10 images in the largest class of the tail use 10 at most" in message
+    with pytest.raises(InputError) as caught:
+        longtail_indices(np.repeat(np.arange(3), 10), 100)
+    assert "--imbalance none" not in str(caught.value)
+
+
 def test_indices__on_digits():
     digits = load_image_set("digits", "train")
     subset = digits.subset(longtail_indices(digits.labels, 20))

@@ -98,10 +98,10 @@ def test_the_published_file_given_by_hand_changes_nothing(tmp_path: Path) -> Non
     text = (CONFIGS / "digits" / "baseline.py").read_text(encoding="utf-8")
     options = Options(weights=str(file))
     config.write_text(f'{text}\nweights = "somewhere/net-{digest}.pth"\n', encoding="utf-8")
-    assert resolve(config, options).overrides["weights"].startswith("mine-")
-    label = resolve(config, options).overrides["weights"].removeprefix("mine-")
+    assert resolve(Source(config), options).overrides["weights"].startswith("mine-")
+    label = resolve(Source(config), options).overrides["weights"].removeprefix("mine-")
     config.write_text(f'{text}\nweights = "somewhere/net-{label}.pth"\n', encoding="utf-8")
-    assert resolve(config, options).overrides == {}
+    assert resolve(Source(config), options).overrides == {}
 
 
 def test_an_incomplete_cifar_is_refused() -> None:

@@ -84,10 +84,10 @@ def test_a_vision_transformer_trains_with_sar() -> None:
 
 
 def test_a_partial_cub_has_a_head_of_its_size_and_is_marked() -> None:
-    resolved = resolve(CONFIGS / "cub200" / "resnet18.py", Options(classes=50))
+    resolved = resolve(load_suite(CONFIGS, "cub200").row("resnet18").source, Options(classes=50))
     assert resolved.config.train_dataloader.dataset.num_classes == 50
     assert resolved.overrides == {"classes": 50}
-    whole = resolve(CONFIGS / "cub200" / "resnet18.py", Options(classes=200))
+    whole = resolve(load_suite(CONFIGS, "cub200").row("resnet18").source, Options(classes=200))
     assert whole.overrides == {}
     assert whole.recipe == resolved.recipe
 

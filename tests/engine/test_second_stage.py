@@ -299,7 +299,9 @@ class TestEpoch:
         drawn = torch.cat([batch["targets"] for batch in loader]).bincount(minlength=100)
         assert len(torch.cat([batch["targets"] for batch in loader])) == 128 * batches
         assert drawn.max() - drawn.min() <= 4  # class-aware: as many of each class, up to one block
-        resolved = recipe.resolve(CONFIGS / "cifar100_lt" / "mislas.py", Options(full_epochs=True), second_stage=True)
+        resolved = recipe.resolve(
+            Source(CONFIGS / "cifar100_lt" / "mislas.py"), Options(full_epochs=True), second_stage=True
+        )
         assert len(train_loader(data, resolved.config.train_dataloader, 0, torch.device("cpu"))) == 391
         assert resolved.overrides == {"full_epochs": True}
         for method in ("crt", "lws"):

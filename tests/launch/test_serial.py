@@ -69,6 +69,7 @@ class TestJobs:
             (Options(imbalance=10), "seed1024", "seed1024"),
             (Options(imbalance=5.0), "seed1024-if5", "seed1024-if5"),
             (Options(imbalance=2.5), "seed1024-if2.5", "seed1024-if2.5"),
+            (Options(imbalance="none"), "seed1024-ifnone", "seed1024-ifnone"),
             (Options(val_fraction=0.1), "seed1024-val0.1", "seed1024-val0.1"),
             (Options(precision="bf16"), "seed1024-bf16", "seed1024-bf16"),
             (

@@ -140,7 +140,7 @@ class TestFirstStage:
         before = content(run_dir(first))
         again = call("stage1", "--dataset", "digits", "--method", "sar", *SHORT, "--work-dir", work_dir)
         assert (again.code, again.err) == (0, "")
-        assert again.out.splitlines() == first.out.splitlines()[-3:]
+        assert again.out.splitlines() == first.out.splitlines()[-4:]
         assert content(run_dir(first)) == before
 
     def test_a_folder_of_images(self, folder_first: tuple[Path, Path]) -> None:
@@ -149,11 +149,52 @@ class TestFirstStage:
         assert (folder.parent.parent.name, folder.name) == ("folder_lt", "seed7-epochs1-if3-folder")
         assert record["train_counts"] == [12, 6, 4]  # 12 * 3 ** (-c / 2), rounded down
         assert record["overrides"] == {"imbalance": 3.0, "dataset": "folder"}
+        assert record["extra"]["images_found"] == 36
         assert [line.split(",")[1] for line in (folder / "per_class.csv").read_text().splitlines()[1:]] == [
             "ant",
             "bee",
             "cat",
         ]
+
+    @pytest.mark.parametrize("arguments", [(), ("--imbalance", "none")], ids=["default", "none"])
+    def test_a_folder_with_a_tail_of_its_own_is_taken_as_it_is(
+        self, tmp_path: Path, arguments: tuple[str, ...]
+    ) -> None:
+        data, counts = pictures(tmp_path / "images", train=120), {"ant": 120, "bee": 30, "cat": 5}
+        for name, count in counts.items():
+            for file in sorted((data / "train" / name).iterdir())[count:]:
+                file.unlink()
+        options = ("--dataset", "folder", "--data-root", data, *SHORT, "--work-dir", tmp_path / "work")
+        result = call("stage1", *options, *arguments)
+        record = read_record(run_dir(result))
+        assert record["train_counts"] == [120, 30, 5]
+        assert record["overrides"] == {"imbalance": "none", "dataset": "folder"}
+        assert result.out.splitlines()[-4].startswith(
+            f"training images: 155 of 155 found, sorted by name, fingerprint {record['data_fingerprint']['train']}"
+        )
+        accuracy = {line.split(",")[1]: line.split(",") for line in (run_dir(result) / "per_class.csv").open()}
+        for name, group in (("ant", "many_shot"), ("bee", "medium_shot"), ("cat", "few_shot")):
+            expected = float(accuracy[name][accuracy["name"].index("last_accuracy")])
+            assert record["metrics"]["last"][group] == pytest.approx(expected, abs=1e-3)
+        second = call("stage2", "--stage1", run_dir(result), "--data-root", data, "--epochs", "1", "--device", "cpu")
+        assert read_record(run_dir(second))["train_counts"] == [120, 30, 5]
+
+    def test_what_a_tail_cuts_off_is_said(self, first: Result) -> None:
+        record = read_record(run_dir(first))
+        used, found = sum(record["train_counts"]), record["extra"]["images_found"]
+        assert used < found == 1352
+        assert f"digits_lt/mixup_sar seed 7: {used} of 1,352 training images used\n" in first.out
+        about = first.out.splitlines()[-4]
+        assert about == f"training images: {used} of 1,352 found, fingerprint {record['data_fingerprint']['train']}"
+
+    def test_a_tail_too_strong_for_a_folder_with_its_own(self, tmp_path: Path) -> None:
+        data = pictures(tmp_path / "images", train=20)
+        for file in sorted((data / "train" / "cat").iterdir())[2:]:
+            file.unlink()
+        (tmp_path / "work").mkdir()
+        options = ("--dataset", "folder", "--data-root", data, "--imbalance", "100", "--work-dir", tmp_path / "work")
+        says = r"smallest has \(2, the largest has 20\): --imbalance none takes the classes as they are"
+        refused(tmp_path / "work", "stage1", *options, *SHORT, says=says)
 
     def test_a_run_that_another_process_is_at(self, tmp_path: Path) -> None:
         folder = tmp_path / "digits_lt" / "mixup" / "seed7-epochs1"
@@ -254,7 +295,7 @@ class TestFirstStageRefuses:
         elif fault == "damaged":
             (data / "train" / "cat" / "00.png").write_bytes(b"\x89PNG and no more")
         (tmp_path / "work").mkdir()
-        imbalance = ("--imbalance", "2") if fault != "no tail" else ()  # that of the config is 100
+        imbalance = ("--imbalance", "2") if fault != "no tail" else ("--imbalance", "100")
         options = ("--dataset", "folder", "--data-root", data, *imbalance)
         refused(tmp_path / "work", "stage1", *options, *SHORT, "--work-dir", tmp_path / "work", says=says)
         assert list((tmp_path / "work").iterdir()) == []
@@ -262,7 +303,7 @@ class TestFirstStageRefuses:
     def test_a_finished_run_on_other_images(self, folder_first: tuple[Path, Path], tmp_path: Path) -> None:
         work_dir, other = folder_first[1].parents[2], pictures(tmp_path / "images", seed=1)
         options = ("--dataset", "folder", "--data-root", other, "--imbalance", "3", *SHORT, "--work-dir", work_dir)
-        refused(work_dir, "stage1", *options, says="finished run with another training images")
+        refused(work_dir, "stage1", *options, says="finished run on other training images and test images than those")
 
 
 class TestSecondStageRefuses:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sar_cls.official_images import ARCHIVE, MAY_DIFFER, RECOVERED
 from sar_cls.reporting.comparison import Line
 from sar_cls.reporting.paper import TABLE_NOTES
 from sar_cls.reporting.stats import PairedDifference, Summary
@@ -121,7 +122,22 @@ def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list
     if runs:
         splits = " or ".join(sorted({"validation" if run["best_on"] == "val" else run["best_on"] for run in runs}))
         notes.append(f"In percent; the headline is the last epoch, the best epoch is the best on the {splits} set.")
+        notes += _orders(lines)
         notes.append(_provenance(runs))
+    return notes
+
+
+def _orders(lines: Sequence[Line]) -> list[str]:
+    """From which order of CIFAR's images the subsets that count as published ones were drawn; what else was is a deviation."""
+    recipes = [line.group.recipe for line in lines if line.group is not None]
+    notes = []
+    if any(recipe.order == ARCHIVE for recipe in recipes):
+        notes.append("Long-tailed training images: drawn from the official archive.")
+    if any(recipe.order == RECOVERED for recipe in recipes):
+        factors = sorted({recipe.imbalance for recipe in recipes if recipe.order == RECOVERED and recipe.imbalance})
+        bounds = [f"{MAY_DIFFER[factor]} images at imbalance {factor:g}" for factor in factors if factor in MAY_DIFFER]
+        doubt = f": at most {', '.join(bounds)} can differ from those of the official archive" if bounds else ""
+        notes.append(f"Long-tailed training images: drawn from the recovered official order{doubt}.")
     return notes
 
 

@@ -120,6 +120,8 @@ def write_tables(suite: Suite, work_dir: Path | str, *, warn: ledger.Warn = ledg
 def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]) -> list[Table]:
     """Main table, further rows and extra metrics of one variant of a suite."""
     title = suite.title + (f", imbalance factor {imbalance:g}" if imbalance is not None else "")
+    if suite.imbalance is not None and imbalance is None:
+        title += ", all training images"
     if suite.paper_table and imbalance == (None if suite.imbalance is None else float(suite.imbalance)):
         title += f" (paper Tab. {suite.paper_table})"
     main = [line for line in lines if not line.row.optional]
