@@ -65,7 +65,7 @@ def test_a_run_of_an_edited_config_is_refused(first: Job, tmp_path: Path) -> Non
     edited = tmp_path / "baseline.py"
     edited.write_text(first.source.config.read_text(encoding="utf-8").replace("lr=0.05", "lr=0.06"), encoding="utf-8")
     with pytest.raises(InputError, match="another config hash"):
-        run(replace(first, config=edited), SHORT)
+        run(replace(first, source=Source(edited)), SHORT)
 
 
 def test_a_second_stage_of_a_first_one_that_was_trained_again_is_refused(first: Job, tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ def test_any_suite_takes_a_timm_backbone_with_a_regularizer(tmp_path: Path) -> N
     ],
 )
 def test_the_model_s_own_mean_std_and_crop(name: str, side: int, crop: int | None, built_for: int | None) -> None:
-    path = CONFIGS / "cub200" / "resnet50_sar.py"
-    resolved = resolve(Source(path), Options(classes=3, backbone=name))
+    source = load_suite(CONFIGS, "cub200").row("resnet50_sar").source
+    resolved = resolve(source, Options(classes=3, backbone=name))
     fit_to_data(resolved, image_splits(3, side), "resnet50_sar.py")
     config, info = resolved.config, build_backbone(name, num_classes=0)
     assert config.data_preprocessor.mean == list(info.mean)
@@ -64,9 +64,9 @@ def test_the_model_s_own_mean_std_and_crop(name: str, side: int, crop: int | Non
 
 
 def test_a_vision_transformer_trains_with_sar() -> None:
-    path = CONFIGS / "cub200" / "resnet50_sar.py"
+    source = load_suite(CONFIGS, "cub200").row("resnet50_sar").source
     splits = image_splits(3, 32)
-    resolved = resolve(Source(path), Options(classes=3, backbone="timm:vit_tiny_patch16_224"))
+    resolved = resolve(source, Options(classes=3, backbone="timm:vit_tiny_patch16_224"))
     fit_to_data(resolved, splits, "resnet50_sar.py")
     config = resolved.config
     with DefaultScope.overwrite_default_scope("mmpretrain"):
@@ -98,9 +98,9 @@ def test_classes_are_for_cub_only() -> None:
 
 
 def test_a_crop_larger_than_the_image() -> None:
-    path = CONFIGS / "cub200" / "resnet18.py"
+    source = load_suite(CONFIGS, "cub200").row("resnet18").source
     with pytest.raises(InputError, match="crop of 448"):
-        fit_to_data(resolve(Source(path), Options(classes=3)), image_splits(3, 400), "resnet18.py")
+        fit_to_data(resolve(source, Options(classes=3)), image_splits(3, 400), "resnet18.py")
 
 
 @pytest.mark.parametrize("kind", ["missing", "no checkpoint", "another net", "unknown backbone"])

@@ -19,7 +19,7 @@ from sar_cls.cli import CONFIGS
 from sar_cls.data import ImageSet, longtail_counts
 from sar_cls.engine import recipe
 from sar_cls.engine import run as engine
-from sar_cls.engine.config import load_config
+from sar_cls.engine.config import load_config, row_config
 from sar_cls.engine.options import Options
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
@@ -29,7 +29,7 @@ from sar_cls.mm.checkpoint import LAST, read_checkpoint
 from sar_cls.mm.loaders import train_loader
 from sar_cls.mm.second_stage import first_stage_weights
 from sar_cls.runs.record import RECORD_FILE, is_finished, read_record
-from sar_cls.suites.rows import Source
+from sar_cls.suites.rows import Source, load_suite
 
 MakeJob = Callable[..., Job]
 
@@ -304,6 +304,6 @@ class TestEpoch:
         )
         assert len(train_loader(data, resolved.config.train_dataloader, 0, torch.device("cpu"))) == 391
         assert resolved.overrides == {"full_epochs": True}
-        for method in ("crt", "lws"):
-            other = load_config(CONFIGS / "cifar100_lt" / f"{method}.py").train_dataloader
+        for row in ("crt", "lws"):
+            other = row_config(load_suite(CONFIGS, "cifar100_lt").row(row).source).train_dataloader
             assert len(train_loader(data, other, 0, torch.device("cpu"))) == batches
