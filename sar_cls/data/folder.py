@@ -1,4 +1,7 @@
-"""Image folders: ``train/<class>/*.png`` and ``test/<class>/*.png``, all images of one size."""
+"""Image folders: ``train/<class>/*.png`` and ``test/<class>/*.png``, and perhaps ``val/<class>/*.png``.
+
+Where there is no ``test``, ``val`` is what is tested on (as ImageNet is laid out). Images are of one size, or are brought to one.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,13 @@ Arrangement = Callable[[Sequence[str]], "np.ndarray | None"]
 
 
 def load_folder(
-    root: Path, split: str, cache: Path, *, name: str = "folder", arrangement: Arrangement | None = None
+    root: Path,
+    split: str,
+    cache: Path,
+    *,
+    name: str = "folder",
+    arrangement: Arrangement | None = None,
+    size: int | None = None,
 ) -> ImageSet:
     """Load one split of an image folder, decoded only the first time.
 
@@ -35,10 +44,12 @@ def load_folder(
 
     Args:
         root: the folder that holds ``train`` and ``test``.
-        split: ``"train"`` or ``"test"``.
+        split: ``"train"``, ``"test"`` or ``"val"``.
         cache: the folder where the decoded images are kept.
         name: of the resulting set.
         arrangement: looks up the official order of the files, for a data set that has one.
+        size: side in pixels; the shorter side of each image is resized to it and the middle taken. None for images that
+            are all of one size.
 
     Returns:
         Its ``order`` is "recovered official order" where ``arrangement`` gave one, else "sorted by name".
@@ -47,12 +58,15 @@ def load_folder(
         InputError: a folder missing or empty, different classes in train and test, fewer than two classes, an image that
             is damaged or of another size than the first.
     """
-    classes = class_names(root)
+    folders = split_folders(root)
+    classes = class_names(root, folders)
+    if split not in folders:
+        raise InputError(f"{root / split} is not a folder: put the images in {root}/{split}/<class>/")
     files: list[str] = []
     labels: list[int] = []
     facts: list[tuple[str, int, int]] = []
     for label, class_name in enumerate(classes):
-        for entry in _image_files(root / split / class_name):
+        for entry in _image_files(folders[split] / class_name, may_be_empty=split == "val"):
             status = entry.stat()
             files.append(entry.path)
             labels.append(label)
@@ -62,63 +76,73 @@ def load_folder(
         files, labels, facts = ([part[index] for index in positions] for part in (files, labels, facts))
     order = BY_NAME if positions is None else RECOVERED
     key = source_key(facts)
-    kept = cache_file(cache, root, name, split)
+    kept = cache_file(cache, root, name if size is None else f"{name}{size}", split)
     image_set = read_cache(kept, key, name, split)
     if image_set is not None:
         return image_set.with_order(order)
     image_set = ImageSet(
-        images=torch.from_numpy(decode(files, f"decoding {root / split}")),
+        images=torch.from_numpy(decode(files, f"decoding {folders[split]}", size)),
         labels=torch.tensor(labels),
         classes=classes,
         name=name,
         split=split,
         order=order,
+        allow_empty_classes=split == "val",
     )
     write_cache(kept, key, image_set)
     return image_set
 
 
-def class_names(root: Path) -> tuple[str, ...]:
-    """The class folders of ``root``, the same in train and test, in alphabetical order."""
+def split_folders(root: Path) -> dict[str, Path]:
+    """Where each split lies: "train", "test" (``val`` where there is no ``test``) and "val" where there are both."""
+    folders = {split: root / split for split in ("train", "test")}
+    if (root / "val").is_dir():
+        folders["val" if folders["test"].is_dir() else "test"] = root / "val"
+    return folders
+
+
+def class_names(root: Path, folders: dict[str, Path]) -> tuple[str, ...]:
+    """The class folders of ``root``, the same in all splits, in alphabetical order; ``val`` may lack some."""
     names: dict[str, set[str]] = {}
-    for split in ("train", "test"):
-        folder = root / split
+    for split, folder in folders.items():
         if not folder.is_dir():
             raise InputError(
                 f"{folder} is not a folder: an image data set is laid out as "
-                f"{root}/train/<class>/*.png and {root}/test/<class>/*.png"
+                f"{root}/train/<class>/*.png and {root}/test/<class>/*.png (or val/ in place of test/)"
             )
         with os.scandir(folder) as entries:
             names[split] = {entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")}
     if not names["train"] | names["test"]:
         raise InputError(f"{root / 'train'} holds no class folders: put the images in {root}/train/<class>/")
-    for split, other in (("train", "test"), ("test", "train")):
-        lacking = sorted(names[split] - names[other])
+    for split, other in (("train", "test"), ("test", "train"), ("val", "train")):
+        lacking = sorted(names.get(split, set()) - names[other])
         if lacking:
             more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
             raise InputError(
-                f"class folder {root / split / lacking[0]}{more} is missing in {root / other}: "
-                f"both splits need the same classes"
+                f"class folder {folders[split] / lacking[0]}{more} is missing in {folders[other]}: "
+                f"all splits need the same classes"
             )
     if len(names["train"]) < 2:
         raise InputError(f"{root} has one class, {min(names['train'])!r}; a classifier needs at least two")
     return tuple(sorted(names["train"]))
 
 
-def _image_files(folder: Path) -> list[os.DirEntry[str]]:
+def _image_files(folder: Path, *, may_be_empty: bool = False) -> list[os.DirEntry[str]]:
+    if may_be_empty and not folder.is_dir():
+        return []
     with os.scandir(folder) as entries:
         files = [
             entry
             for entry in entries
             if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith(".") and entry.is_file()
         ]
-    if not files:
+    if not files and not may_be_empty:
         raise InputError(f"class folder {folder} holds no images ({', '.join(EXTENSIONS)}): add some or remove it")
     return sorted(files, key=lambda entry: entry.name)
 
 
-def decode(files: Sequence[str], title: str) -> np.ndarray:
-    """Decode images of one size in parallel threads, with a progress bar.
+def decode(files: Sequence[str], title: str, size: int | None = None) -> np.ndarray:
+    """Decode images of one size, or bring them to the side ``size``, in parallel threads, with a progress bar.
 
     Returns:
         uint8 [n, H, W, 3].
@@ -126,17 +150,17 @@ def decode(files: Sequence[str], title: str) -> np.ndarray:
     Raises:
         InputError: a damaged image, or one of another size than the first.
     """
-    first = _decode_file(files[0])
+    first = _decode_file(files[0], size)
     images = np.empty((len(files), *first.shape), np.uint8)
 
     def decode_some(start: int) -> int:
         chunk = files[start : start + FILES_PER_TASK]
         for position, file in enumerate(chunk, start):
-            image = _decode_file(file)
+            image = _decode_file(file, size)
             if image.shape != first.shape:
                 raise InputError(
                     f"{file} is {image.shape[1]}x{image.shape[0]} pixels, but {files[0]} is "
-                    f"{first.shape[1]}x{first.shape[0]}: bring all images to one size"
+                    f"{first.shape[1]}x{first.shape[0]}: bring all images to one size, by --image-size N for example"
                 )
             images[position] = image
         return len(chunk)
@@ -151,9 +175,9 @@ def decode(files: Sequence[str], title: str) -> np.ndarray:
     return images
 
 
-def _decode_file(file: str) -> np.ndarray:
-    """uint8 [H, W, 3]."""
-    from PIL import Image
+def _decode_file(file: str, size: int | None = None) -> np.ndarray:
+    """uint8 [H, W, 3]; with ``size`` the middle [size, size, 3] of the image whose shorter side has been resized to it."""
+    from PIL import Image, ImageOps
 
     with decoding(file, "replace or remove it"):
         data = Path(file).read_bytes()
@@ -161,4 +185,7 @@ def _decode_file(file: str) -> np.ndarray:
             image.verify()  # the checksums of a PNG, which decoding alone does not look at; nothing for other formats
         with Image.open(BytesIO(data)) as image:
             require_eight_bits(image, file)
-            return np.asarray(image.convert("RGB"))
+            pixels = image.convert("RGB")
+            if size is not None and pixels.size != (size, size):
+                pixels = ImageOps.fit(pixels, (size, size), Image.Resampling.BILINEAR)
+            return np.asarray(pixels)

@@ -8,7 +8,7 @@ from sar_cls.data.image_set import ImageSet
 from sar_cls.errors import InputError
 
 IMAGE_SETS = ("digits", "cifar10", "cifar100", "cub200", "folder")
-SPLITS = ("train", "test")
+SPLITS = ("train", "test", "val")
 
 
 def load_image_set(
@@ -27,13 +27,14 @@ def load_image_set(
     Args:
         name: ``"digits"`` (comes with scikit-learn); ``"cifar10"`` or ``"cifar100"`` (the official pickles, or a folder
             of images); ``"cub200"`` (the official folder or archive); ``"folder"`` (any ``train/<class>/*.png``,
-            ``test/<class>/*.png`` with images of one size).
-        split: ``"train"`` or ``"test"``.
+            ``test/<class>/*.png`` with images of one size, or of any with ``size``).
+        split: ``"train"``, ``"test"``, or ``"val"`` for a folder that has it.
         data_root: where the data lie; "data" by default. For ``"folder"`` the folder that holds ``train`` and ``test``.
         download: fetch a missing CIFAR from its official address into ``data_root``.
         cache_dir: where decoded image folders are kept; by default ``data_root/.sar_cls_cache``, or the user's cache
             directory where that cannot be written.
-        size: for ``"cub200"``, the side in pixels that images are resized to; 600 by default.
+        size: the side in pixels that images are resized to: for ``"cub200"``, 600 by default; for ``"folder"``, whose
+            images are otherwise taken as they are.
         num_classes: for ``"cub200"``, the first so many classes; all 200 by default.
         build_cache: for ``"cub200"``, whether its images may be decoded, which takes minutes, where they are not yet.
 
@@ -44,10 +45,12 @@ def load_image_set(
         raise InputError(f"unknown data set {name!r}: choose one of {', '.join(IMAGE_SETS)}")
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
-    if name != "cub200" and not (size is None and num_classes is None):
-        raise InputError(
-            f"{name} has one size and all its classes: leave size and num_classes out, they are for cub200"
-        )
+    if name != "cub200" and num_classes is not None:
+        raise InputError(f"{name} is taken with all its classes: leave num_classes out, it is for cub200")
+    if name not in ("cub200", "folder") and size is not None:
+        raise InputError(f"{name} has images of one size: leave size out, it is for cub200 and folder")
+    if split == "val" and name != "folder":
+        raise InputError(f"{name} has no split 'val': choose train or test")
     root = Path("data" if data_root is None else data_root).expanduser()
     cache = None if cache_dir is None else Path(cache_dir).expanduser()
     if name == "digits":
@@ -58,7 +61,7 @@ def load_image_set(
         from sar_cls.data.cache import cache_folder
         from sar_cls.data.folder import load_folder
 
-        return load_folder(root, split, cache_folder(root, cache))
+        return load_folder(root, split, cache_folder(root, cache), size=size)
     if name == "cub200":
         from sar_cls.data.cub import NUM_CLASSES, load_cub
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from sar_cls.data import (
     longtail_indices,
     stratified_split,
 )
+from sar_cls.data.folder import split_folders
 from sar_cls.errors import InputError
 
 _CPU_BATCH = 100
@@ -110,7 +112,11 @@ def load_splits(
     if config.get("downscale", 1) != 1:
         train, test = train.downscaled(config["downscale"]), test.downscaled(config["downscale"])
     val = None
-    if val_fraction is not None:
+    if config["name"] == "folder" and "val" in split_folders(Path(data_root or "data").expanduser()):
+        if val_fraction is not None:
+            raise InputError(f"{data_root} has a folder val: leave --val-fraction out, the best epoch is chosen there")
+        val = load_image_set(config["name"], "val", data_root, **arguments)
+    elif val_fraction is not None:
         kept, held_out = stratified_split(train.labels.numpy(), val_fraction, seed=0)
         train, val = train.subset(kept), train.subset(held_out, split="val", allow_empty_classes=True)
     return DataSplits(train, test, val, found)

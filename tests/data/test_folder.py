@@ -17,6 +17,7 @@ from sar_cls.data import folder as folder_module
 from sar_cls.data import load_image_set
 from sar_cls.data.cache import cache_file, read_cache
 from sar_cls.errors import InputError
+from sar_cls.mm.loaders import load_splits
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -44,9 +45,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     original = folder_module.decode
 
-    def counting(files, title):
+    def counting(files, title, size=None):
         calls.append(len(files))
-        return original(files, title)
+        return original(files, title, size)
 
     monkeypatch.setattr(folder_module, "decode", counting)
     return calls
@@ -317,3 +318,42 @@ def test_progress__plain_lines_on_stderr(root):
     assert run.stdout == ""
     assert run.stderr.startswith(f"decoding {root / 'train'}: 12 images\n")
     assert len(run.stderr.splitlines()) <= 2
+
+
+def test_size__the_middle_of_the_resized_image(root):
+    tall = np.zeros((40, 10, 3), np.uint8)
+    tall[12:28] = (200, 100, 50)  # more than the middle square of 10 x 10
+    Image.fromarray(tall).save(root / "train" / "ant" / "00.png")
+    Image.fromarray(np.full((3, 9, 3), 7, np.uint8)).save(root / "train" / "ant" / "01.png")
+    with pytest.raises(InputError, match="--image-size N"):
+        load_image_set("folder", "train", root)
+    images = load_image_set("folder", "train", root, size=5)
+    assert images.image_size == (5, 5)
+    assert images.images[0].unique(dim=0).tolist() == [[[200, 100, 50]] * 5]
+    assert images.images[1].unique().tolist() == [7]
+    assert load_image_set("folder", "train", root, size=4).image_size == (4, 4)  # another size is another cache
+    assert load_image_set("folder", "train", root, size=5).fingerprint == images.fingerprint
+
+
+def test_val__in_place_of_test(root):
+    (root / "test").rename(root / "val")
+    assert len(load_image_set("folder", "test", root)) == 6
+    with pytest.raises(InputError, match="val is not a folder"):
+        load_image_set("folder", "val", root)
+
+
+def test_val__beside_test_may_lack_a_class(root):
+    for name in ("ant", "cat"):
+        (root / "val" / name).mkdir(parents=True)
+        Image.fromarray(picture(7)).save(root / "val" / name / "a.png")
+    val = load_image_set("folder", "val", root)
+    assert val.counts == [1, 0, 1]
+    assert val.split == "val"
+    splits = load_splits({"name": "folder"}, str(root))
+    assert splits.val is not None
+    assert splits.val.fingerprint == val.fingerprint
+    with pytest.raises(InputError, match="leave --val-fraction out"):
+        load_splits({"name": "folder"}, str(root), val_fraction=0.5)
+    (root / "val" / "dog").mkdir()
+    with pytest.raises(InputError, match=r"class folder .*dog is missing in .*train"):
+        load_image_set("folder", "val", root)
