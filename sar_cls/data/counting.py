@@ -10,33 +10,43 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sar_cls.pace import Pace
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
 def counting(title: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
     """Counts images up to ``total``, of which ``done`` were there before; yields the function that adds to it."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    count, pace = done, Pace(total, done)
 
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(title, total=total, completed=done)
-            yield lambda amount: bar.advance(task, amount)
+    def words() -> str:
+        return f"{pace}, {count:,} of {total:,} images"
+
+    if sys.stderr.isatty():
+        from sar_cls.progress_bar import TitledBar  # imports rich
+
+        with TitledBar(title, words, total=total, done=done) as bar:
+
+            def draw(amount: int) -> None:
+                nonlocal count
+                count += amount
+                pace.update(count)
+                bar.advance_to(count)
+
+            yield draw
         return
-    started = printed = time.monotonic()
-    count = done
+    printed = pace.started
     resumed = f", {done:,} are there already" if done else ""
     print(f"{title}: {total:,} images{resumed}", file=sys.stderr, flush=True)
 
-    def advance(amount: int) -> None:
+    def say(amount: int) -> None:
         nonlocal count, printed
         count += amount
+        pace.update(count)
         now = time.monotonic()
         if now - printed >= SECONDS_BETWEEN_LINES or count == total:
             printed = now
-            left = (now - started) / (count - done) * (total - count)
-            print(f"{title}: {count:,} of {total:,} images, {left:.0f} s left", file=sys.stderr, flush=True)
+            print(f"{title}: {words()}", file=sys.stderr, flush=True)
 
-    yield advance
+    yield say

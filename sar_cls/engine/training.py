@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +131,7 @@ def build_runner(
             weights = first_stage_weights(state, model, path, with_classifier=with_classifier)
             model.load_state_dict(weights, strict=False)
         elif config.get("weights") is not None:
-            print(f"{progress.title}: {load_weights(model, config.weights)}", flush=True)
+            print(f"{progress.title}: {load_weights(model, config.weights)}", file=sys.stderr, flush=True)
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
@@ -167,5 +168,5 @@ def build_runner(
         )
     config.dump(str(job.run_dir / "config.py"))
     if is_resumed:
-        print(f"{progress.title}: resuming", flush=True)
+        print(f"{progress.title}: resuming", file=sys.stderr, flush=True)
     return runner, progress

@@ -72,7 +72,7 @@ def run_jobs_side_by_side(jobs: Sequence[Job], options: Options, workers: int) -
                 ended = total - len(waiting) - sum(worker.job is not None for worker in pool)
                 if ended < total:
                     left = (time.monotonic() - begin) / ended * (total - ended)
-                    print(f"{ended} of {total} runs, about {duration(left)} left", flush=True)
+                    print(f"{ended} of {total} runs, about {duration(left)} left", file=sys.stderr, flush=True)
     finally:  # also on Ctrl-C: what was running goes on from its last whole epoch next time
         for worker in pool:
             worker.process.terminate()
@@ -98,7 +98,7 @@ def _hand_out(waiting: list[Job], pool: list[_Worker], options: Options, workers
 
 
 def _listen(pool: list[_Worker]) -> list[Attempt]:
-    """Waits until a worker says something: prints its lines and returns the runs that have ended."""
+    """Waits until a worker says something: passes its lines on to stderr and returns the runs that have ended."""
     ended: list[Attempt] = []
     heard: Any = wait([worker.connection for worker in pool if worker.job])
     for worker in [worker for worker in pool if worker.connection in heard]:
@@ -111,7 +111,7 @@ def _listen(pool: list[_Worker]) -> list[Attempt]:
             line = f"{worker.job.title}: failed, its process ended with code {worker.process.exitcode}"
             message = Attempt(worker.job.title, "failed", line)
         if isinstance(message, str):
-            print(message, flush=True)
+            print(message, file=sys.stderr, flush=True)
         else:
             worker.job = None
             ended.append(message)
@@ -133,7 +133,7 @@ def _work(connection: Connection, options: Options, threads: int) -> None:
     # mmengine would rather have "fork", for the workers of a DataLoader; there are none.
     warnings.filterwarnings("ignore", message="Multi-processing start method")
     torch.set_num_threads(threads)
-    sys.stdout = _Lines(connection)
+    sys.stdout = sys.stderr = _Lines(connection)
     cache = DataCache()
     while True:
         try:

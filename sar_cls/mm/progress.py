@@ -1,7 +1,8 @@
-"""How far a run is and how long it will take: a bar on a terminal, a line now and then elsewhere."""
+"""How far a run is and how long it will take, on stderr: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from typing import Any
@@ -9,19 +10,16 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from sar_cls.pace import Pace, duration
+from sar_cls.progress_bar import TitledBar
 
-def duration(seconds: float) -> str:
-    """``1:02:03`` or ``2:03``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+__all__ = ["ProgressHook", "duration"]
 
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows epoch, loss, accuracy and the time left.
+    """Shows time left, time so far, epoch, loss and accuracy, in this order: 80 columns hold them.
 
     Args:
         title: what runs, for example "[2/15] digits/sar seed 1024".
@@ -33,34 +31,27 @@ class ProgressHook(Hook):
     def __init__(self, title: str, interval: float = 15.0) -> None:
         self.title = title
         self.interval = interval
-        self.console = Console(file=sys.stdout)
-        self.bar: Progress | None = None
+        self.console = Console(stderr=True)
+        self.bar: TitledBar | None = None
 
     def before_train(self, runner: Any) -> None:
-        self.started = self.printed = time.monotonic()
-        self.first_iter = runner.iter
-        self.loss = float("nan")
+        self.pace = Pace(runner.max_iters, runner.iter)
+        self.printed = self.pace.started
+        self.introduced = False
+        self.loss, self.accuracy, self.epoch = float("nan"), "", f"epoch {runner.epoch + 1}/{runner.max_epochs}"
         if self.console.is_terminal:
-            self.bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                TextColumn("{task.fields[state]}"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(elapsed_when_finished=False),
-                console=self.console,
-                transient=True,
-            )
-            self.task = self.bar.add_task(self.title, total=runner.max_iters, completed=runner.iter, state="")
+            self.bar = TitledBar(self.title, self._words, self.console, total=runner.max_iters, done=runner.iter)
             self.bar.start()
 
     def after_log_interval(self, runner: Any, batch_idx: int, losses: dict[str, float]) -> None:
         self.loss = losses["loss"]
-        self._show(runner, runner.iter, len(runner.train_dataloader) * runner.epoch + batch_idx + 1 < runner.max_iters)
+        self._show(runner, min(runner.epoch + 1, runner.max_epochs))
 
     def after_epoch(self, runner: Any, row: dict[str, Any]) -> None:
         self.loss = row["loss"]
-        self._show(runner, runner.iter, row["epoch"] < runner.max_epochs, row)
+        if f"{runner.selection}_top1" in row:
+            self.accuracy = f", {runner.selection} {row[f'{runner.selection}_top1']:.2f} %"
+        self._show(runner, row["epoch"])
 
     def close(self) -> None:
         """Takes the bar off the terminal, also after an error."""
@@ -71,17 +62,22 @@ class ProgressHook(Hook):
     def after_train(self, runner: Any) -> None:
         self.close()
 
-    def _show(self, runner: Any, done: int, more: bool, row: dict[str, Any] | None = None) -> None:
-        state = (
-            f"epoch {min(runner.epoch + (row is None), runner.max_epochs)}/{runner.max_epochs}, loss {self.loss:.3f}"
-        )
-        if row is not None and f"{runner.selection}_top1" in row:
-            state += f", {runner.selection} top-1 {row[f'{runner.selection}_top1']:.2f} %"
+    def _words(self) -> str:
+        loss = "" if self.loss != self.loss else f", loss {self.loss:.3f}"
+        return f"{self.pace}, {self.epoch}{loss}{self.accuracy}"
+
+    def _show(self, runner: Any, epoch: int) -> None:
+        self.pace.update(runner.iter)
+        self.epoch = f"epoch {epoch}/{runner.max_epochs}"
         if self.bar is not None:
-            self.bar.update(self.task, completed=done, state=state)
+            self.bar.advance_to(runner.iter)
             return
         now = time.monotonic()
-        if now - self.printed >= self.interval and more:
-            self.printed = now
-            left = (now - self.started) / max(done - self.first_iter, 1) * (runner.max_iters - done)
-            print(f"{self.title}: {state}, {duration(left)} left", flush=True)
+        if now - self.printed < self.interval or runner.iter >= runner.max_iters:
+            return
+        self.printed = now
+        if not self.introduced:  # once in full; then its number says which run a line is about
+            print(f"{self.title}: {runner.max_epochs} epochs", file=sys.stderr)
+            self.introduced = True
+        number = re.match(r"\[\d+/\d+\] ", self.title)
+        print(f"{number.group() if number else ''}{self._words()}", file=sys.stderr, flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,27 @@ def compare(suite: Suite, records: Iterable[Mapping[str, Any]], warn: Warn) -> l
     seen = {group.recipe.imbalance for row_groups in groups.values() for group in row_groups}
     variants = [own, *sorted(seen - {own}, key=lambda factor: factor or 0.0)]
     return [line for variant in variants for row in suite.rows for line in _lines(suite, row, variant, groups)]
+
+
+def beside_runs(results: Sequence[tuple[Suite, Sequence[Line]]]) -> list[tuple[Suite, list[Line]]]:
+    """What is worth showing of some suites' lines: all where nothing was run, else no rows that nobody has asked for.
+
+    Where there are runs, suites and variants without any are left out. Of the others a line without runs stays where it holds a
+    published figure and a row of its group and stage was run, so that a part of a table stands beside the paper's whole.
+    """
+    ran = {_part(suite, line) for suite, lines in results for line in lines if line.group is not None}
+    if not ran:
+        return [(suite, list(lines)) for suite, lines in results]
+    kept = []
+    for suite, lines in results:
+        wanted = [line for line in lines if line.group is not None or (not line.empty and _part(suite, line) in ran)]
+        kept += [(suite, wanted)] if wanted else []
+    return kept
+
+
+def _part(suite: Suite, line: Line) -> tuple[str, float | None, str, int]:
+    """Suite, variant, group and stage of a line."""
+    return suite.name, line.imbalance, line.row.group, line.row.stage
 
 
 def to_frame(results: Iterable[tuple[Suite, Iterable[Line]]]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -192,4 +193,5 @@ def baseline_of(group: Group, groups: Mapping[str, list[Group]]) -> Group | None
 
 def _describe(name: str, value: Any) -> str:
     name = name.replace("_", " ")
-    return name if value is True else f"{name} {value}"
+    text = re.sub(r"([-_][0-9a-f]{8})\1$", r"\1", str(value))  # many weights are named by the hash that a record adds
+    return name if value is True else f"{name} {text}"

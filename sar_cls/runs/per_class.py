@@ -11,7 +11,7 @@ import numpy as np
 
 from sar_cls.errors import InputError
 from sar_cls.files import replacing
-from sar_cls.runs.outputs import read_outputs
+from sar_cls.runs.outputs import OUTPUTS_FILE, read_outputs
 
 PER_CLASS_FILE = "per_class.csv"
 COLUMNS = ("class", "name", "train_count", "last_accuracy", "best_accuracy")
@@ -52,3 +52,30 @@ def write_per_class(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
         writer.writerow(COLUMNS)
         writer.writerows(zip(range(len(counts)), names, counts, *columns, strict=True))
     return path
+
+
+def last_accuracies(run_dir: Path | str) -> np.ndarray:
+    """Accuracy of each class at the last epoch in percent, float [C]; NaN for a class without a test image.
+
+    From the test logits where the run has them, else from its ``per_class.csv``: kept runs have no logits.
+
+    Raises:
+        InputError: neither file is there, or the one that counts is damaged.
+    """
+    if (Path(run_dir) / OUTPUTS_FILE).exists():
+        from sar_cls.metrics import per_class_accuracy  # imports torch, so only once it is needed
+
+        outputs = read_outputs(run_dir)
+        return np.asarray(per_class_accuracy(outputs.logits, outputs.labels), dtype=float)
+    path = Path(run_dir) / PER_CLASS_FILE
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+        accuracies = {int(line["class"]): float(line["last_accuracy"] or "nan") for line in lines}
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing; run this row again") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged ({error}); run this row again") from error
+    if not accuracies or sorted(accuracies) != list(range(len(lines))):
+        raise InputError(f"{path} is damaged (the classes are not 0, 1, 2 ...); run this row again")
+    return np.array([accuracies[label] for label in range(len(lines))])

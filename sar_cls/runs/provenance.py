@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ PACKAGES = (
     "sar-cls", "torch", "torchvision", "timm", "mmengine", "mmpretrain", "mmcv-lite",
     "torchmetrics", "pandas", "numpy", "scipy",
 )  # fmt: skip
+_WITH_BUILD = ("torch", "torchvision")
 # What decides a result. Notes and results beside them may change without making the code another one.
 _CODE = ("sar_cls", "configs", "benchmarks", "longtail", "pyproject.toml")
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -47,13 +49,18 @@ def git_state(root: Path = _PACKAGE_ROOT) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of the libraries that results depend on; None for one that is not installed."""
+    """Versions of Python and of the libraries that results depend on; None for one that is not installed.
+
+    An imported torch says itself what it was built for (``2.13.0+cu130``); the name of its package may leave that out.
+    """
     found: dict[str, str | None] = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = None
+        if name in _WITH_BUILD and name in sys.modules:
+            found[name] = str(getattr(sys.modules[name], "__version__", found[name]))
     return found
 
 

@@ -55,6 +55,7 @@ class Row:
         paper: the row's key in ``paper.csv``, where the paper has such a row.
         after: for a second stage, the name of the row whose runs it starts from.
         group: rows that belong together, for plots.
+        also_in: further groups in whose plots the row is shown.
         optional: True for rows that run only when named by ``--only`` or with ``--all``.
     """
 
@@ -66,6 +67,7 @@ class Row:
     paper: str | None = None
     after: str | None = None
     group: str = ""
+    also_in: tuple[str, ...] = ()
     optional: bool = False
     method: str = ""
     family: str = ""
@@ -213,6 +215,8 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
         if row.baseline is not None and row.baseline not in {other.name for other in rows} - {row.name}:
             where = file.where("baseline", index)
             raise InputError(f"{where}: the baseline {row.baseline!r} must be another row of this suite.")
+        for group in set(row.also_in) - {other.group for other in rows}:
+            raise InputError(f"{file.where('also_in', index)}: also_in names {group!r}, but no row has that group.")
     included = []
     for child in file.head.get("include", []):
         if child in (*parents, name):
@@ -260,6 +264,7 @@ def _make_row(file: SuiteFile, index: int, entry: dict[str, Any], before: list[R
         paper=entry.get("paper"),
         after=after,
         group=entry.get("group", ""),
+        also_in=tuple(entry.get("also_in", ())),
         optional=entry.get("optional", False),
         method=entry.get("method", ""),
         family=file.rows[index]["name"] if "grid" in file.rows[index] else "",

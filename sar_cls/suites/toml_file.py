@@ -38,6 +38,7 @@ _ROW_KEYS: dict[str, tuple[type, bool]] = {
     "after": (str, False),
     "method": (str, False),
     "group": (str, False),
+    "also_in": (list, False),
     "optional": (bool, False),
     "set": (dict, False),
     "grid": (dict, False),
@@ -82,6 +83,8 @@ def read_suite_file(path: Path) -> SuiteFile:
         if not isinstance(entry, dict):
             raise InputError(f"{file.where('rows')}: rows must be tables, each under its own [[rows]].")
         _check_keys(file, entry, _ROW_KEYS, row=index)
+        if not all(isinstance(item, str) for item in entry.get("also_in", [])):
+            raise InputError(f"{file.where('also_in', index)}: also_in must be an array of strings.")
     if not file.rows:
         raise InputError(f"{file.where('rows')}: the suite has no rows; add one under [[rows]].")
     for key in ("extra_metrics", "include"):

@@ -215,7 +215,7 @@ def test_progress_is_plain_lines_without_a_terminal(root, capsys):
     load(root)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("12 images decoded to 8 x 8 pixels need")
-    assert lines[-1] == "decoding to 8 x 8: 12 of 12 images, 0 s left"
+    assert lines[-1] == "decoding to 8 x 8: 0:00 left, 0:00 so far, 12 of 12 images"
 
 
 def test_modes_become_rgb(tmp_path):

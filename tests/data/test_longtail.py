@@ -131,7 +131,7 @@ def test_indices__bad_input():
     with pytest.raises(InputError, match="seed"):
         longtail_indices([0, 1], 1, seed=-1)
     with pytest.raises(InputError, match="list of integers"):
-        longtail_indices([0.0, 1.0], 1)
+        longtail_indices([0.0, 1.0], 1)  # type: ignore[list-item]
 
 
 @settings(max_examples=40, deadline=None)

@@ -59,8 +59,9 @@ def test_the_same_records_as_one_after_the_other(tmp_path: Path, capsys: pytest.
         assert sorted(outcome.done) == [job.title for job in jobs]
         assert outcome.failed == outcome.locked == []
         folders[name] = [job.run_dir for job in jobs]
-    output = capsys.readouterr().out
-    assert "2 of 3 runs, about " in output
+    printed = capsys.readouterr()
+    assert "2 of 3 runs, about " in printed.err
+    assert " left" not in printed.out
     for one, two in zip(folders["one"], folders["two"], strict=True):
         assert result(one) == result(two)
     outcome = run_jobs_side_by_side(jobs, options, 2)  # nothing is left to do, and no worker is started

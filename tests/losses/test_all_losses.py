@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import loss_references as ref
 import numpy as np
@@ -18,7 +20,7 @@ COUNTS = [500, 60, 7, 7, 1]
 _WEIGHTS = ref.effective_number_weights(COUNTS, 0.9999)
 _WEIGHTS_99 = ref.effective_number_weights(COUNTS, 0.99)
 
-CASES = [
+CASES: list[tuple[str, dict[str, Any], Callable[..., Any]]] = [
     ("LabelAwareSmoothing", {}, partial(ref.label_aware_smoothing, eps=ref.smoothing(COUNTS, "concave", 0.4, 0.1))),
     (
         "LabelAwareSmoothing",

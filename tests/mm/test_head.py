@@ -30,7 +30,7 @@ class Raising(Regularizer):
 def classifier(head_type: str = "RegularizedLinearClsHead", *, soft: bool = False, **parts: Any) -> nn.Module:
     """A small mmpretrain ImageClassifier whose features are [N, 16]."""
     loss = dict(type="CrossEntropyLoss", **({"use_soft": True} if soft else {}))
-    model = dict(
+    model: dict[str, Any] = dict(
         type="mmpretrain.ImageClassifier",
         backbone=dict(type="ResNet_CIFAR", depth=18, stem_channels=4, base_channels=2, out_indices=(3,)),
         neck=dict(type="GlobalAveragePooling"),

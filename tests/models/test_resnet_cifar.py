@@ -136,7 +136,7 @@ def test_channels_last_is_kept_and_changes_nothing(device: torch.device) -> None
     net = CIFARResNet(8, 4).to(device).double()
     x = torch.randn(4, 3, 16, 16, device=device, dtype=torch.float64)
     plain = net(x)
-    net = net.to(memory_format=torch.channels_last)
+    net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = x.to(memory_format=torch.channels_last)
     layouts = []
     for block in net.modules():

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from synthetic_runs import make_record, second_stage, write_history, write_outputs, write_run
 
+from sar_cls.cli import CONFIGS
 from sar_cls.errors import InputError
 from sar_cls.reporting.figures import pictures, plots
 from sar_cls.reporting.figures.series import Series
 from sar_cls.runs.ledger import scan
+from sar_cls.runs.per_class import write_per_class
 from sar_cls.suites.rows import load_suite
 
 pytest.importorskip("matplotlib")
@@ -68,9 +70,50 @@ def test_every_picture_of_every_stage_as_png_and_svg(work_dir: Path, tmp_path: P
     for path in written:
         start = path.read_bytes()[:200]
         assert start.startswith(b"\x89PNG") if path.suffix == ".png" else b"<?xml" in start
-    # The second stage has a record and neither logits nor history.
-    assert len(sentences) == 2
-    assert all("MixUp, MiSLAS" in sentence and "is missing" in sentence for sentence in sentences)
+    # The second stage has a record and nothing else.
+    assert sentences == [
+        f"MixUp, MiSLAS is left out of the {pictures}: no {files}, for example in {work_dir / 'lt/mixup_mislas/seed2'}"
+        for pictures, files in (
+            ("reliability diagrams", "test_outputs.npz"),
+            ("accuracies per class", "test_outputs.npz nor per_class.csv"),
+            ("plots over epochs", "history.csv"),
+        )
+    ]
+
+
+def test_kept_runs_without_logits__accuracies_per_class_from_their_file_and_one_warning(
+    work_dir: Path, tmp_path: Path
+) -> None:
+    entries = [entry(work_dir, row) for row in ("mixup", "mixup_sar")]
+    from_logits = [np.array(one.class_accuracies) for one in entries]
+    for one in entries:
+        for run_dir in one.run_dirs:
+            write_per_class(run_dir, {"train_counts": one.train_counts})
+            (run_dir / "test_outputs.npz").unlink()
+    sentences: list[str] = []
+    again = [entry(work_dir, row) for row in ("mixup", "mixup_sar")]
+    written = plots.plot_series(again, tmp_path / "out", "x", sentences.append)
+    assert {path.stem for path in written} == {"x-per-class", "x-epochs", "x-gate"}
+    for one, expected in zip(again, from_logits, strict=True):
+        np.testing.assert_allclose(one.class_accuracies, expected, atol=5e-5)
+    assert len(sentences) == 1
+    assert sentences[0].startswith(
+        "mixup and 1 other row are left out of the reliability diagrams: no test_outputs.npz"
+    )
+
+
+def test_a_group_is_drawn_beside_its_baselines_and_the_rows_that_name_it() -> None:
+    suite = load_suite(CONFIGS, "cifar100_lt")
+    ran = [(row.name, 100.0) for row in suite.rows] + [("mixup_sar", 50.0)]
+    sets = {name: [row.name for row in rows] for name, rows, _ in plots._sets(suite, ran)}
+    first = sets["cifar100_lt-if100-readings-of-sar-stage1"]
+    assert first[:2] == ["mixup", "mixup_sar"]
+    assert "mixup_sar_per_class" in first
+    assert "mixup_car" not in first
+    second = sets["cifar100_lt-if100-readings-of-sar-stage2"]
+    assert second[:2] == ["mixup_mislas", "mixup_sar_mislas"]
+    assert "cifar100_lt-if50-readings-of-sar-stage1" not in sets  # none of the group's own rows was run there
+    assert not any("per_class" in row for row in sets["cifar100_lt-if100-stage1"])
 
 
 def test_same_runs_same_svg(work_dir: Path, tmp_path: Path) -> None:
@@ -85,6 +128,44 @@ def test_epochs_plot_shows_the_mean_over_seeds(work_dir: Path) -> None:
     expected = np.mean([history["test_top1"] for history in one.histories], axis=0)
     np.testing.assert_allclose(axis.lines[0].get_ydata(), expected)
     assert list(axis.lines[0].get_xdata()) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("epochs", "ticks"), [(1, [1]), (2, [1, 2]), (5, [1, 2, 3, 4, 5])])
+def test_only_whole_epochs_are_ticks(work_dir: Path, epochs: int, ticks: list[int]) -> None:
+    one = entry(work_dir, "mixup_sar", runs=1)
+    write_history(one.run_dirs[0], 1, epochs=epochs, sar=True)
+    gate = pictures.gate_plot([one])
+    assert gate is not None
+    for axis in (*pictures.epochs_plot([one]).axes, *gate.axes):
+        low, high = axis.get_xlim()
+        assert [tick for tick in axis.get_xticks() if low <= tick <= high] == ticks
+        assert low < 1 < high
+
+
+def test_a_small_difference_after_one_epoch_does_not_fill_the_axis(work_dir: Path) -> None:
+    one = entry(work_dir, "mixup")
+    for seed, run_dir in enumerate(one.run_dirs):
+        write_history(run_dir, seed, epochs=1, top=75.0 + seed)
+    axis = pictures.epochs_plot([one]).axes[0]
+    low, high = axis.get_ylim()
+    assert high - low >= pictures.LEAST_SPAN
+
+
+def test_names_say_what_differs_and_the_caption_what_does_not(tmp_path: Path) -> None:
+    shared = ("5 of 10 epochs", "weights efficientnet-lite0-57934424-57934424")
+    one = Series("Net", (tmp_path,) * 3, (1,), shared)
+    two = Series("Net+SAR", (tmp_path,) * 3, (1,), (*shared, "memory format contiguous"))
+    three = Series("Net+CAR", (tmp_path,), (1,), shared)
+    assert pictures.names([one, two]) == (
+        ["Net", "Net+SAR (memory format contiguous)"],
+        "5 of 10 epochs, weights efficientnet-lite0, 3 runs each",
+    )
+    assert pictures.names([one, three]) == (
+        ["Net (3 runs)", "Net+CAR (1 run)"],
+        "5 of 10 epochs, weights efficientnet-lite0",
+    )
+    assert pictures.names([one], with_runs=False) == (["Net"], "5 of 10 epochs, weights efficientnet-lite0")
+    assert pictures.names([Series("a", (tmp_path,), (1,))]) == (["a"], "1 run")
 
 
 def test_gate_plot_leaves_out_rows_without_a_gate(work_dir: Path) -> None:

@@ -174,6 +174,22 @@ def test_other_overrides_are_marked_too(small: Suite, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("weights", "shown"),
+    [
+        (
+            "efficientnet-lite0-57934424-57934424",
+            "efficientnet-lite0-57934424",
+        ),  # the file's own name ends with its hash
+        ("mine-0123abcd", "mine-0123abcd"),
+        ("mine-57934424-0123abcd", "mine-57934424-0123abcd"),
+    ],
+)
+def test_the_hash_of_weights_is_shown_once(small: Suite, tmp_path: Path, weights: str, shown: str) -> None:
+    write_run(tmp_path, make_record("cifar100", "resnet18", 1, 78.0, overrides={"weights": weights}))
+    assert cells(suite_tables(small, tmp_path))[0][0] == f"ResNet-18 (weights {shown}) [1]"
+
+
+@pytest.mark.parametrize(
     ("change", "label"),
     [
         ({"precision": "bf16"}, "ResNet-18 (bf16)"),
@@ -364,24 +380,52 @@ def test_included_suites_follow(tmp_path: Path) -> None:
     text = 'title = "{0}"\nmetric = "top1"\n{1}\n[[rows]]\nname = "baseline"\nlabel = "Baseline"\n'
     make_suite(tmp_path, "inner", text.format("Inner", ""))
     suite = make_suite(tmp_path, "outer", text.format("Outer", 'include = ["inner"]'))
-    write_run(tmp_path, make_record("inner", "baseline", 1, 97.0))
+    for name in ("inner", "outer"):
+        write_run(tmp_path, make_record(name, "baseline", 1, 97.0))
     tables = suite_tables(suite, tmp_path)
     assert [table.title for table in tables.tables] == ["Outer", "Inner"]
     assert list(tables.frame["suite"]) == ["outer", "inner"]
-    assert list(tables.frame["n"]) == [0, 1]
 
 
-def test_an_included_suite_without_runs_and_figures_is_left_out_beside_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("ran", "title"), [("outer", "Outer"), ("plain", "Plain"), ("published", "Published")])
+def test_beside_runs_no_suite_without_any(tmp_path: Path, ran: str, title: str) -> None:
     text = 'title = "{0}"\nmetric = "top1"\n{1}\n[[rows]]\nname = "baseline"\nlabel = "Baseline"\n{2}'
     make_suite(tmp_path, "plain", text.format("Plain", "", ""))
     published = 'paper_dataset = "CIFAR-100"'
     make_suite(tmp_path, "published", text.format("Published", published, 'paper = "ResNet-18"\n'))
     suite = make_suite(tmp_path, "outer", text.format("Outer", 'include = ["plain", "published"]', ""))
     assert [table.title for table in suite_tables(suite, tmp_path).tables] == ["Outer", "Plain", "Published"]
-    write_run(tmp_path, make_record("outer", "baseline", 1, 97.0))
+    write_run(tmp_path, make_record(ran, "baseline", 1, 97.0))
     tables = suite_tables(suite, tmp_path)
-    assert [table.title for table in tables.tables] == ["Outer", "Published"]
-    assert list(tables.frame["suite"]) == ["outer", "published"]
+    assert [table.title for table in tables.tables] == [title]
+    assert list(tables.frame["suite"]) == [ran]
+
+
+def test_beside_runs_only_rows_with_a_published_figure_and_of_groups_that_were_run(tmp_path: Path) -> None:
+    row = '[[rows]]\nname = "{0}"\nlabel = "{0}"\ngroup = "{1}"\n{2}\n'
+    text = 'title = "T"\npaper_dataset = "CIFAR-100"\nmetric = "top1"\n'
+    for group, paper in (("small", "ResNet-18"), ("large", "ResNet-50")):
+        text += row.format(group, group, f'paper = "{paper}"') + row.format(f"{group}_car", group, "")
+        text += row.format(f"{group}_sar", group, f'paper = "{paper}+SAR"')
+    suite = make_suite(tmp_path, "rows", text)
+    assert len(cells(suite_tables(suite, tmp_path))) == 6
+    write_run(tmp_path, make_record("rows", "small", 1, 78.0))
+    assert [line[:3] for line in cells(suite_tables(suite, tmp_path))] == [
+        ["small", "78.07", "78.00 (n = 1)"],
+        ["small_sar", "78.78", "–"],
+    ]
+    write_run(tmp_path, make_record("rows", "small_car", 1, 77.0))
+    assert [line[0] for line in cells(suite_tables(suite, tmp_path))] == ["small", "small_car", "small_sar"]
+
+
+def test_beside_runs_no_stage_and_no_imbalance_factor_without_any(two_stages: Suite, tmp_path: Path) -> None:
+    overrides = {"imbalance": 50.0}
+    one = write_run(tmp_path, make_record("cifar100_lt", "mixup", 1, 45.0, overrides=overrides))
+    tables = suite_tables(two_stages, tmp_path)
+    assert {table.title.partition(":")[0] for table in tables.tables} == {"CIFAR-100-LT, imbalance factor 50"}
+    assert all(column.startswith(("stage 1", "1: ")) for column in tables.tables[0].frame.columns)
+    write_run(tmp_path, second_stage("cifar100_lt", "mixup_mislas", 52.0, one, overrides=overrides))
+    assert "stage 2" in suite_tables(two_stages, tmp_path).tables[0].frame.columns
 
 
 def test_a_label_that_names_its_first_stage_does_not_get_it_twice(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sar_cls.errors import InputError
-from sar_cls.runs.per_class import write_per_class
+from sar_cls.runs.per_class import last_accuracies, write_per_class
 
 # Right at the last epoch: one of three of class 0, the one of class 1, none of class 2; class 3 has no test image.
 LABELS = np.array([0, 0, 0, 1, 2])
@@ -58,3 +58,26 @@ def test_logits_of_other_classes_than_the_record(tmp_path: Path, counts: list[in
 def test_logits_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is missing"):
         write_per_class(tmp_path, RECORD)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "is missing"),
+        ("", "damaged"),
+        ("a,b\n1,2\n", "damaged"),
+        ("class,last_accuracy\n0,much\n", "damaged"),
+        ("class,last_accuracy\n0,50.0\n2,60.0\n", "the classes are not 0, 1, 2"),
+        ("class,last_accuracy\n0,50.0\n0,60.0\n", "the classes are not 0, 1, 2"),
+    ],
+)
+def test_a_kept_file_that_is_missing_or_damaged(tmp_path: Path, text: str | None, message: str) -> None:
+    if text is not None:
+        (tmp_path / "per_class.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        last_accuracies(tmp_path)
+
+
+def test_a_kept_file_with_a_class_without_test_images(tmp_path: Path) -> None:
+    (tmp_path / "per_class.csv").write_text("class,name,train_count,last_accuracy,best_accuracy\n1,b,3,25,\n0,a,5,,\n")
+    np.testing.assert_array_equal(last_accuracies(tmp_path), [np.nan, 25.0])

@@ -7,7 +7,9 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,3 +68,13 @@ def test_collect_has_versions_and_machine_but_no_host_and_no_folder() -> None:
     text = json.dumps(found)
     assert str(Path(__file__).resolve().parents[2]) not in text
     assert not platform.node() or platform.node() not in text
+
+
+@pytest.mark.parametrize("build", ["2.13.0+cu130", "2.13.0+cpu", "2.13.0"])
+def test_the_build_of_an_imported_torch_is_named(monkeypatch: pytest.MonkeyPatch, build: str) -> None:
+    """PyPI's CUDA build is the package 2.13.0, and calls itself 2.13.0+cu130 once it is imported."""
+    monkeypatch.setattr(provenance.metadata, "version", lambda name: "2.13.0")
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(__version__=build))
+    assert provenance.versions()["torch"] == build
+    monkeypatch.delitem(sys.modules, "torch")
+    assert provenance.versions()["torch"] == "2.13.0"

@@ -96,7 +96,7 @@ def test_initial_weights_are_drawn_on_the_cpu_whatever_the_device() -> None:
     calls: list[str] = []
 
     class Model(torch.nn.Module):
-        def to(self, device: Any) -> Any:
+        def to(self, device: Any) -> Any:  # type: ignore[override]
             calls.append(str(device))
             return self
 

@@ -118,6 +118,8 @@ def test_folder_without_suites(tmp_path: Path) -> None:
             10,
             "must name a",
         ),
+        (HEAD + ROWS + "also_in = [1]\n", 11, "also_in must be an array of strings"),
+        (HEAD + ROWS + 'also_in = ["Nets"]\n', 11, "no row has that group"),
         (HEAD + 'include = ["small"]\n' + ROWS, 3, "includes itself"),
     ],
 )

@@ -5,6 +5,7 @@ accuracy over epochs, and what SAR's gate did over epochs. Needs matplotlib (the
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,9 @@ GATE_COLUMNS = {
     "share_above_delta": "Anchors above δ",
     "share_gate_open": "Steps with the gate open",
 }
+LEAST_SPAN = 2.0  # percentage points
 _NUM_BINS = 15
+_LEGEND: dict[str, Any] = {"loc": "outside upper center", "fontsize": 8, "title_fontsize": 8, "frameon": False}
 
 
 def reliability_diagram(series: Sequence[Series]) -> Figure:
@@ -36,7 +39,8 @@ def reliability_diagram(series: Sequence[Series]) -> Figure:
     columns = math.ceil(len(series) / lines)
     figure = _figure(max(5.0, 3.1 * columns + 0.3), 3.3 * lines + 0.9)
     axes = figure.subplots(lines, columns, squeeze=False)
-    for axis, entry in zip(axes.flat, series, strict=False):
+    labels, caption = names(series, with_runs=False)
+    for axis, entry, label in zip(axes.flat, series, labels, strict=False):
         logits = np.concatenate([output.logits for output in entry.outputs])
         bins = reliability_bins(logits, np.concatenate([output.labels for output in entry.outputs]), _NUM_BINS)
         centres, width = 100 * (bins["edges"][:-1] + bins["edges"][1:]) / 2, 100 / _NUM_BINS
@@ -50,7 +54,7 @@ def reliability_diagram(series: Sequence[Series]) -> Figure:
         )  # fmt: skip
         axis.plot([0, 100], [0, 100], color="black", linestyle="--", linewidth=1, label="perfect calibration")
         pooled = " pooled" if len(entry.outputs) > 1 else ""
-        axis.set_title(f"{_wrapped(entry.label)}\nECE {error:.2f} %, {_runs(entry)}{pooled}", fontsize=9)
+        axis.set_title(f"{_wrapped(label)}\nECE {error:.2f} %, {_runs(entry)}{pooled}", fontsize=9)
         axis.set(xlim=(0, 100), ylim=(0, 100), aspect="equal", xticks=range(0, 101, 20), yticks=range(0, 101, 20))
     for axis in axes.flat[len(series) :]:
         axis.set_visible(False)
@@ -58,15 +62,13 @@ def reliability_diagram(series: Sequence[Series]) -> Figure:
         axis.set_xlabel("Confidence (%)")
     for axis in axes[:, 0]:
         axis.set_ylabel("Accuracy (%)")
-    handles, labels = axes.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=8, frameon=False)
+    handles, meanings = axes.flat[0].get_legend_handles_labels()
+    figure.legend(handles, meanings, title=caption or None, ncols=3, **_LEGEND)
     return figure
 
 
 def per_class_plot(series: Sequence[Series]) -> Figure:
     """Accuracy of each class, classes sorted from the most to the least frequent; above it, their training images."""
-    from sar_cls.metrics import per_class_accuracy  # imports torch
-
     counts = np.asarray(series[0].train_counts)
     order = np.argsort(-counts, kind="stable")
     rank = np.arange(1, len(counts) + 1)
@@ -83,26 +85,25 @@ def per_class_plot(series: Sequence[Series]) -> Figure:
     else:
         top.set_ylim(0, 1.15 * counts.max())
     many = len(counts) > 30
-    for entry, style in zip(series, _styles(len(series)), strict=True):
+    labels, caption = names(series)
+    for entry, label, style in zip(series, labels, _styles(len(series)), strict=True):
         if len(entry.train_counts) != len(counts):
             raise InputError(
                 f"{entry.label} has {len(entry.train_counts)} classes, the others {len(counts)}; draw them apart"
             )
-        accuracy = np.mean([per_class_accuracy(output.logits, output.labels) for output in entry.outputs], axis=0)[
-            order
-        ]
+        accuracy = np.mean(entry.class_accuracies, axis=0)[order]
         if many:
             bottom.plot(rank, accuracy, ".", color=style["color"], markersize=3, alpha=0.35)
-            bottom.plot(rank, _running_mean(accuracy, len(counts) // 10), **style, label=_legend(entry))
+            bottom.plot(rank, _running_mean(accuracy, len(counts) // 10), **style, label=label)
         else:
-            bottom.plot(rank, accuracy, **style, marker="o", markersize=4, label=_legend(entry))
+            bottom.plot(rank, accuracy, **style, marker="o", markersize=4, label=label)
     bottom.set(xlabel="Class, from the most to the least frequent", ylabel="Test accuracy (%)", ylim=(-3, 103))
     if many:
         bottom.set_title(f"Dots: classes; lines: running mean over {len(counts) // 10} classes", fontsize=8, loc="left")
     else:
         bottom.set_xticks(rank)
     bottom.grid(alpha=0.3)
-    _legend_above(figure, bottom, len(series))
+    _legend_above(figure, bottom, caption)
     return figure
 
 
@@ -110,11 +111,14 @@ def epochs_plot(series: Sequence[Series]) -> Figure:
     """Test accuracy over epochs: mean over the seeds, and the range between the worst and the best of them."""
     figure = _figure(8.0, 4.4)
     axis = figure.subplots()
-    for entry, style in zip(series, _styles(len(series)), strict=True):
-        _band(axis, entry, "test_top1", style)
+    labels, caption = names(series)
+    for entry, label, style in zip(series, labels, _styles(len(series)), strict=True):
+        _band(axis, entry, label, "test_top1", style)
     axis.set(xlabel="Epoch", ylabel="Test accuracy, top-1 (%)")
+    _epochs_axis(axis, series)
+    _at_least(axis, LEAST_SPAN)
     axis.grid(alpha=0.3)
-    _legend_above(figure, axis, len(series))
+    _legend_above(figure, axis, caption)
     return figure
 
 
@@ -125,32 +129,80 @@ def gate_plot(series: Sequence[Series]) -> Figure | None:
         return None
     figure = _figure(10.0, 3.8)
     axes = figure.subplots(1, len(GATE_COLUMNS), sharex=True, sharey=True)
+    labels, caption = names(gated)
     for axis, (column, title) in zip(axes, GATE_COLUMNS.items(), strict=True):
-        for entry, style in zip(gated, _styles(len(gated)), strict=True):
+        for entry, label, style in zip(gated, labels, _styles(len(gated)), strict=True):
             if column in entry.histories[0].columns:
-                _band(axis, entry, column, style, scale=100)
+                _band(axis, entry, label, column, style, scale=100)
+        _epochs_axis(axis, gated)
         axis.set_title(title, fontsize=10)
         axis.set(xlabel="Epoch", ylim=(-3, 103))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("Share (%)")
-    _legend_above(figure, axes[0], len(gated))
+    _legend_above(figure, axes[0], caption)
     return figure
 
 
-def _band(axis: Axes, entry: Series, column: str, style: Mapping[str, Any], scale: float = 1.0) -> None:
-    from matplotlib.ticker import MaxNLocator
+def names(series: Sequence[Series], with_runs: bool = True) -> tuple[list[str], str]:
+    """What the entries of a picture are called: each by what tells it from the others, and a caption of what all share.
 
+    Args:
+        series: the entries of the picture.
+        with_runs: whether the number of runs is said too.
+
+    Returns:
+        A label for each entry, and the caption; it is empty where there is nothing to say.
+    """
+    details = [[_short(detail) for detail in entry.details] for entry in series]
+    runs = [_runs(entry) for entry in series] if with_runs else [""] * len(series)
+    shared = [detail for detail in details[0] if all(detail in others for others in details)]
+    labels = []
+    for entry, own, number in zip(series, details, runs, strict=True):
+        more = [detail for detail in own if detail not in shared] + ([number] if len(set(runs)) > 1 else [])
+        labels.append(entry.label + (f" ({', '.join(more)})" if more else ""))
+    if with_runs and len(set(runs)) == 1:
+        shared.append(runs[0] + (" each" if len(series) > 1 else ""))
+    return labels, ", ".join(shared)
+
+
+def _short(detail: str) -> str:
+    """A detail without the hashes of weights: tables and records have them."""
+    return re.sub(r"([-_][0-9a-f]{8})+$", "", detail)
+
+
+def _band(axis: Axes, entry: Series, label: str, column: str, style: Mapping[str, Any], scale: float = 1.0) -> None:
     histories = entry.histories
     if any(column not in history.columns for history in histories):
         raise InputError(f"the history of {entry.label} has no column {column!r}; run this row again")
     length = min(len(history) for history in histories)
     epochs = histories[0]["epoch"].to_numpy()[:length]
     values = scale * np.stack([history[column].to_numpy(dtype=float)[:length] for history in histories])
-    marker: dict[str, Any] = {"marker": "o", "markersize": 3} if length < 10 else {}
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axis.plot(epochs, values.mean(axis=0), **style, **marker, label=_legend(entry))
-    if len(values) > 1:
+    marker: dict[str, Any] = {"marker": "o", "markersize": 3 if length > 1 else 5} if length < 10 else {}
+    axis.plot(epochs, values.mean(axis=0), **style, **marker, label=label)
+    if len(values) > 1 and length > 1:
         axis.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.15, linewidth=0)
+    elif len(values) > 1:  # a band of one epoch has no width
+        axis.vlines(epochs, values.min(axis=0), values.max(axis=0), color=style["color"], alpha=0.4, linewidth=3)
+
+
+def _epochs_axis(axis: Axes, series: Sequence[Series]) -> None:
+    """Whole epochs alone as ticks, and room around a single one."""
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [epoch for entry in series for history in entry.histories for epoch in history["epoch"]]
+    if min(epochs) == max(epochs):
+        axis.set(xlim=(epochs[0] - 1, epochs[0] + 1), xticks=[epochs[0]])
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _at_least(axis: Axes, span: float) -> None:
+    """Widens the vertical axis to ``span`` percentage points, so that small differences look small; within 0 and 100."""
+    low, high = axis.get_ylim()
+    missing = span - (high - low)
+    if missing > 0:
+        low = min(max(0.0, low - missing / 2), 100.0 - span)
+        axis.set_ylim(low, low + span)
 
 
 def _styles(number: int) -> list[dict[str, Any]]:
@@ -165,16 +217,12 @@ def _styles(number: int) -> list[dict[str, Any]]:
     ]
 
 
-def _legend_above(figure: Figure, axis: Axes, entries: int) -> None:
-    """The legend outside the axes, where it hides nothing."""
+def _legend_above(figure: Figure, axis: Axes, caption: str) -> None:
+    """The legend outside the axes, where it hides nothing; its title says what holds for all entries."""
     handles, labels = axis.get_legend_handles_labels()
     longest = max(len(label) for label in labels)
-    columns = max(1, min(entries, int(105 / (longest + 8))))
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, fontsize=8, frameon=False, handlelength=3)
-
-
-def _legend(entry: Series) -> str:
-    return f"{entry.label}, {_runs(entry)}"
+    columns = max(1, min(len(labels), int(105 / (longest + 8))))
+    figure.legend(handles, labels, title=caption or None, ncols=columns, handlelength=3, **_LEGEND)
 
 
 def _runs(entry: Series) -> str:

@@ -15,10 +15,10 @@ from sar_cls.reporting.figures.pictures import (
     reliability_diagram,
     require_matplotlib,
 )
-from sar_cls.reporting.figures.series import Series, readable
+from sar_cls.reporting.figures.series import CLASS_ACCURACIES, HISTORIES, OUTPUTS, Missing, Series, Source
 from sar_cls.reporting.groups import group_runs
 from sar_cls.runs.ledger import Warn, default_warn
-from sar_cls.suites.rows import Suite
+from sar_cls.suites.rows import Row, Suite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,28 +46,48 @@ def plot_suites(
     run_dirs = {record["run_id"]: run_dir for run_dir, record in runs}
     records = [record for _, record in runs]
     written: list[Path] = []
+    missing = Missing()
     for suite in suites:
-        sets: dict[tuple[str, str, str, str], list[Series]] = {}
         groups = group_runs(suite, records, lambda _: None)  # the table has warned already
+        entries: dict[tuple[str, float | None], Series] = {}
         for row in suite.rows:
-            drawn: set[float | None] = set()
             for group in groups[row.name]:
-                imbalance = group.recipe.imbalance
-                if imbalance in drawn:
-                    continue
-                drawn.add(imbalance)
-                details = ", ".join(group.recipe.deviations(row))
                 series = Series(
-                    label=suite.full_label(row) + (f" ({details})" if details else ""),
+                    label=suite.full_label(row),
                     run_dirs=tuple(run_dirs[run["run_id"]] for run in group.runs),
                     train_counts=tuple(group.runs[0]["train_counts"]),
+                    details=tuple(group.recipe.deviations(row)),
                 )
-                factor = f"if{imbalance:g}" if imbalance is not None else ""
-                key = (suite.name, factor, _slug(row.group), f"stage{row.stage}" if suite.two_stage else "")
-                sets.setdefault(key, []).append(series)
-        for key, entries in sets.items():
-            written += plot_series(entries, out_dir, "-".join(part for part in key if part), warn)
+                entries.setdefault((row.name, group.recipe.imbalance), series)
+        for name, rows, imbalance in _sets(suite, list(entries)):
+            chosen = [entries[row.name, imbalance] for row in rows if (row.name, imbalance) in entries]
+            written += _draw(chosen, out_dir, name, warn, missing)
+    missing.tell(warn)
     return written
+
+
+def _sets(suite: Suite, ran: Sequence[tuple[str, float | None]]) -> list[tuple[str, list[Row], float | None]]:
+    """Name, rows and imbalance factor of each set of pictures: the rows of a stage and group, and those shown beside them.
+
+    Beside the rows of a group stand their baselines and the rows that name the group in ``also_in``.
+    """
+    sets: dict[tuple[str, str, str, str], tuple[str, list[Row], float | None]] = {}
+    for name, imbalance in ran:
+        row = suite.row(name)
+        factor = f"if{imbalance:g}" if imbalance is not None else ""
+        key = (suite.name, factor, _slug(row.group), f"stage{row.stage}" if suite.two_stage else "")
+        if key in sets:
+            continue
+        own = [other for other in suite.rows if (other.group, other.stage) == (row.group, row.stage)]
+        baselines = {other.baseline for other in own if (other.name, imbalance) in ran}
+        rows = [
+            other
+            for other in suite.rows
+            if other.stage == row.stage
+            and (other in own or other.name in baselines or (row.group and row.group in other.also_in))
+        ]
+        sets[key] = ("-".join(part for part in key if part), rows, imbalance)
+    return list(sets.values())
 
 
 def plot_series(series: Sequence[Series], out_dir: Path | str, name: str, warn: Warn = default_warn) -> list[Path]:
@@ -76,6 +96,13 @@ def plot_series(series: Sequence[Series], out_dir: Path | str, name: str, warn: 
     Raises:
         InputError: matplotlib is not installed, or the folder cannot be made.
     """
+    missing = Missing()
+    written = _draw(series, out_dir, name, warn, missing)
+    missing.tell(warn)
+    return written
+
+
+def _draw(series: Sequence[Series], out_dir: Path | str, name: str, warn: Warn, missing: Missing) -> list[Path]:
     require_matplotlib()
     from matplotlib import rc_context
 
@@ -84,13 +111,14 @@ def plot_series(series: Sequence[Series], out_dir: Path | str, name: str, warn: 
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{out_dir} cannot be made ({error.strerror}); name another folder for the plots") from error
-    pictures: dict[str, tuple[Callable[[Sequence[Series]], Figure | None], str]] = {
-        "reliability": (reliability_diagram, "outputs"),
-        "per-class": (per_class_plot, "outputs"),
-        "epochs": (epochs_plot, "histories"),
-        "gate": (gate_plot, "histories"),
+    pictures: dict[str, tuple[Callable[[Sequence[Series]], Figure | None], Source]] = {
+        "reliability": (reliability_diagram, OUTPUTS),
+        "per-class": (per_class_plot, CLASS_ACCURACIES),
+        "epochs": (epochs_plot, HISTORIES),
+        "gate": (gate_plot, HISTORIES),
     }
-    drawable = {source: readable(series, source, warn) for source in ("outputs", "histories")}
+    sources = dict.fromkeys(source for _, source in pictures.values())
+    drawable = {source: missing.readable(series, source, warn) for source in sources}
     written: list[Path] = []
     for picture, (draw, source) in pictures.items():
         try:

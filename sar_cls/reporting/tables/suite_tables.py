@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sar_cls.files import replacing
-from sar_cls.reporting.comparison import Line, compare, to_frame
+from sar_cls.reporting.comparison import Line, beside_runs, compare, to_frame
 from sar_cls.reporting.tables.cells import EMPTY, Cells, Notes, general_notes, label_cell, mean_cell
 from sar_cls.runs import ledger
 from sar_cls.suites.rows import Suite
@@ -94,11 +94,9 @@ def tables_from_records(
 ) -> SuiteTables:
     """Tables of the given suites, without those that they include, from run records.
 
-    Where there are runs of the first, another one that has neither runs nor published figures is left out.
+    Where there are runs, they hold no rows that nobody has asked for (see :func:`beside_runs`).
     """
-    results = [(suite, compare(suite, records, warn)) for suite in suites]
-    if results and any(line.group is not None for line in results[0][1]):
-        results = [results[0], *(result for result in results[1:] if not all(line.empty for line in result[1]))]
+    results = beside_runs([(suite, compare(suite, records, warn)) for suite in suites])
     tables: list[Table] = []
     for suite, lines in results:
         for imbalance in dict.fromkeys(line.imbalance for line in lines):
@@ -150,7 +148,10 @@ def _table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
 
 
 def _two_stage_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
-    """Stage 1 and stage 2 side by side; a second stage stands beside the very runs it started from."""
+    """Stage 1 and stage 2 side by side; a second stage stands beside the very runs it started from.
+
+    Without a line of the second stage its columns are left out.
+    """
     import pandas as pd
 
     cells = Cells(with_paper=_any_paper(lines))
@@ -161,9 +162,10 @@ def _two_stage_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
             left = cells.of(one)
         else:  # the first stage is not here; its name is
             left = cells.empty(suite.row(two.row.after).label if two and two.row.after else EMPTY)
-        rows.append([*left, *(cells.of(two) if two is not None else cells.empty(EMPTY))])
-    columns = []
-    for number, stage in enumerate(stages, 1):
+        right = cells.of(two) if two is not None else cells.empty(EMPTY)
+        rows.append([*left, *right] if stages[1] else left)
+    columns: list[str] = []
+    for number, stage in enumerate(stages if stages[1] else stages[:1], 1):
         names = cells.columns(_baseline_name(suite, stage))
         columns += [f"stage {number}", *(f"{number}: {name}" for name in names)]
     return Table(
