@@ -28,6 +28,8 @@ _NOT_RECIPE = {
     "visualizer",
 }
 _NOT_RECIPE |= {"vis_backends", "default_hooks", "custom_hooks", "custom_imports", "default_scope", "auto_scale_lr"}
+# Chooses by the data of a first stage; what it chose stands among the overrides of the run.
+_NOT_RECIPE |= {"settings_by_data"}
 
 # Entries that a config need not have and a row may add.
 _OPTIONAL = ("weights", "posthoc", "continue_classifier", "data_preprocessor", "param_scheduler")

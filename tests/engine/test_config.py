@@ -16,12 +16,14 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
 import sar_cls.mm  # noqa: F401
+from sar_cls import CAR
 from sar_cls.cli import CONFIGS, ROOT
 from sar_cls.data import DeviceLoader, ImageSet, longtail_counts
 from sar_cls.engine import recipe
 from sar_cls.engine.config import load_config, recipe_hash, row_config
 from sar_cls.engine.options import Options
 from sar_cls.errors import InputError
+from sar_cls.mm.head import build_regularizer
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.suites.rows import Source, list_suites, load_suite
 
@@ -233,6 +235,17 @@ class TestBenchmark:
     @pytest.mark.parametrize("name", list_suites(CONFIGS))
     def test_every_row_has_its_config(self, name: str) -> None:
         assert [row.name for row in load_suite(CONFIGS, name).rows if not row.source.config.is_file()] == []
+
+    @pytest.mark.parametrize("name", [name for name in ROWS if "_car" in name or "/car" in name])
+    def test_a_row_of_car_is_the_setting_that_its_name_says(self, name: str) -> None:
+        suite, own = name.split("/")
+        row = load_suite(CONFIGS, suite).row(own)
+        if row.stage == 2:
+            return
+        built = build_regularizer(row_config(row.source).model.head.regularizer, 5, 3)
+        named = CAR.published(5, 3) if row.name.endswith("_published") else CAR(5, 3)
+        assert repr(built) == repr(named)
+        assert ("published setting" in row.label) == row.name.endswith("_published")
 
     @pytest.mark.parametrize("name", ROWS)
     def test_it_trains_a_step(self, name: str) -> None:
