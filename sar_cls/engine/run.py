@@ -18,6 +18,7 @@ from sar_cls.engine.recipe import fit_to_data, resolve
 from sar_cls.errors import InputError, RunLocked
 from sar_cls.mm.checkpoint import LAST
 from sar_cls.mm.loaders import DataSplits, load_splits
+from sar_cls.mm.net_checks import check_net
 from sar_cls.runs import record
 from sar_cls.steps.precision import precision_of
 
@@ -70,6 +71,8 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
             raise RunLocked(f"{job.title or job.run_dir}: another process is at its first stage, passed over")
         resolved = like_first_stage(resolved, job.stage1_dir)
         options = replace(options, val_fraction=resolved.overrides.get("val_fraction"))
+    elif not (job.run_dir / LAST).exists():  # a run that is resumed has its weights
+        check_net(resolved)
     splits = cache.get(resolved.config.train_dataloader.dataset.to_dict(), options)
     fit_to_data(resolved, splits, job.config.name, second_stage=second_stage)
     stage1 = None if job.stage1_dir is None else FirstStage.read(job.stage1_dir, splits)

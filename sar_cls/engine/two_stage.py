@@ -6,11 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sar_cls.engine.config import load_config
+from sar_cls.engine.first_stage import CONFIG
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve, run_name, second_stage_name
 from sar_cls.engine.run import Job
 from sar_cls.errors import InputError
 from sar_cls.mm.checkpoint import LAST
+from sar_cls.mm.net_checks import check_hold
+from sar_cls.mm.second_stage import hold_of
 from sar_cls.runs.record import read_record
 from sar_cls.suites.rows import SUITE_FILE, Row, load_suite
 
@@ -19,6 +23,13 @@ _GENERAL = "cifar100_lt"
 _STAGE2_CONFIGS = {"mislas": "mislas", "crt": "crt", "lws": "lws", "tau": "tau_norm"}
 _STAGE2_CONFIGS["logit_adjustment"] = "logit_adjustment_posthoc"
 SECOND_STAGE_METHODS = tuple(_STAGE2_CONFIGS)
+
+
+def without_batch_norm(configs: Path) -> list[str]:
+    """The second stages, by method, that a backbone without batch norm can have."""
+    folder = configs / _GENERAL
+    paths = {method: folder / f"{stem}.py" for method, stem in _STAGE2_CONFIGS.items()}
+    return [name for name, path in paths.items() if path.is_file() and hold_of(load_config(path).model) != "shifted_bn"]
 
 
 def _rows(configs: Path, suite: str, stage: int) -> list[Row]:
@@ -105,6 +116,8 @@ def second_stage_job(
         config = configs / _GENERAL / f"{stem}.py"
     name = row.name if row is not None else f"{first['row']}_{method}"
     resolved = resolve(config, options, second_stage=True)
+    own = load_config(folder / CONFIG)
+    check_hold(resolved, replace(resolved, config=own, overrides={}), method, without_batch_norm(configs))
     if work_dir is None:
         if (folder.parent.name, folder.parent.parent.name) != (first["row"], suite):
             raise InputError(
