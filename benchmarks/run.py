@@ -47,7 +47,7 @@ def parse() -> argparse.Namespace:
         metavar="K",
         help="runs at a time, each in its own process: small nets leave a large GPU idle (default: 1)",
     )
-    cli.add_run_options(parser)
+    cli.add_run_options(parser, two_stages=True)
     return parser.parse_args()
 
 

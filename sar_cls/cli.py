@@ -56,6 +56,7 @@ def number(kind: Callable[[str], Number], fits: Callable[[Number], bool], wanted
 positive_int = number(int, lambda value: value >= 1, "a whole number of at least 1")
 # numpy's generators take 32 bits
 seed = number(int, lambda value: 0 <= value < 2**32, f"a whole number from 0 to {2**32 - 1}")
+virtual_batch = number(int, lambda value: value >= 2, "a whole number of at least 2")
 fraction = number(float, lambda value: 0 < value < 1, "a number between 0 and 1")
 _imbalance_factor = number(
     float,
@@ -69,8 +70,14 @@ def imbalance(text: str) -> float | str:
     return "none" if text == "none" else _imbalance_factor(text)
 
 
-def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = False) -> None:
-    """Adds the options that every script with runs has: how to run, and where things are."""
+def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = False, two_stages: bool = False) -> None:
+    """Adds the options that every script with runs has: how to run, and where things are.
+
+    Args:
+        parser: of the script.
+        second_stage: whether it runs second stages alone.
+        two_stages: whether it runs both.
+    """
     add = parser.add_argument_group("how to run it").add_argument
     add(
         "--epochs",
@@ -81,8 +88,20 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
     )
     if not second_stage:
         add("--backbone", metavar="NAME", help="timm:NAME or torchvision:NAME instead of the config's backbone")
+        add(
+            "--bn-batch",
+            type=virtual_batch,
+            metavar="N",
+            help="batch norm over each N images of a batch, as on devices with N images each (default: the whole batch)",
+        )
         add("--weights", metavar="SOURCE", help="pre-trained weights: a file, timm:NAME, or none")
         add("--val-fraction", type=fraction, metavar="F", help="hold out training images to choose the best epoch")
+    if two_stages or second_stage:
+        add(
+            "--hold",
+            choices=["shifted_bn", "frozen"],
+            help="how a second stage keeps its backbone (default: its config's); frozen for one without batch norm",
+        )
     add(
         "--precision",
         choices=["fp32", "bf16"],
@@ -131,6 +150,8 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
         "memory_format",
         "val_fraction",
         "backbone",
+        "bn_batch",
+        "hold",
         "weights",
     )
     given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}

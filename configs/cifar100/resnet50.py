@@ -6,7 +6,9 @@ Paper (Tab. 8): 79.90 top-1, the figure that mmpretrain publishes. 200 epochs of
 1.3 GFLOP an image forward: hours on one large GPU, not a job for a CPU.
 
 Network, loss, optimizer, schedule and augmentation are inherited or repeated from the shipped config. "8xb16" means 8 devices
-with 16 images each: on ONE device the batch is 128. With 16 and the same learning rate training collapses.
+with 16 images each: on ONE device the batch is 128. With 16 and the same learning rate training collapses. One thing differs from
+the eight devices: batch norm takes its statistics over all 128 images, there over the 16 of a device. ``--bn-batch 16``, or the
+row resnet50_bn16, does it as there.
 """
 
 _base_ = "mmpretrain::resnet/resnet50_8xb16_cifar100.py"

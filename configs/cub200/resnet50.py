@@ -6,8 +6,11 @@
 Paper (Tab. 9): 88.19 top-1; mmpretrain publishes 88.45. 100 epochs of 5,994 images at 448 px: a job for a GPU.
 
 Resize to 600x600, random crop 448 and flip (test: centre crop); SGD 0.01 with Nesterov momentum; 5 epochs of warm-up by
-iteration, then cosine. "8xb8" means 8 devices with 8 images each: on ONE device the batch is 64. Initialised from ImageNet-21k
-(MIIL) as published: the address stands in the shipped config; without network give the file with --weights.
+iteration, then cosine. "8xb8" means 8 devices with 8 images each: on ONE device the batch is 64, and
+batch norm takes its statistics over these 64, there over the 8 of a device: ``--bn-batch 8`` does it as there.
+
+Initialised from ImageNet-21k (MIIL) as published: the address stands in the shipped config; without network give the file with
+--weights.
 """
 
 _base_ = "mmpretrain::resnet/resnet50_8xb8_cub.py"

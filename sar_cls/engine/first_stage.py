@@ -62,6 +62,8 @@ def like_first_stage(resolved: Resolved, folder: Path) -> Resolved:
     config.train_dataloader.dataset = before.train_dataloader.dataset
     config.model.backbone, config.model.neck = before.model.backbone, before.model.get("neck")
     config.pop("weights", None)
+    if before.get("bn_batch") is not None:
+        config.bn_batch = before.bn_batch
     config.model.head.num_classes = before.model.head.num_classes
     config.model.head.in_channels = before.model.head.in_channels
     # All of the preprocessing but mixup, which belongs to the first stage.

@@ -26,6 +26,8 @@ class Options:
         dataset: image set instead of the config's.
         classes: the first so many classes of CUB-200.
         backbone: ``timm:NAME`` or ``torchvision:NAME`` instead of the config's backbone.
+        bn_batch: images that batch norm normalises together instead of the config's (whole batches where it has none).
+        hold: how a second stage keeps its backbone, "shifted_bn" or "frozen", instead of the config's.
         weights: file or name of pre-trained weights instead of the config's; "none" starts from random ones.
         tensorboard: whether to write TensorBoard files beside the record.
         deterministic: whether to ask torch for deterministic algorithms.
@@ -45,6 +47,8 @@ class Options:
     dataset: str | None = None
     classes: int | None = None
     backbone: str | None = None
+    bn_batch: int | None = None
+    hold: str | None = None
     weights: str | None = None
     tensorboard: bool = False
     deterministic: bool = False

@@ -16,6 +16,7 @@ from sar_cls.engine.schedule import recipe_epochs
 from sar_cls.errors import InputError
 from sar_cls.mm.head import build_regularizer
 from sar_cls.mm.loaders import DataSplits
+from sar_cls.mm.second_stage import SECOND_STAGE, hold_of
 from sar_cls.models.library_backbones import build_backbone
 from sar_cls.steps.precision import DEFAULT_PRECISION, precision_of
 from sar_cls.suites.rows import Source
@@ -74,6 +75,16 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
         overrides["backbone"] = options.backbone
         if config.get("weights") is not None:  # a recipe that starts from pre-trained weights: from those of this model
             config.weights = options.backbone
+    if options.bn_batch is not None and not second_stage and options.bn_batch != config.get("bn_batch"):
+        batch = config.train_dataloader.batch_size
+        if options.bn_batch >= batch:
+            raise InputError(
+                f"--bn-batch {options.bn_batch} is not below the batch of {batch} of {source}: leave it "
+                "out, batch norm goes over whole batches"
+            )
+        config.bn_batch = overrides["bn_batch"] = options.bn_batch
+    if options.hold is not None and config.model.type == SECOND_STAGE and options.hold != hold_of(config.model):
+        config.model.hold = overrides["hold"] = options.hold
     if options.weights is not None and not second_stage:
         label = _weights_label(options.weights, config.get("weights"))
         config.weights = None if options.weights == "none" else options.weights
@@ -121,7 +132,14 @@ def run_name(seed: int, options: Options, resolved: Resolved) -> str:
     parts = [f"seed{seed}"]
     if resolved.epochs != resolved.full_epochs:
         parts.append(f"epochs{resolved.epochs}")
-    short = {"imbalance": "if", "val_fraction": "val", "dataset": "", "backbone": "", "weights": "from_"}
+    short = {
+        "imbalance": "if",
+        "val_fraction": "val",
+        "dataset": "",
+        "backbone": "",
+        "weights": "from_",
+        "bn_batch": "bn",
+    }
     for name, value in resolved.overrides.items():
         text = (
             "" if value is True else f"{value:g}" if isinstance(value, float) else re.sub(r"[^\w.]+", "_", str(value))
@@ -139,6 +157,8 @@ def second_stage_name(stage1_dir: Path, options: Options, resolved: Resolved) ->
         parts.append(f"then{resolved.epochs}")
     if "full_epochs" in resolved.overrides:
         parts.append("full")
+    if "hold" in resolved.overrides:
+        parts.append(resolved.overrides["hold"])
     return "-".join(parts)
 
 

@@ -14,6 +14,7 @@ import filelock
 from sar_cls.engine import closed_form as posthoc
 from sar_cls.engine import training
 from sar_cls.engine.first_stage import FirstStage, like_first_stage
+from sar_cls.engine.net_checks import check_net
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import fit_to_data, resolve
 from sar_cls.errors import InputError, RunLocked
@@ -94,6 +95,8 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
             raise RunLocked(f"{job.title or job.run_dir}: another process is at its first stage, passed over")
         resolved = like_first_stage(resolved, job.stage1_dir)
         options = replace(options, val_fraction=resolved.overrides.get("val_fraction"))
+    elif not (job.run_dir / LAST).exists():  # a run that is resumed has its weights
+        check_net(resolved)
     splits = cache.get(resolved.config.train_dataloader.dataset.to_dict(), options)
     fit_to_data(resolved, splits, job.source.config.name, second_stage=second_stage)
     stage1 = None if job.stage1_dir is None else FirstStage.read(job.stage1_dir, splits)

@@ -140,6 +140,7 @@ def build_runner(
             precision=precision,
             mode=options.mode or DEFAULT_MODE,
             memory_format=options.memory_format,
+            bn_batch=config.get("bn_batch"),
             selection="test" if splits.val is None else "val",
             identity=identity,
             initialize=initialize,

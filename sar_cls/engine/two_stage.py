@@ -6,16 +6,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from sar_cls.engine.config import load_config, row_config
+from sar_cls.engine.first_stage import CONFIG
+from sar_cls.engine.net_checks import check_hold
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve, run_name, second_stage_name
 from sar_cls.engine.run import Job
 from sar_cls.errors import InputError
 from sar_cls.mm.checkpoint import LAST
+from sar_cls.mm.second_stage import hold_of
 from sar_cls.runs.record import read_record
 from sar_cls.suites.rows import SUITE_FILE, Row, load_suite
 
 # The suite whose configs serve every data set that has no suite, or no such method, of its own.
 _GENERAL = "cifar100_lt"
+
+
+def without_batch_norm(configs: Path) -> list[str]:
+    """The second stages, by method, that a backbone without batch norm can have."""
+    rows = {row.method: row for row in reversed(_rows(configs, _GENERAL, 2)) if row.method}
+    holds = {method: hold_of(row_config(row.source).model) for method, row in rows.items()}
+    return [method for method in second_stage_methods(configs) if holds[method] != "shifted_bn"]
 
 
 def _rows(configs: Path, suite: str, stage: int) -> list[Row]:
@@ -109,6 +120,8 @@ def second_stage_job(
     source = (row or rows[0]).source
     name = row.name if row is not None else f"{first['row']}_{method}"
     resolved = resolve(source, options, second_stage=True)
+    own = load_config(folder / CONFIG)
+    check_hold(resolved, replace(resolved, config=own, overrides={}), method, without_batch_norm(configs))
     if work_dir is None:
         if (folder.parent.name, folder.parent.parent.name) != (first["row"], suite):
             raise InputError(

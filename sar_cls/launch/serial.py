@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sar_cls.engine.net_checks import check_hold
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve, run_name, second_stage_name
 from sar_cls.engine.run import DataCache, Job, RunLocked, finished, run
+from sar_cls.engine.two_stage import without_batch_norm
 from sar_cls.errors import InputError
 from sar_cls.mm.progress import duration
 from sar_cls.suites.rows import Row
@@ -50,16 +52,22 @@ class Attempt:
 def make_jobs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_dir: Path) -> list[Job]:
     """The runs of some rows, seed by seed, so that an interrupted suite has whole comparisons.
 
-    Every config is read here: a bad one stops the suite before its first run. ``options.imbalance`` and ``options.epochs``
+    Every config is read here: a bad one stops the suite before its first run, and so does a second stage that its first one's
+    backbone cannot have. ``options.imbalance`` and ``options.epochs``
     reach a second stage through the first stage that it starts from, whose folder has the same name.
     """
     jobs: list[Job] = []
+    if options.hold is not None and not any(row.after for row in rows):
+        raise InputError("--hold is for second stages, and there is none among these rows: leave it out")
     for row in rows:
         resolved = resolve(row.source, options, second_stage=row.after is not None)
         first = next((other for other in rows if (other.suite, other.name) == (row.suite, row.after)), None)
         if row.after is not None and first is None:
             raise ValueError(f"{row.suite}/{row.name} starts from {row.after}: give that row along with it")
         first_resolved = None if first is None else resolve(first.source, options)
+        if first_resolved is not None:
+            others = without_batch_norm(row.source.config.parents[1])
+            check_hold(resolved, first_resolved, f"{row.suite}/{row.name}", others)
         for seed in seeds:
             name, stage1 = run_name(seed, options, resolved), None
             if first is not None and first_resolved is not None:

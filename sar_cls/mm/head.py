@@ -13,9 +13,14 @@ from torch import Tensor, nn
 
 from sar_cls.models import CosineLinear, ScaledLinear
 from sar_cls.regularizers import REGULARIZERS
+from sar_cls.regularizers.arguments import check_arguments
 
 # How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant.
 _CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear}
+
+
+# The classification loss beside a regularizer's losses.
+CLASSIFICATION_LOSS = "loss_ce"
 
 
 def stack_targets(data_samples: Tensor | list[DataSample]) -> Tensor:
@@ -35,7 +40,7 @@ def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: in
     numbers that the first layer is drawn from.
 
     Raises:
-        ValueError: an unknown ``type``.
+        ValueError: an unknown ``type``, or an argument that it does not take.
     """
     if config is None or isinstance(config, nn.Module):
         return config
@@ -43,6 +48,7 @@ def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: in
     name = arguments.pop("type", None)
     if name not in REGULARIZERS:
         raise ValueError(f"unknown regularizer {name!r}: choose one of {', '.join(sorted(REGULARIZERS))}")
+    check_arguments(REGULARIZERS[name], arguments)
     with torch.random.fork_rng(devices=[]):
         # The CPU's generator alone: torch.manual_seed would start those of the GPUs anew, which fork_rng does not give back.
         torch.default_generator.manual_seed(int(torch.randint(2**62, ())))
@@ -83,6 +89,7 @@ class RegularizedLinearClsHead(LinearClsHead):
             kind = arguments.pop("type", None)
             if kind not in _CLASSIFIERS:
                 raise ValueError(f"unknown classifier {kind!r}: choose one of {', '.join(_CLASSIFIERS)}")
+            check_arguments(_CLASSIFIERS[kind], arguments, ("in_features", "out_features"))
             self.fc = _CLASSIFIERS[kind](in_channels, num_classes, **arguments)
         self.regularizer = build_regularizer(regularizer, num_classes, in_channels)
 
@@ -114,17 +121,21 @@ class RegularizedLinearClsHead(LinearClsHead):
     def loss(self, feats: tuple[Tensor, ...], data_samples: Tensor | list[DataSample], **kwargs: Any) -> dict:
         """The classification loss and the regularizer's.
 
+        mmengine logs the sum of all under the name ``loss``, so beside a regularizer the classification loss has another.
+
         Args:
             feats: the backbone's stages; the last one is [N, D].
             data_samples: labels [N] or soft labels [N, C] as one tensor, or a list of N ``DataSample``.
 
         Returns:
-            ``loss`` and the regularizer's own ``loss_...``, scalars.
+            Scalars: ``loss`` alone without a regularizer, as ``LinearClsHead`` gives it; with one ``loss_ce``, the
+            classification loss whatever its kind, and the regularizer's own ``loss_...``.
         """
         features = self.pre_logits(feats)
         logits = self._logits(features)
         targets = stack_targets(data_samples)
-        losses = {"loss": self.loss_module(logits, targets, avg_factor=logits.size(0), **kwargs)}
+        name = "loss" if self.regularizer is None else CLASSIFICATION_LOSS
+        losses = {name: self.loss_module(logits, targets, avg_factor=logits.size(0), **kwargs)}
         if self.cal_acc:
             if targets.ndim != 1:
                 raise ValueError("cal_acc needs hard labels: switch it off under mixup or cutmix")

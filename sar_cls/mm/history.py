@@ -15,7 +15,10 @@ from sar_cls.runs.history import write_history
 class HistoryHook(Hook):
     """Adds each epoch's row to the runner's history, ``history.csv`` and the visualizer's backends.
 
-    ``loss`` is the mean classification loss, comparable between rows; a regularizer's losses stand beside it under their names.
+    ``loss`` is the mean of what was minimised. With a regularizer that is a sum, whose parts stand beside it: ``loss_ce``, the
+    classification loss, which compares with the ``loss`` of a row without a regularizer, and the regularizer's under their own
+    names. Where ``loss_ce`` is missing or empty, ``loss`` is the classification loss: without a regularizer, and in every row
+    that was written before there was such a column.
     """
 
     priority = "NORMAL"

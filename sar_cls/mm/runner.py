@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from sar_cls.mm.checkpoint import LAST, restore
+from sar_cls.models import use_virtual_batches
 
 
 class _NoVisualizer:
@@ -39,6 +40,7 @@ class DeviceRunner(Runner):
         precision: "fp32" or "bf16", for the evaluation; training has it from its optimizer wrapper.
         mode: how a step is run, see :mod:`sar_cls.steps.modes`; None is the device's default.
         memory_format: of the convolutions' weights, "channels_last" or "contiguous"; the batches should have the same.
+        bn_batch: images that batch norm of the backbone normalises together; None for whole batches.
         selection: the image set whose top-1 accuracy picks the best epoch: "test", as published, or "val".
         identity: what a checkpoint must agree on to be resumed (see :mod:`sar_cls.mm.checkpoint`).
         initialize: is given the initialized model where there is nothing to resume, to put other weights in.
@@ -52,6 +54,7 @@ class DeviceRunner(Runner):
         precision: str = "fp32",
         mode: str | None = None,
         memory_format: str = "channels_last",
+        bn_batch: int | None = None,
         selection: str = "test",
         identity: dict[str, str] | None = None,
         initialize: Callable[[nn.Module], None] | None = None,
@@ -61,6 +64,7 @@ class DeviceRunner(Runner):
         self.precision = precision
         self.mode = mode
         self.memory_format = memory_format
+        self.bn_batch = bn_batch
         self.selection = selection
         self.identity = identity or {}
         self.initialize = initialize
@@ -78,6 +82,13 @@ class DeviceRunner(Runner):
     def bare_model(self) -> nn.Module:
         """The model without a distributed wrapper."""
         return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """Puts virtual batches into the built backbone, where they are asked for; the head's own batch norms see no images."""
+        built: Any = super().build_model(model)
+        if self.bn_batch is not None:
+            use_virtual_batches(built.backbone, self.bn_batch)
+        return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """Moves the model to the device and gives its weights the memory format of the batches."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from mmpretrain.models.classifiers import ImageClassifier
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from sar_cls.errors import InputError
 from sar_cls.models import freeze, freeze_with_shifted_bn
 
+SECOND_STAGE = "SecondStageClassifier"
+_DEFAULT_HOLD = "shifted_bn"
 _HOLD = {"shifted_bn": freeze_with_shifted_bn, "frozen": freeze}
 
 
@@ -25,7 +28,7 @@ class SecondStageClassifier(ImageClassifier):
         **kwargs: as for ``ImageClassifier``.
     """
 
-    def __init__(self, hold: str = "shifted_bn", **kwargs: Any) -> None:
+    def __init__(self, hold: str = _DEFAULT_HOLD, **kwargs: Any) -> None:
         if hold not in _HOLD:
             raise ValueError(f"unknown hold {hold!r}: choose one of {', '.join(_HOLD)}")
         super().__init__(**kwargs)
@@ -37,6 +40,11 @@ class SecondStageClassifier(ImageClassifier):
         if mode and hasattr(self, "hold"):
             _HOLD[self.hold](self.backbone)
         return self
+
+
+def hold_of(model: Mapping[str, Any]) -> str | None:
+    """How a config's model keeps its backbone; None where it is no second stage that trains."""
+    return model.get("hold", _DEFAULT_HOLD) if model.get("type") == SECOND_STAGE else None
 
 
 def first_stage_weights(

@@ -3,6 +3,16 @@
 from sar_cls.models.cosine_linear import CosineLinear
 from sar_cls.models.resnet_cifar import CIFARResNet
 from sar_cls.models.shifted_bn import freeze, freeze_with_shifted_bn
+from sar_cls.models.virtual_batch_norm import VirtualBatchNorm2d, use_virtual_batches
 from sar_cls.models.weight_scaling import ScaledLinear, WeightScaling
 
-__all__ = ["CIFARResNet", "CosineLinear", "ScaledLinear", "WeightScaling", "freeze", "freeze_with_shifted_bn"]
+__all__ = [
+    "CIFARResNet",
+    "CosineLinear",
+    "ScaledLinear",
+    "VirtualBatchNorm2d",
+    "WeightScaling",
+    "freeze",
+    "freeze_with_shifted_bn",
+    "use_virtual_batches",
+]

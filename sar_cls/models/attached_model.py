@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,13 +10,14 @@ from torch import Tensor, nn
 
 from sar_cls.errors import InputError
 from sar_cls.models.classifiers import ClassifierInput, find_classifier
+from sar_cls.regularizers.arguments import check_arguments
 
 
 class AttachedModel(nn.Module):
     """A model with a regularizer on what enters its classifier; see :func:`attach`.
 
-    While training, ``forward(inputs, targets)`` returns the logits and the regularizer's losses. In evaluation it is
-    the model's own forward. The model itself stays as it was: ``attached.model`` is the very object that was given.
+    While training, ``forward(inputs, targets)`` returns the model's output and the regularizer's losses. In evaluation
+    it is the model's own forward. The model itself stays as it was: ``attached.model`` is the very object that was given.
 
     Attributes:
         model: the classification model.
@@ -31,30 +33,71 @@ class AttachedModel(nn.Module):
         self._classifier_input = classifier_input
         self.feat_dim = classifier_input.classifier.feat_dim
         self.num_classes = classifier_input.classifier.num_classes
+        self._own_names = _named_arguments(model)
 
-    def forward(self, inputs: Tensor, targets: Tensor | None = None) -> Any:
+    def forward(self, *inputs: Any, **arguments: Any) -> Any:
         """The model's forward, and while training the regularizer's losses with it.
 
         Args:
-            inputs: what the model takes, N samples.
-            targets: labels [N] int64 or soft labels [N, C]; needed while training, not looked at in evaluation.
+            *inputs: what the model takes by position. Where the targets are not named, the last of two or more is taken
+                for them: ``attached(images, labels)``.
+            **arguments: what the model takes by keyword, for example ``pixel_values=images``. ``targets=`` or ``labels=``
+                are the targets: labels [N] int64 or soft labels [N, C]. The model gets them too where its own forward has
+                an argument of that name, as those of transformers have ``labels`` to compute their loss from.
+                Targets are needed while training; in evaluation the regularizer does not look at them.
 
         Returns:
-            While training (model output, losses): the losses are scalars, already weighted, whose names start with
-            ``loss_``; add them to the classification loss. In evaluation the model's output alone.
+            While training (model output, losses): the output is whatever the model returns, logits or an object that
+            holds them; the losses are scalars, already weighted, whose names start with ``loss_``: add them to the
+            classification loss. In evaluation the model's output alone.
 
         Raises:
-            ValueError: training without targets.
+            ValueError: training without targets; targets twice; the last of several inputs is none.
             InputError: what enters the classifier is not one vector a sample.
         """
+        inputs, targets, arguments = self._split(inputs, arguments)
         if not self.training:
-            return self.model(inputs)
+            return self.model(*inputs, **arguments)
         if targets is None:
             raise ValueError(
-                "while training the regularizer needs the targets: call model(inputs, targets), or model.eval() first"
+                "while training the regularizer needs the targets: call model(inputs, targets), name them by targets= or "
+                "labels=, or call model.eval() first"
             )
-        output, features = self._classifier_input.of(self.model, inputs)
-        return output, self.regularizer(features, targets, self._classifier_input.classifier)
+        output, features = self._classifier_input.of(self.model, *inputs, **arguments)
+        classifier = self._classifier_input.classifier
+        # A layer as it is lets a regularizer see its parameters; a convolution has to be called in its own way.
+        is_convolution = isinstance(classifier.module, nn.Conv2d)
+        return output, self.regularizer(features, targets, classifier if is_convolution else classifier.module)
+
+    def _split(
+        self, inputs: tuple[Any, ...], arguments: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], Tensor | None, dict[str, Any]]:
+        """What the model takes by position, the targets, and what the model takes by keyword."""
+        named = [name for name in ("targets", "labels") if arguments.get(name) is not None]
+        if len(named) > 1:
+            raise ValueError("both targets= and labels= are given: give one of them")
+        targets = arguments[named[0]] if named else None
+        kept = {
+            name: value
+            for name, value in arguments.items()
+            if name not in ("targets", "labels") or name in self._own_names
+        }
+        if targets is None and len(inputs) > 1:
+            *first, targets = inputs
+            if targets is not None and not self._is_target(targets):
+                raise ValueError(
+                    "the last input by position is taken for the targets, and it is neither class indices [N] nor label "
+                    f"weights [N, {self.num_classes}]: name the targets by targets=, or give it by its name"
+                )
+            inputs = tuple(first)
+        return inputs, targets, kept
+
+    def _is_target(self, value: Any) -> bool:
+        if not isinstance(value, Tensor):
+            return False
+        if value.is_floating_point():
+            return value.ndim == 2 and value.shape[1] == self.num_classes
+        return value.ndim == 1
 
     def export_state_dict(self) -> dict[str, Tensor]:
         """The model's own state alone, without the regularizer: it loads into the original architecture."""
@@ -87,7 +130,12 @@ def attach(
         A module whose training forward gives logits and losses, and whose evaluation forward is the model's.
 
     Raises:
-        InputError: no classifier is found, an unknown name, or a regularizer built for other sizes than the model's.
+        InputError: no classifier is found, an unknown name or argument, or a regularizer built for other sizes than the
+            model's.
+
+    Trained by a loop that calls the model with keywords, such as the Trainer of transformers, the loss is to be put together
+    there: ``output, losses = model(**batch); loss = output.loss + sum(losses.values())`` (in ``Trainer.compute_loss``, with
+    ``remove_unused_columns=False``, since the Trainer reads the names of the columns off the forward).
 
     Example:
         >>> model = sar_cls.attach(timm.create_model("resnet18", num_classes=10), sar_cls.SAR)
@@ -102,7 +150,12 @@ def attach(
             )
         built = regularizer
     else:
-        built = _factory(regularizer)(num_classes=found.num_classes, feat_dim=found.feat_dim, **kwargs)
+        factory = _factory(regularizer)
+        try:
+            check_arguments(factory, kwargs)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        built = factory(num_classes=found.num_classes, feat_dim=found.feat_dim, **kwargs)
     for name, needed in (("num_classes", found.num_classes), ("feat_dim", found.feat_dim)):
         given = getattr(built, name, needed)
         if given != needed:
@@ -118,6 +171,15 @@ def attach(
 def feature_dim(model: nn.Module, classifier: str | None = None) -> int:
     """D, the number of features that enter the model's classifier: what a regularizer takes as ``feat_dim``."""
     return find_classifier(model, classifier).feat_dim
+
+
+def _named_arguments(model: nn.Module) -> frozenset[str]:
+    """The arguments that a model's forward takes under a name of their own."""
+    try:
+        parameters = inspect.signature(model.forward).parameters.values()
+    except (TypeError, ValueError):  # a forward of C++ (TorchScript) may have no signature
+        return frozenset()
+    return frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
 
 
 def _factory(regularizer: str | Callable[..., nn.Module]) -> Callable[..., nn.Module]:

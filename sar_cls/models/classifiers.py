@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sar_cls.errors import InputError
+from sar_cls.regularizers.classifier_call import HALF, in_precision
 
 # Where torchvision's, mmpretrain's and most other models keep it, tried in this order.
 _USUAL_NAMES = ("head.fc", "fc", "classifier", "heads.head", "heads", "head", "last_linear")
@@ -31,10 +32,12 @@ class Classifier:
     num_classes: int
 
     def __call__(self, features: Tensor) -> Tensor:
+        # The regularizers compute in float32, whatever the model does.
+        call = self.module if features.dtype in HALF else in_precision(self.module, features.dtype)
         if isinstance(self.module, nn.Conv2d):
-            logits = self.module(features.reshape(-1, self.feat_dim, 1, 1))
+            logits = call(features.reshape(-1, self.feat_dim, 1, 1))
             return logits.reshape(*features.shape[:-1], self.num_classes)
-        return self.module(features)
+        return call(features)
 
 
 class ClassifierInput:
@@ -54,8 +57,8 @@ class ClassifierInput:
         if self.active:
             self.inputs.append(arguments[0])
 
-    def of(self, model: nn.Module, inputs: Tensor) -> tuple[Any, Tensor]:
-        """Runs ``model(inputs)``.
+    def of(self, model: nn.Module, *inputs: Any, **arguments: Any) -> tuple[Any, Tensor]:
+        """Runs ``model(*inputs, **arguments)``.
 
         Returns:
             The model's output, and the features [N, D] that entered the classifier (what entered as [N, D, 1, 1] is
@@ -67,7 +70,7 @@ class ClassifierInput:
         self.inputs.clear()
         self.active = True
         try:
-            output = model(inputs)
+            output = model(*inputs, **arguments)
         finally:
             self.active = False
         calls = len(self.inputs)

@@ -6,6 +6,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
+def has_batch_norm(backbone: nn.Module) -> bool:
+    """Whether there is a batch norm with running statistics, which alone can shift."""
+    return any(isinstance(module, _BatchNorm) and module.track_running_stats for module in backbone.modules())
+
+
 def freeze(backbone: nn.Module) -> None:
     """No gradient and evaluation mode: no parameter and no buffer changes.
 
@@ -29,7 +34,7 @@ def freeze_with_shifted_bn(backbone: nn.Module) -> None:
     Raises:
         ValueError: No batch norm with running statistics is in the backbone, so nothing could shift.
     """
-    if not any(isinstance(module, _BatchNorm) and module.track_running_stats for module in backbone.modules()):
+    if not has_batch_norm(backbone):
         raise ValueError("The backbone has no batch norm with running statistics to shift; use freeze() instead.")
     backbone.requires_grad_(False)
     backbone.train()

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from sar_cls.regularizers.classifier_call import HALF, in_precision
+from sar_cls.regularizers.shared_state import broadcast_state, num_processes
+
 Classifier = Callable[[Tensor], Tensor]
 
 # Rows of soft targets may miss the sum 1 by this much: bfloat16 targets do, logits passed by mistake miss it by far.
@@ -26,6 +29,13 @@ class Regularizer(nn.Module):
     value, the same keys every time, and state in buffers that are updated in place. Then it can be compiled whole and
     captured in a CUDA graph. In ``eval()`` the losses are still returned and no state changes.
 
+    Its state stays in float32 where a model is converted to half precision (``.to(torch.bfloat16)``, ``.half()``): an
+    average with momentum 0.999 does not move at all in bfloat16, whose digits end at 1/256.
+
+    In a distributed run all processes get the parameters and buffers of the first one, at the first training step,
+    whatever wraps the model (see :meth:`synchronize`). Wrapped with the model (DistributedDataParallel, ``fully_shard``)
+    its parameters are trained like the model's.
+
     Args:
         num_classes: number of classes C, at least 2.
         feat_dim: length D of the feature vectors, at least 1.
@@ -36,6 +46,7 @@ class Regularizer(nn.Module):
 
     def __init__(self, num_classes: int, feat_dim: int) -> None:
         super().__init__()
+        self.is_synchronized = False
         self.num_classes = self._whole_number("num_classes", num_classes, 2)
         self.feat_dim = self._whole_number("feat_dim", feat_dim, 1)
 
@@ -47,7 +58,8 @@ class Regularizer(nn.Module):
                 float64 features need the module converted by ``.double()``.
             targets: class indices [N] int64, or label weights [N, C] floating point whose rows sum to 1 (mixup,
                 smoothing).
-            classifier: any callable [*, D] -> [*, C]; it is called with float32 (float64) input outside autocast.
+            classifier: any callable [*, D] -> [*, C]; it is called with float32 (float64) input outside autocast. A
+                module in half precision is called with its parameters in float32; a plain function must take float32.
 
         Returns:
             Scalar losses, already weighted, to be added to the classification loss; the same keys at every step.
@@ -58,8 +70,33 @@ class Regularizer(nn.Module):
         """
         self._check_features(features)
         label_weights = self._label_weights(features, targets)
+        if self.training and not self.is_synchronized and num_processes() > 1:
+            self.synchronize()
+        dtype = label_weights.dtype
         with torch.autocast(features.device.type, enabled=False):
-            return self.losses(features.to(label_weights.dtype), label_weights, classifier)
+            return self.losses(
+                features.to(dtype), label_weights, None if classifier is None else in_precision(classifier, dtype)
+            )
+
+    def synchronize(self, group: torch.distributed.ProcessGroup | None = None) -> None:
+        """Gives all processes of a distributed run the state of the first one: anchors are drawn, and seeds may differ.
+
+        The first training step does so by itself, for all processes. Call it before, on all of them, where that step is
+        compiled with ``fullgraph=True`` or captured without a warm-up, or where only the processes of ``group`` have a
+        regularizer (a pipeline's last stage). It is done once: :attr:`is_synchronized` says so, and later steps
+        send nothing.
+        """
+        broadcast_state(self, group)
+        self.is_synchronized = True
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Regularizer:
+        """What ``to()``, ``half()``, ``cuda()`` and the like go through: whatever would be in half precision is float32."""
+
+        def convert(tensor: Tensor) -> Tensor:
+            converted = fn(tensor)
+            return tensor.to(converted.device, torch.float32) if converted.dtype in HALF else converted
+
+        return super()._apply(convert, recurse)
 
     def losses(self, features: Tensor, label_weights: Tensor, classifier: Classifier | None) -> dict[str, Tensor]:
         """The method itself. ``features`` [N, D] and ``label_weights`` [N, C] have the same dtype; autocast is off."""
@@ -125,7 +162,8 @@ class Regularizer(nn.Module):
             if state.is_floating_point() and state.dtype != expected:
                 raise ValueError(
                     f"{me}: features are {features.dtype} and the regularizer is {state.dtype}: convert the "
-                    f"regularizer by .{'double' if expected == torch.float64 else 'float'}()"
+                    f"regularizer by .{'double' if expected == torch.float64 else 'float'}() (under FSDP2 shard it on its "
+                    "own, with a mixed precision policy that has no param_dtype)"
                 )
 
     def _label_weights(self, features: Tensor, targets: Tensor) -> Tensor:

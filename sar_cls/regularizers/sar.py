@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from sar_cls.anchors import ANCHOR_KINDS, class_anchors
 from sar_cls.regularizers.base import Classifier, Regularizer, squared_distance
+from sar_cls.regularizers.classifier_call import without_gradient
 
 # Keeps the denominator of the anchor weights away from zero; the value of the published code.
 WEIGHT_EPS = 1e-9
@@ -48,8 +48,9 @@ class SAR(Regularizer):
     ``momentum=0``. The embedding goes together with the auxiliary loss that trains it: without both, the method is
     :class:`sar_cls.FixedAnchors` (the first rows of the paper's Tab. 7).
 
-    Under DistributedDataParallel all processes hold the same anchors: the class anchors are broadcast from rank 0
-    when the model is wrapped, and h(A) depends on them and on shared parameters alone, never on the batch.
+    In a distributed run all processes hold the same anchors: the first training step broadcasts the class anchors and
+    the embedding from the first process (see :meth:`Regularizer.synchronize`), and h(A) depends on these and on the
+    classifier alone, never on the batch.
 
     Buffers: ``class_anchors`` [C, D]; ``semantic_anchors`` [C, D], zero until started; ``initialized`` bool [C],
     which of them are started (all or none with ``gate="all"``). Module: ``embedding``, two blocks
@@ -151,15 +152,12 @@ class SAR(Regularizer):
             raise ValueError(
                 "SAR: the classifier is missing: pass the module that maps features [*, D] to logits [*, C]"
             )
-        if self.aux_to_classifier:
-            logits = classifier(embedded)
-        elif isinstance(classifier, nn.Module):
-            constants = {name: parameter.detach() for name, parameter in classifier.named_parameters()}
-            logits = functional_call(classifier, constants, (embedded,))
-        else:
+        called = classifier if self.aux_to_classifier else without_gradient(classifier)
+        if called is None:
             raise ValueError(
                 "SAR: aux_to_classifier=False needs to know the classifier's parameters: pass the classifier as a module"
             )
+        logits = called(embedded)
         if logits.shape != (self.num_classes, self.num_classes):
             raise ValueError(
                 f"SAR: the classifier gives {list(logits.shape)} for {list(embedded.shape)}: "

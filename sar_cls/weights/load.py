@@ -92,11 +92,7 @@ def load_weights(module: nn.Module, source: str | os.PathLike[str], *, strict_ba
             then unchanged.
     """
     source = os.fspath(source)
-    state = unwrap(_read(source))
-    if state is None:
-        raise InputError(
-            f"{source} is no checkpoint: it holds no tensors under names, give a file that torch.save or safetensors wrote"
-        )
+    state = _checkpoint(source)
     target = _Target(module)
     fits = [
         _fit(candidate, view, target, source) for candidate in candidates(state, target.body) for view in target.views
@@ -114,6 +110,15 @@ def load_weights(module: nn.Module, source: str | os.PathLike[str], *, strict_ba
         )
     module.load_state_dict(tensors, strict=False)
     return report
+
+
+def look_up_weights(source: str | os.PathLike[str]) -> None:
+    """Finds and reads weights without a model to put them into; what was fetched is kept in the library's own cache.
+
+    Raises:
+        InputError: as :func:`load_weights`, but for a backbone that does not match.
+    """
+    _checkpoint(os.fspath(source))
 
 
 class _Target:
@@ -230,6 +235,15 @@ def _take_classifier(state: State, outside: State, view: str, target: _Target, l
         return f"loaded ({classes} classes)"
     size = next(iter(ours.values())).shape[0]
     return f"left as it is ({classes} classes in the file, {size} here)"
+
+
+def _checkpoint(source: str) -> State:
+    state = unwrap(_read(source))
+    if state is None:
+        raise InputError(
+            f"{source} is no checkpoint: it holds no tensors under names, give a file that torch.save or safetensors wrote"
+        )
+    return state
 
 
 def _read(source: str) -> Any:

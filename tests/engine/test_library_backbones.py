@@ -77,7 +77,7 @@ def test_a_vision_transformer_trains_with_sar() -> None:
     draws = preprocessor.draw(6, 6, (32, 32), torch.Generator().manual_seed(0))
     losses = model(**preprocessor({**batch, "draws": draws.per_sample}, True), mode="loss")
     sum(losses.values()).backward()
-    assert set(losses) == {"loss", "loss_aux", "loss_anchor"}
+    assert set(losses) == {"loss_ce", "loss_aux", "loss_anchor"}
     assert all(torch.isfinite(value) for value in losses.values())
     assert model.head.regularizer.feat_dim == 192
     assert model.backbone.net.model.patch_embed.proj.weight.grad.abs().sum() > 0

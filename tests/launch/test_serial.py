@@ -71,6 +71,9 @@ class TestJobs:
             (Options(imbalance=2.5), "seed1024-if2.5", "seed1024-if2.5"),
             (Options(imbalance="none"), "seed1024-ifnone", "seed1024-ifnone"),
             (Options(val_fraction=0.1), "seed1024-val0.1", "seed1024-val0.1"),
+            (Options(bn_batch=16), "seed1024-bn16", "seed1024-bn16"),
+            (Options(hold="frozen"), "seed1024", "seed1024-frozen"),
+            (Options(hold="shifted_bn"), "seed1024", "seed1024"),  # the recipe's own
             (Options(precision="bf16"), "seed1024-bf16", "seed1024-bf16"),
             (
                 Options(epochs=3, imbalance=5.0, val_fraction=0.2, precision="bf16"),

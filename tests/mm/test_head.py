@@ -207,10 +207,21 @@ class TestTraining:
         targets = torch.arange(12, device=device) % C
         expected = copy.deepcopy(model.head.regularizer)(features, targets, model.head.fc)
         got = model.head.loss((features,), targets)
-        assert set(got) == {"loss", *expected}
+        assert set(got) == {"loss_ce", *expected}
         for key, value in expected.items():
             torch.testing.assert_close(got[key], value)
-        torch.testing.assert_close(got["loss"], nn.functional.cross_entropy(model.head.fc(features), targets))
+        torch.testing.assert_close(got["loss_ce"], nn.functional.cross_entropy(model.head.fc(features), targets))
+
+    @pytest.mark.parametrize("name", [None, *ALL])
+    def test_what_is_logged_as_loss_is_what_is_minimised(self, name: str | None) -> None:
+        """The total, with and without a regularizer; the parts stand beside it."""
+        model = initialised(regularizer=None if name is None else dict(type=name)).train()
+        losses = model.head.loss((torch.randn(12, D),), torch.arange(12) % C)
+        total, logged = model.parse_losses(losses)
+        torch.testing.assert_close(logged["loss"], total)
+        torch.testing.assert_close(total, torch.stack(list(losses.values())).sum())
+        assert set(logged) == {"loss", *losses}
+        assert ("loss_ce" in logged) == (name is not None)
 
     def test_the_step_minimises_the_sum_of_all_losses(self) -> None:
         model = initialised(regularizer=dict(type="FixedAnchors", weight=3.0)).train()
@@ -296,6 +307,12 @@ class TestArguments:
     def test_unknown_regularizer(self, bad: dict) -> None:
         with pytest.raises(ValueError, match=r"unknown regularizer .*CAR.*SAR"):
             classifier(regularizer=bad)
+
+    def test_a_misspelt_argument_names_the_near_one(self) -> None:
+        with pytest.raises(ValueError, match=r"^SAR has no argument 'anchor_wieght': did you mean 'anchor_weight'\?$"):
+            classifier(regularizer=dict(type="SAR", anchor_wieght=0.1))
+        with pytest.raises(ValueError, match=r"^CosineLinear has no argument 'scales': did you mean 'scale'\?$"):
+            classifier(classifier=dict(type="cosine", scales=30.0))
 
     def test_unknown_classifier(self) -> None:
         with pytest.raises(ValueError, match=r"unknown classifier 'linear'.*scaled.*cosine"):

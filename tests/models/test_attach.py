@@ -190,6 +190,117 @@ def test_training_without_targets():
         attach(Net(), SAR)(torch.randn(2, 4))
 
 
+class LikeTransformers(Net):
+    """Takes and returns what an image classifier of transformers does."""
+
+    def forward(self, pixel_values=None, head_mask=None, labels=None, return_dict=None):
+        logits = super().forward(pixel_values if head_mask is None else pixel_values * head_mask)
+        loss = None if labels is None else F.cross_entropy(logits, labels)
+        return {"loss": loss, "logits": logits}
+
+
+def test_keywords_of_the_model_reach_it():
+    """A loop that calls ``model(**batch)``: the model gets its own labels, the regularizer too."""
+    attached = attach(LikeTransformers(), Recorder())
+    inputs, targets = torch.randn(4, 4), torch.tensor([0, 1, 2, 3])
+    batch = {"pixel_values": inputs, "head_mask": torch.zeros(4, 4), "labels": targets}
+    output, losses = attached(**batch)
+    torch.testing.assert_close(attached.regularizer.logits, output["logits"])
+    assert attached.regularizer.targets is targets
+    torch.testing.assert_close(output["loss"], F.cross_entropy(output["logits"], targets))
+    (output["loss"] + sum(losses.values())).backward()
+    attached.eval()
+    evaluated = attached(**batch)
+    expected = attached.model(**batch)
+    assert torch.equal(evaluated["loss"], expected["loss"])
+    assert not torch.equal(evaluated["logits"], attached(inputs)["logits"])  # the mask has arrived
+
+
+def test_targets_by_position_or_by_name():
+    """The same call in every form; a model without such an argument never sees the targets."""
+    model = Net().eval()
+    attached = attach(model, Recorder())
+    attached.training = True  # the model itself stays in evaluation, so that every call computes the same
+    inputs, targets = torch.randn(2, 4), torch.tensor([3, 1])
+    calls = [((inputs, targets), {}), ((inputs,), {"targets": targets}), ((inputs,), {"labels": targets}), ((), {})]
+    calls[-1] = ((), {"x": inputs, "labels": targets})
+    for positional, named in calls:
+        logits, losses = attached(*positional, **named)
+        assert torch.equal(logits, model(inputs))
+        assert set(losses) == {"loss_anchor"}
+        assert attached.regularizer.targets is targets
+    attached.eval()
+    for positional, named in [*calls, ((inputs,), {}), ((inputs, None), {}), ((inputs, torch.eye(C)[targets]), {})]:
+        assert torch.equal(attached(*positional, **named), model(inputs))
+
+
+def test_two_inputs_by_position():
+    class Masked(Net):
+        def forward(self, x, mask):
+            return super().forward(x * mask)
+
+    model = Masked().eval()
+    attached = attach(model, Recorder())
+    inputs, mask, targets = torch.randn(2, 4), torch.tensor([[1, 0, 1, 0], [0, 1, 1, 0]]), torch.tensor([3, 1])
+    # A mask must not be taken for the targets and dropped without a word.
+    for training in (True, False):
+        attached.training = training
+        with pytest.raises(
+            ValueError, match=r"taken for the targets, .* weights \[N, 5\]: name the targets by targets="
+        ):
+            attached(inputs, mask)
+    assert torch.equal(attached(inputs, mask, targets), model(inputs, mask))
+    assert torch.equal(attached(inputs, mask=mask), model(inputs, mask))
+    attached.training = True
+    for logits, _ in (attached(inputs, mask, targets), attached(inputs, mask, labels=targets)):
+        assert torch.equal(logits, model(inputs, mask))
+        assert attached.regularizer.targets is targets
+    with pytest.raises(ValueError, match="both targets= and labels= are given"):
+        attached(inputs, mask, targets=targets, labels=targets)
+
+
+@pytest.mark.parametrize("regularizer", sorted(sar_cls.REGULARIZERS))
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_model_in_bfloat16_trains(regularizer, when, device):
+    """All of it is converted; the losses are those of float32, and the classifier learns from them."""
+    torch.manual_seed(0)
+    model = Net().to(device)
+    if when == "before":
+        attached = attach(model.to(torch.bfloat16), regularizer)
+    else:
+        attached = attach(model, regularizer).to(torch.bfloat16)
+    attached.model.body[3].p = 0.0
+    inputs, targets = torch.randn(8, 4, device=device).bfloat16(), torch.arange(8, device=device) % C
+    full = copy.deepcopy(attached)
+    features = attached.model.body(inputs).detach()
+    full.model.float()
+    expected = full.regularizer(features.float(), targets, full.model.last)
+    logits, losses = attached(inputs, targets)
+    assert logits.dtype == torch.bfloat16
+    for name, value in losses.items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, expected[name])
+    if regularizer == "SAR":
+        grads = torch.autograd.grad(sum(expected.values()), full.model.last.weight)
+        ours = torch.autograd.grad(sum(losses.values()), attached.model.last.weight, retain_graph=True)
+        assert ours[0].dtype == torch.bfloat16
+        assert ours[0].any()
+        assert torch.equal(ours[0], grads[0].bfloat16())
+    (F.cross_entropy(logits.float(), targets) + sum(losses.values())).backward()
+    torch.optim.SGD(attached.parameters(), lr=0.1).step()
+    assert all(state.dtype != torch.bfloat16 for state in attached.regularizer.state_dict().values())
+    assert all(parameter.dtype == torch.bfloat16 for parameter in attached.model.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_auxiliary_gradient_can_be_kept_out_of_the_classifier(dtype):
+    attached = attach(Net(), SAR, aux_to_classifier=False).to(dtype)
+    _, losses = attached(torch.randn(8, 4, dtype=dtype), torch.arange(8) % C)
+    losses["loss_aux"].backward()
+    assert attached.model.last.weight.grad is None
+    assert attached.regularizer.embedding[0].weight.grad.any()
+
+
 def test_nothing_is_kept_alive_between_steps():
     attached = attach(Net(), Recorder())
     attached(torch.randn(2, 4), torch.tensor([0, 1]))
@@ -285,6 +396,12 @@ def test_bad_input():
         attach(Net(), SAR(C, 9))
     with pytest.raises(InputError, match="aux_weight: arguments are for a regularizer given by class or name"):
         attach(Net(), SAR(C, 6), aux_weight=1.0)
+    with pytest.raises(InputError, match=r"^SAR has no argument 'anchor_wight': did you mean 'anchor_weight'\?$"):
+        attach(Net(), SAR, anchor_wight=1.0)
+    with pytest.raises(InputError, match=r"^FixedAnchors has no argument 'zzz': it takes kind, weight, seed$"):
+        attach(Net(), "FixedAnchors", zzz=1.0)
+    with pytest.raises(InputError, match=r"^SAR gets feat_dim from the model: leave it out$"):
+        attach(Net(), SAR, feat_dim=6)
     with pytest.raises(InputError, match="has no linear layer"):
         attach(nn.Sequential(nn.ReLU()), SAR)
     with pytest.raises(InputError, match="regularizer is a int"):

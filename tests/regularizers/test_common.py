@@ -296,9 +296,72 @@ def test_module_of_another_dtype_than_the_computation(case: str) -> None:
     features, targets = draw_batch("cpu")
     with pytest.raises(ValueError, match=r"convert the regularizer by \.double\(\)"):
         module(features.double(), targets, classifier)
-    for dtype in (torch.float64, torch.float16):
-        with pytest.raises(ValueError, match=r"convert the regularizer by \.float\(\)"):
-            module.to(dtype)(features, targets, classifier)
+    with pytest.raises(ValueError, match=r"convert the regularizer by \.float\(\)"):
+        module.double()(features, targets, classifier)
+    module.float()(features, targets, classifier)
+
+
+def test_a_state_that_was_drawn_in_half_precision() -> None:
+    torch.set_default_dtype(torch.bfloat16)  # the one way to such a state
+    try:
+        module = SAR(NUM_CLASSES, FEAT_DIM)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert module.class_anchors.dtype == torch.bfloat16
+    features, targets = draw_batch("cpu")
+    classifier = nn.Linear(FEAT_DIM, NUM_CLASSES, dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match=r"convert the regularizer by \.float\(\)"):
+        module(features.bfloat16(), targets, classifier)
+    module.float()(features.bfloat16(), targets, classifier)  # the advice works
+
+
+# Half precision: the state stays in float32, and so does the computation
+
+
+@all_cases
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_state_stays_in_float32(case: str, dtype: torch.dtype, device: torch.device) -> None:
+    module, classifier = build(case, device)
+    before = state_of(module)
+    whole = nn.ModuleDict({"regularizer": module, "classifier": classifier}).to(dtype)
+    assert classifier.weight.dtype == dtype
+    assert_same_state(before, state_of(module))
+    for state in state_of(module).values():
+        assert state.dtype != dtype
+    whole.double()
+    assert all(state.dtype == torch.float64 for state in state_of(module).values() if state.is_floating_point())
+
+
+@all_cases
+def test_a_classifier_in_bfloat16_is_computed_in_float32(case: str, device: torch.device) -> None:
+    module, classifier = build(case, device)
+    classifier.bfloat16()
+    twin, full = copy.deepcopy(module), copy.deepcopy(classifier).float()
+    features, targets = draw_batch(device)
+    losses, gradients = step(module, classifier, features.bfloat16(), targets)
+    expected, expected_gradients = step(twin, full, features.bfloat16().float(), targets)
+    for key, value in losses.items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, expected[key])
+    inputs = [features.bfloat16(), *classifier.parameters(), *module.parameters()]
+    for given, gradient, wanted in zip(inputs, gradients, expected_gradients, strict=True):
+        assert (gradient is None) == (wanted is None)
+        if gradient is not None and wanted is not None:
+            assert gradient.dtype == given.dtype
+            torch.testing.assert_close(gradient, wanted.to(given.dtype))
+    assert_same_state(state_of(module), state_of(twin))
+
+
+def test_a_classifier_in_bfloat16_compiles_whole() -> None:
+    torch._dynamo.reset()
+    module, classifier = build("SAR open", "cpu")
+    head = Head(module, classifier.bfloat16())
+    compiled = torch.compile(copy.deepcopy(head), fullgraph=True, backend="aot_eager")
+    features, targets = draw_batch("cpu")
+    for _ in range(2):
+        expected, got = head(features.bfloat16(), targets), compiled(features.bfloat16(), targets)
+        assert all(torch.equal(got[key], expected[key]) for key in expected)
+    torch.stack(list(got.values())).sum().backward()
 
 
 @pytest.mark.parametrize("name", REGULARIZERS)

@@ -1,0 +1,33 @@
+"""One state for all processes of a distributed run, whatever each of them drew."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def num_processes() -> int:
+    """Processes of the run, 1 where it is not distributed. Reads no tensor."""
+    distributed = torch.distributed
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return 1
+    return distributed.get_world_size()
+
+
+# Not traced: in a compiled step it is a break of the graph, once, and the next call is compiled without it.
+@torch.compiler.disable
+@torch.no_grad()
+def broadcast_state(module: nn.Module, group: torch.distributed.ProcessGroup | None = None) -> None:
+    """Overwrites all parameters and buffers by those of the first process of ``group`` (None: of all processes).
+
+    A parameter that FSDP2 has cut into parts is left alone: each process holds its part of one whole, so there is
+    nothing that could differ.
+    """
+    source = 0 if group is None else torch.distributed.get_global_rank(group, 0)
+    for tensor in (*module.parameters(), *module.buffers()):
+        if hasattr(tensor, "full_tensor"):
+            continue
+        # As bytes: not every backend takes every dtype, bool least of all.
+        received = tensor.detach().clone(memory_format=torch.contiguous_format)
+        torch.distributed.broadcast(received.reshape(-1).view(torch.uint8), src=source, group=group)
+        tensor.copy_(received)
