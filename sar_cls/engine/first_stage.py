@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sar_cls.engine.config import load_config
 from sar_cls.engine.recipe import Resolved
 from sar_cls.errors import InputError
 from sar_cls.mm.checkpoint import LAST, read_checkpoint
+from sar_cls.mm.handover import Handover
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.runs import record
 
-CONFIG = "config.py"
 _MIXUP = ("mixup_alpha", "num_classes")
 
 
@@ -45,15 +44,15 @@ def like_first_stage(resolved: Resolved, folder: Path) -> Resolved:
     """A second stage's config with the data and the net of its first stage, whatever suite that was from.
 
     Raises:
-        InputError: there is no finished first stage in ``folder``.
+        InputError: there is no finished first stage in ``folder``, or what it left for a second one is not sound.
     """
     first, config = record.read_record(folder), resolved.config
-    before = load_config(folder / CONFIG)
-    config.train_dataloader.dataset = before.train_dataloader.dataset
-    config.model.backbone, config.model.neck = before.model.backbone, before.model.get("neck")
+    before = Handover.read(folder)
+    config.train_dataloader.dataset = before.dataset
+    config.model.backbone, config.model.neck = before.backbone, before.neck
     config.pop("weights", None)
-    config.model.head.num_classes = before.model.head.num_classes
-    config.model.head.in_channels = before.model.head.in_channels
+    config.model.head.num_classes = before.num_classes
+    config.model.head.in_channels = before.in_channels
     # All of the preprocessing but mixup, which belongs to the first stage.
     config.data_preprocessor = {key: value for key, value in before.data_preprocessor.items() if key not in _MIXUP}
     inherited = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,10 +17,19 @@ from sar_cls.engine.first_stage import FirstStage, like_first_stage
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import fit_to_data, resolve
 from sar_cls.errors import InputError, RunLocked
-from sar_cls.mm.checkpoint import LAST
+from sar_cls.files import check_file, check_folder, refusing
+from sar_cls.mm.checkpoint import BEST, LAST
+from sar_cls.mm.handover import CONFIG, HANDOVER
 from sar_cls.mm.loaders import DataSplits, load_splits
 from sar_cls.runs import record
+from sar_cls.runs.history import HISTORY_FILE
+from sar_cls.runs.outputs import OUTPUTS_FILE
+from sar_cls.runs.per_class import PER_CLASS_FILE
 from sar_cls.steps.precision import precision_of
+
+ERROR_LOG = "error.log"
+_LOCK = ".lock"
+_FILES = (record.RECORD_FILE, LAST, BEST, CONFIG, HANDOVER, HISTORY_FILE, OUTPUTS_FILE, PER_CLASS_FILE, _LOCK)
 
 
 @dataclass
@@ -33,9 +43,10 @@ class DataCache:
         key = repr((sorted(config.items()), options.data_root, options.val_fraction))
         if key not in self.sets:
             self.sets.clear()  # one data set at a time in memory
-            self.sets[key] = load_splits(
-                config, options.data_root, download=options.download, val_fraction=options.val_fraction
-            )
+            with refusing(options.data_root, "give another --data-root"):
+                self.sets[key] = load_splits(
+                    config, options.data_root, download=options.download, val_fraction=options.val_fraction
+                )
         return self.sets[key]
 
 
@@ -73,18 +84,21 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
     splits = cache.get(resolved.config.train_dataloader.dataset.to_dict(), options)
     fit_to_data(resolved, splits, job.config.name, second_stage=second_stage)
     stage1 = None if job.stage1_dir is None else FirstStage.read(job.stage1_dir, splits)
+    check_place(job)
     fresh = not job.run_dir.exists()
-    job.run_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        # Another process may only be looking whether this run is locked, which takes it no time.
-        lock = filelock.FileLock(job.run_dir / ".lock").acquire(timeout=0.5)
-    except filelock.Timeout:
-        raise RunLocked(f"{job.title or job.run_dir}: another process is at this run, passed over") from None
+    with refusing(job.run_dir, "give another --work-dir"):
+        job.run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            # Another process may only be looking whether this run is locked, which takes it no time.
+            lock = filelock.FileLock(job.run_dir / _LOCK).acquire(timeout=0.5)
+        except filelock.Timeout:
+            raise RunLocked(f"{job.title or job.run_dir}: another process is at this run, passed over") from None
     with lock:
         if record.is_finished(job.run_dir):  # the other process ended between the look and the lock
             return record.read_record(job.run_dir)
-        for leftover in job.run_dir.glob(".*.tmp"):
-            leftover.unlink()
+        with refusing(job.run_dir):
+            for leftover in job.run_dir.glob(".*.tmp"):
+                leftover.unlink()
         method = posthoc if resolved.config.get("posthoc") else training
         try:
             result = method.execute(job, options, resolved, splits, stage1)
@@ -97,7 +111,22 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
             raise
         result["stage1"] = None if stage1 is None else record.stage1_reference(stage1.record)
         record.write_record(job.run_dir, result)
+        with suppress(OSError):  # of an earlier try; not worth failing a finished run for
+            (job.run_dir / ERROR_LOG).unlink(missing_ok=True)
     return record.read_record(job.run_dir)
+
+
+def check_place(job: Job) -> None:
+    """Makes sure that a run which is not finished has a folder to write in, without leaving anything behind.
+
+    Raises:
+        InputError: it cannot be one, or a folder is where one of its files should be.
+    """
+    if os.path.isfile(job.run_dir / record.RECORD_FILE):  # a finished one is only read
+        return
+    check_folder(job.run_dir)
+    for name in _FILES:
+        check_file(job.run_dir / name, "move it away")
 
 
 def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict[str, Any] | None:
@@ -122,8 +151,11 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
         expected["overrides"] = resolved.overrides
     differing = [name for name, value in expected.items() if found[name] != value]
     if first is not None and record.is_finished(first):
-        if found["stage1"]["run_id"] != record.read_record(first)["run_id"]:
-            differing.append("first stage")
+        if not differing and found["stage1"]["run_id"] != record.read_record(first)["run_id"]:
+            raise InputError(
+                f"{job.run_dir} started from another first stage than the one that is in {first} now: move this second stage "
+                "away to have it run again, or use another --work-dir"
+            )
     elif resolved.overrides.get("dataset") == "folder":  # one folder is as good as another, by its name
         splits = (cache or DataCache()).get(resolved.config.train_dataloader.dataset.to_dict(), options)
         if found["data_fingerprint"]["train"] != splits.train.fingerprint:
@@ -138,10 +170,11 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
 
 def _is_locked(folder: Path) -> bool:
     """Whether a process is at the run in ``folder``."""
-    if not (folder / ".lock").exists():
-        return False
-    try:
-        with filelock.FileLock(folder / ".lock").acquire(timeout=0):
+    with refusing(folder / _LOCK):
+        if not (folder / _LOCK).exists():
             return False
-    except filelock.Timeout:
-        return True
+        try:
+            with filelock.FileLock(folder / _LOCK).acquire(timeout=0):
+                return False
+        except filelock.Timeout:
+            return True

@@ -12,7 +12,7 @@ from sar_cls.engine.run import Job
 from sar_cls.errors import InputError
 from sar_cls.mm.checkpoint import LAST
 from sar_cls.runs.record import read_record
-from sar_cls.suites.rows import SUITE_FILE, Row, load_suite
+from sar_cls.suites.rows import SUITE_FILE, Row, list_suites, load_suite
 
 # The suite whose configs serve every data set that has no suite, or no such method, of its own.
 _GENERAL = "cifar100_lt"
@@ -55,6 +55,7 @@ def first_stage_job(
         if row is not None:
             break
     else:
+        list_suites(configs)  # says so where there are no configs at all
         known = ", ".join(first_stage_methods(configs))
         raise InputError(f"unknown method {method!r}: choose one of {known}")
     if home != suite:

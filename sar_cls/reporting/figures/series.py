@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sar_cls.errors import InputError
+from sar_cls.files import why
 from sar_cls.runs.ledger import Warn
 from sar_cls.runs.outputs import TestOutputs, read_outputs
 
@@ -63,7 +64,9 @@ def _read_history(path: Path) -> pd.DataFrame:
         history = pd.read_csv(path)
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run this row again") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(why(error, path)) from error
+    except ValueError as error:
         raise InputError(f"{path} is damaged ({error}); run this row again") from error
     if history.empty or "epoch" not in history.columns:
         raise InputError(f"{path} holds no epochs; run this row again")
