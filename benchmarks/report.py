@@ -20,6 +20,7 @@ from typing import Any
 
 from sar_cls import cli
 from sar_cls.errors import InputError
+from sar_cls.files import refusing, why
 from sar_cls.suites import rows as suites
 
 DEFAULT_WORK_DIR = Path("work_dirs")
@@ -69,8 +70,9 @@ def main() -> int:
             for suite in suites.load_suite(cli.CONFIGS, name).all_suites[:1]
         ]
 
-    from sar_cls.reporting.tables import suite_tables as table
-    from sar_cls.runs import ledger
+    with cli.interruptible():
+        from sar_cls.reporting.tables import suite_tables as table
+        from sar_cls.runs import ledger
 
     runs = ledger.scan(work_dir, warn)
     if arguments.suite is None:
@@ -114,7 +116,7 @@ def recomputed(record: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     try:
         write_per_class(run_dir, new)
     except OSError as error:
-        warn(f"{run_dir / PER_CLASS_FILE} is left as it is: {error.strerror}")
+        warn(f"{PER_CLASS_FILE} is left as it is: {why(error, run_dir / PER_CLASS_FILE)}")
     return new
 
 
@@ -147,11 +149,8 @@ def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, An
 @contextmanager
 def writing_to(folder: Path, option: str) -> Iterator[None]:
     """Turns what the system has against writing into a sentence that names the option."""
-    try:
+    with refusing(folder, f"give another {option}"):
         yield
-    except OSError as error:
-        where = error.filename or folder
-        raise InputError(f"{where} cannot be written ({error.strerror}): give another {option}") from error
 
 
 def warn(sentence: str) -> None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 
 from sar_cls import cli
+from sar_cls.errors import RunFailed
+from sar_cls.files import check_file, why
 from sar_cls.suites import rows as suites
 
 DEFAULT_SUITE = "digits"
@@ -66,22 +68,32 @@ def main() -> int:
     work_dir = cli.writable_folder(arguments.work_dir)
 
     # Only now: these import torch and mmpretrain, which takes seconds.
-    from sar_cls.launch import serial as runs
-    from sar_cls.reporting.tables import suite_tables as table
+    with cli.interruptible():
+        from sar_cls.engine.run import check_place
+        from sar_cls.launch import serial as runs
+        from sar_cls.reporting.tables import suite_tables as table
 
+    for path in table.table_files(suite, work_dir):
+        check_file(path, "give another --work-dir")
     options = cli.run_options(
         arguments, imbalance=arguments.imbalance, epochs=arguments.epochs, classes=arguments.classes
     )
     jobs = runs.make_jobs(rows, cli.seeds(arguments.seeds), options, work_dir)
+    for job in jobs:
+        check_place(job)
     if arguments.jobs_per_device == 1:
         outcome = runs.run_jobs(jobs, options)
     else:
         from sar_cls.launch.workers import run_jobs_side_by_side
 
         outcome = run_jobs_side_by_side(jobs, options, arguments.jobs_per_device)
-    tables = table.write_tables(suite, work_dir)
+    tables = table.suite_tables(suite, work_dir, warn=cli.warn)
     print()
-    print(tables.to_markdown())
+    print(tables.to_markdown(), flush=True)
+    try:
+        table.save_tables(tables, suite, work_dir)
+    except OSError as error:
+        raise RunFailed(f"the table is not written, {why(error)}") from error
     return 1 if outcome.failed else 0
 
 

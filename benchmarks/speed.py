@@ -19,6 +19,7 @@ import os
 from pathlib import Path
 
 from sar_cls import cli
+from sar_cls.files import check_file
 
 NETS = ("resnet32", "resnet18", "resnet50")
 CONTENDERS = ("bare", "loop", "sar", "car", "center", "fixed", "stock", "stock_fp32", "mmpretrain")
@@ -85,13 +86,14 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     arguments = parse()
     if arguments.json is not None:
-        cli.writable_folder(arguments.json.absolute().parent)
+        check_file(arguments.json, "give another --json")
     if arguments.profile is not None:
-        cli.writable_folder(arguments.profile)
+        cli.writable_folder(arguments.profile, "--profile")
 
     # Only now: these import torch and mmpretrain, which takes seconds.
-    from sar_cls.engine.options import usable_device
-    from sar_cls.speed.report import run
+    with cli.interruptible():
+        from sar_cls.engine.options import usable_device
+        from sar_cls.speed.report import run
 
     return run(arguments, usable_device(arguments.device))
 

@@ -5,7 +5,7 @@
     python longtail/stage1.py --dataset folder --data-root IMAGES      # a natural tail, as it is
 
 The full recipe of the paper's Tab. 10 by default (200 epochs). Give the same command again to go on after an interruption.
-Exit code: 0 done; 1 another process is at this run; 2 a wrong argument, config or data set; 130 interrupted.
+Exit code: 0 done; 1 the run failed, or another process is at it; 2 a wrong argument, config or data set; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -46,14 +46,15 @@ def main() -> int:
     arguments = parse()
     work_dir = cli.writable_folder(arguments.work_dir)
 
-    from sar_cls.engine import two_stage as longtail
-    from sar_cls.engine.run import run
+    with cli.interruptible():
+        from sar_cls.engine import two_stage as longtail
+        from sar_cls.launch.serial import run_or_fail
 
     options = cli.run_options(arguments, imbalance=arguments.imbalance, epochs=arguments.epochs)
     job, options = longtail.first_stage_job(
         cli.CONFIGS, arguments.dataset, arguments.method, arguments.seed, options, work_dir
     )
-    print(longtail.summary(run(job, options), job.run_dir))
+    print(longtail.summary(run_or_fail(job, options), job.run_dir))
     return 0
 
 

@@ -5,7 +5,8 @@
 
 Data set, imbalance, net and seed are the first stage's. MiSLAS takes 10 epochs of ceil(n / 128) + 1 batches, as its published
 code does. Give the same command again to go on after an interruption.
-Exit code: 0 done; 1 another process is at this run; 2 a wrong argument, config, data set or first stage; 130 interrupted.
+Exit code: 0 done; 1 the run failed, or another process is at it; 2 a wrong argument, config, data set or first
+stage; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -33,15 +34,16 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     arguments = parse()
 
-    from sar_cls.engine import two_stage as longtail
-    from sar_cls.engine.run import run
+    with cli.interruptible():
+        from sar_cls.engine import two_stage as longtail
+        from sar_cls.launch.serial import run_or_fail
 
     options = cli.run_options(arguments, stage2_epochs=arguments.epochs, full_epochs=arguments.full_epochs)
     job, options = longtail.second_stage_job(
         cli.CONFIGS, arguments.stage1, arguments.method, options, arguments.work_dir
     )
     cli.writable_folder(job.run_dir)
-    print(longtail.summary(run(job, options), job.run_dir))
+    print(longtail.summary(run_or_fail(job, options), job.run_dir))
     return 0
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import importlib.util
+import io
 import math
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from sar_cls.errors import InputError, RunLocked
+from sar_cls.errors import InputError, RunFailed, RunLocked
+from sar_cls.files import check_folder, why
 
 if TYPE_CHECKING:
     from sar_cls.engine.options import Options
@@ -22,6 +29,20 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / "configs"
 # The paper's seeds (Tab. 12, 14, 15) first, then 0, 1, 2, ...
 PAPER_SEEDS = (1270964153, 1024, 5555)
+# What stands for the signs of tables and messages on a terminal that does not know them.
+_PLAIN_SIGNS = {
+    "±": "+/-",
+    "–": "-",
+    "—": "-",
+    "−": "-",
+    "×": "x",
+    "Δ": "diff",
+    "τ": "tau",
+    "δ": "delta",
+    "≥": ">=",
+    "≤": "<=",
+}
+_PLAIN_SIGNS |= {"…": "...", "→": "->", "·": ".", "’": "'", "‘": "'", "“": '"', "”": '"', "•": "*"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -171,32 +192,103 @@ def writable_folder(path: Path, option: str = "--work-dir") -> Path:
         option: the argument that named it, for the message.
 
     Raises:
-        InputError: it is a file, or not writable.
+        InputError: it is a file, a link that leads nowhere, or not writable.
     """
-    nearest = path.absolute()
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise InputError(f"{path} cannot be a folder, {nearest} is a file: give another {option}")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise InputError(f"{path} is not writable: give another {option}")
-    return path
+    return check_folder(path, f"give another {option}")
+
+
+def warn(sentence: str) -> None:
+    """Prints a warning beside the results, under the name of the script."""
+    print(f"{Path(sys.argv[0]).name}: warning: {sentence}", file=sys.stderr)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ends with ``KeyboardInterrupt`` where Ctrl-C was pressed inside, whatever became of it there.
+
+    Above all for the import of large libraries: some of their modules catch whatever is raised in an optional import, or turn it
+    into an error of their own, and the program would go on, or end for a wrong reason.
+    """
+    # Signals are the main thread's; and where Ctrl-C means nothing (nohup), it stays so.
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
+        yield
+        return
+    pressed = False
+
+    def note(signal_number: int, frame: object) -> NoReturn:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except BaseException as error:
+        if pressed:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+def show_what_the_terminal_can() -> None:
+    """From now on a sign that the terminal's encoding lacks is printed as plain text that means the same.
+
+    For the C locale, Latin-1 and Windows code pages, where ``print("±")`` would end the program. Files are UTF-8 all the same.
+    """
+    codecs.register_error("sar_cls.plain", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        # Streams that a test or a notebook put there have no encoding to fail at.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="sar_cls.plain")
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_plain_sign(sign) for sign in error.object[error.start : error.end]), error.end
+
+
+def _plain_sign(sign: str) -> str:
+    if sign in _PLAIN_SIGNS:
+        return _PLAIN_SIGNS[sign]
+    bare = unicodedata.normalize("NFKD", sign).encode("ascii", "ignore").decode()  # a letter without its accent
+    # Half of a file name that is no text stays recognisable.
+    return bare or ("?" if unicodedata.category(sign) != "Cs" else f"\\x{ord(sign) & 0xFF:02x}")
 
 
 def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
-    """Runs ``main`` and exits: with its own code, 1 and one line for a locked run, 2 for bad input, 130 for Ctrl-C."""
+    """Runs ``main`` and exits: with its own code; 2 and one line for bad input, or for what the file system has against the
+    work before it begins; 1 and one line for a failed or locked run; 130 for Ctrl-C."""
+    show_what_the_terminal_can()
+    name = Path(sys.argv[0]).name
     try:
-        code = main()
+        with interruptible():
+            code = main()
+        sys.stdout.flush()  # a full disk behind it is noticed here, not when Python is gone
     except InputError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         code = 2
-    except RunLocked as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+    except (RunLocked, RunFailed) as error:
+        print(f"{name}: {error}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last whole epoch", file=sys.stderr)
         code = 130
     except BrokenPipeError:  # the reader of our output went away, for example head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         code = 1
+    except OSError as error:
+        is_output = error.filename is None  # a file would have a name
+        print(f"{name}: {why(error, 'the output' if is_output else None)}", file=sys.stderr)
+        if is_output:
+            _drop_output()
+        code = 1 if is_output else 2
     sys.exit(code)
+
+
+def _drop_output() -> None:
+    """Sends what is left of the output nowhere, so that Python has nothing to complain about when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

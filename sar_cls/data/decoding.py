@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sar_cls.errors import InputError
+from sar_cls.files import why
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,4 +31,6 @@ def decoding(file: Path | str, remedy: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ... on damaged files
+        if isinstance(error, OSError) and error.errno is not None:  # the file system's word, not Pillow's
+            raise InputError(why(error, file)) from error
         raise InputError(f"{file} is damaged or no image ({error}): {remedy}") from error

@@ -6,15 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sar_cls.engine.config import load_config
 from sar_cls.engine.mislas import choose_settings
 from sar_cls.engine.recipe import Resolved
 from sar_cls.errors import InputError
 from sar_cls.mm.checkpoint import LAST, read_checkpoint
+from sar_cls.mm.handover import Handover
 from sar_cls.mm.loaders import IMAGES, DataSplits
 from sar_cls.runs import record
 
-CONFIG = "config.py"
 _MIXUP = ("mixup_alpha", "num_classes")
 
 
@@ -54,18 +53,18 @@ def like_first_stage(resolved: Resolved, folder: Path) -> Resolved:
     ``settings`` says so then, or that none are published.
 
     Raises:
-        InputError: there is no finished first stage in ``folder``.
+        InputError: there is no finished first stage in ``folder``, or what it left for a second one is not sound.
     """
     first, config = record.read_record(folder), resolved.config
-    before = load_config(folder / CONFIG)
+    before = Handover.read(folder)
     own_dataset = config.train_dataloader.dataset
-    config.train_dataloader.dataset = before.train_dataloader.dataset
-    config.model.backbone, config.model.neck = before.model.backbone, before.model.get("neck")
+    config.train_dataloader.dataset = before.dataset
+    config.model.backbone, config.model.neck = before.backbone, before.neck
     config.pop("weights", None)
-    if before.get("bn_batch") is not None:
+    if before.bn_batch is not None:
         config.bn_batch = before.bn_batch
-    config.model.head.num_classes = before.model.head.num_classes
-    config.model.head.in_channels = before.model.head.in_channels
+    config.model.head.num_classes = before.num_classes
+    config.model.head.in_channels = before.in_channels
     # All of the preprocessing but mixup, which belongs to the first stage.
     config.data_preprocessor = {key: value for key, value in before.data_preprocessor.items() if key not in _MIXUP}
     inherited = {

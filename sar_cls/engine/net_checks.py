@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
@@ -29,44 +29,45 @@ def check_net(resolved: Resolved) -> None:
     """
     config, backbone = resolved.config, None
     if config.get("bn_batch") is not None:
-        backbone = _backbone(resolved)
+        backbone, _ = first_backbone(resolved)
         use_virtual_batches(backbone, config.bn_batch)
     if config.get("weights") is not None:
         if "backbone" in resolved.overrides:  # its size can follow from the images, and with it what fits
             look_up_weights(config.weights)
         else:
-            load_weights(backbone or _backbone(resolved), config.weights)
+            load_weights(backbone or first_backbone(resolved)[0], config.weights)
 
 
-def check_hold(second: Resolved, first: Resolved, name: str, others: Sequence[str]) -> None:
+def check_hold(second: Resolved, backbone: nn.Module, title: str, name: str, others: Sequence[str]) -> None:
     """Whether a second stage can keep the backbone of its first one as its config says.
 
     Args:
         second: of the second stage.
-        first: of the first one.
+        backbone: of the first one.
+        title: its name.
         name: of the second stage, for the message.
         others: second stages that need no batch norm, likewise.
 
     Raises:
         InputError: it shifts batch norms and there are none.
     """
-    if hold_of(second.config.model) != "shifted_bn" or has_batch_norm(_backbone(first)):
+    if hold_of(second.config.model) != "shifted_bn" or has_batch_norm(backbone):
         return
-    backbone = first.overrides.get("backbone") or first.config.model.backbone.get(
-        "name", first.config.model.backbone.type
-    )
     instead = (
         f", or take longtail/stage2.py --method {' or '.join(others)} after the first stage alone" if others else ""
     )
-    raise InputError(
-        f"{name} shifts the statistics of batch norms, and {backbone} has none: add --hold frozen{instead}"
-    )
+    raise InputError(f"{name} shifts the statistics of batch norms, and {title} has none: add --hold frozen{instead}")
 
 
-def _backbone(resolved: Resolved) -> nn.Module:
-    """The backbone of a first stage, built for a look at it."""
+def first_backbone(resolved: Resolved) -> tuple[nn.Module, str]:
+    """The backbone of a first stage, built for a look at it, and its name."""
     name = resolved.overrides.get("backbone")
     if name is not None:
-        return build_backbone(name, num_classes=0)
+        return build_backbone(name, num_classes=0), name
+    return built_backbone(resolved.config.model.backbone.to_dict())
+
+
+def built_backbone(config: dict[str, Any]) -> tuple[nn.Module, str]:
+    """The backbone of a config, built for a look at it, and its name."""
     with DefaultScope.overwrite_default_scope("mmpretrain"):
-        return MODELS.build(resolved.config.model.backbone.to_dict())
+        return MODELS.build(dict(config)), config.get("name", config["type"])

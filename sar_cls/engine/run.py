@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from contextlib import suppress
@@ -18,11 +19,20 @@ from sar_cls.engine.net_checks import check_net
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import fit_to_data, resolve
 from sar_cls.errors import InputError, RunLocked
-from sar_cls.mm.checkpoint import LAST
+from sar_cls.files import check_file, check_folder, refusing
+from sar_cls.mm.checkpoint import BEST, LAST
+from sar_cls.mm.handover import CONFIG, HANDOVER
 from sar_cls.mm.loaders import IMAGES, DataSplits, load_splits
 from sar_cls.runs import record
+from sar_cls.runs.history import HISTORY_FILE
+from sar_cls.runs.outputs import OUTPUTS_FILE
+from sar_cls.runs.per_class import PER_CLASS_FILE
 from sar_cls.steps.precision import precision_of
 from sar_cls.suites.rows import Source
+
+ERROR_LOG = "error.log"
+_LOCK = ".lock"
+_FILES = (record.RECORD_FILE, LAST, BEST, CONFIG, HANDOVER, HISTORY_FILE, OUTPUTS_FILE, PER_CLASS_FILE, _LOCK)
 
 
 @dataclass
@@ -37,9 +47,10 @@ class DataCache:
         key = self._key(config, options)
         if key not in self.sets:
             self.sets.clear()  # one data set at a time in memory
-            self.sets[key] = load_splits(
-                config, options.data_root, download=options.download, val_fraction=options.val_fraction
-            )
+            with refusing(options.data_root, "give another --data-root"):
+                self.sets[key] = load_splits(
+                    config, options.data_root, download=options.download, val_fraction=options.val_fraction
+                )
         return self.sets[key]
 
     def fingerprints(self, config: dict[str, Any], options: Options) -> dict[str, str] | None:
@@ -100,18 +111,21 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
     splits = cache.get(resolved.config.train_dataloader.dataset.to_dict(), options)
     fit_to_data(resolved, splits, job.source.config.name, second_stage=second_stage)
     stage1 = None if job.stage1_dir is None else FirstStage.read(job.stage1_dir, splits)
+    check_place(job)
     fresh = not job.run_dir.exists()
-    job.run_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        # Another process may only be looking whether this run is locked, which takes it no time.
-        lock = filelock.FileLock(job.run_dir / ".lock").acquire(timeout=0.5)
-    except filelock.Timeout:
-        raise RunLocked(f"{job.title or job.run_dir}: another process is at this run, passed over") from None
+    with refusing(job.run_dir, "give another --work-dir"):
+        job.run_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            # Another process may only be looking whether this run is locked, which takes it no time.
+            lock = filelock.FileLock(job.run_dir / _LOCK).acquire(timeout=0.5)
+        except filelock.Timeout:
+            raise RunLocked(f"{job.title or job.run_dir}: another process is at this run, passed over") from None
     with lock:
         if record.is_finished(job.run_dir):  # the other process ended between the look and the lock
             return record.read_record(job.run_dir)
-        for leftover in job.run_dir.glob(".*.tmp"):
-            leftover.unlink()
+        with refusing(job.run_dir):
+            for leftover in job.run_dir.glob(".*.tmp"):
+                leftover.unlink()
         if len(splits.train) < splits.found:
             about = [f"{len(splits.train):,} of {splits.found:,} training images used"]
             about += [] if splits.val is None else [f"{len(splits.val):,} held out"]
@@ -131,7 +145,22 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
         result["extra"] = {**result.get("extra", {}), **{name: value for name, value in origin.items() if value}}
         result["stage1"] = None if stage1 is None else record.stage1_reference(stage1.record)
         record.write_record(job.run_dir, result)
+        with suppress(OSError):  # of an earlier try; not worth failing a finished run for
+            (job.run_dir / ERROR_LOG).unlink(missing_ok=True)
     return record.read_record(job.run_dir)
+
+
+def check_place(job: Job) -> None:
+    """Makes sure that a run which is not finished has a folder to write in, without leaving anything behind.
+
+    Raises:
+        InputError: it cannot be one, or a folder is where one of its files should be.
+    """
+    if os.path.isfile(job.run_dir / record.RECORD_FILE):  # a finished one is only read
+        return
+    check_folder(job.run_dir)
+    for name in _FILES:
+        check_file(job.run_dir / name, "move it away")
 
 
 def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict[str, Any] | None:
@@ -157,8 +186,11 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
         expected["overrides"] = resolved.overrides
     differing = [name for name, value in expected.items() if found[name] != value]
     if first is not None and record.is_finished(first):
-        same = found["stage1"]["run_id"] == record.read_record(first)["run_id"]
-        differing += [] if same else ["first stage"]
+        if not differing and found["stage1"]["run_id"] != record.read_record(first)["run_id"]:
+            raise InputError(
+                f"{job.run_dir} started from another first stage than the one that is in {first} now: move this second stage "
+                "away to have it run again, or use another --work-dir"
+            )
     if differing:
         what = ", ".join(name.replace("_", " ") for name in differing)
         raise InputError(
@@ -178,10 +210,11 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
 
 def _is_locked(folder: Path) -> bool:
     """Whether a process is at the run in ``folder``."""
-    if not (folder / ".lock").exists():
-        return False
-    try:
-        with filelock.FileLock(folder / ".lock").acquire(timeout=0):
+    with refusing(folder / _LOCK):
+        if not (folder / _LOCK).exists():
             return False
-    except filelock.Timeout:
-        return True
+        try:
+            with filelock.FileLock(folder / _LOCK).acquire(timeout=0):
+                return False
+        except filelock.Timeout:
+            return True

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from sar_cls.engine.options import Options
 from sar_cls.engine.results import outcome
 from sar_cls.engine.schedule import shorten
+from sar_cls.files import replacing
 from sar_cls.mm.checkpoint import BEST, LAST, read_checkpoint, read_own
+from sar_cls.mm.handover import CONFIG, Handover
 from sar_cls.mm.loaders import IMAGES, DataSplits, test_loader, train_loader
 from sar_cls.mm.loops import predict
 from sar_cls.mm.progress import ProgressHook
@@ -68,7 +70,11 @@ def execute(
             f"{progress.title}: SAR's gate was closed in the last tenth of the epochs: its anchors did not act",
             flush=True,
         )
-    return {**result, "extra": {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format, **gate}}
+    return {
+        **result,
+        "run_id": runner.run_id,
+        "extra": {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format, **gate},
+    }
 
 
 def _start_with_a_free_device(device: torch.device) -> None:
@@ -167,7 +173,10 @@ def build_runner(
             ),
             cfg=config,
         )
-    config.dump(str(job.run_dir / "config.py"))
+    with replacing(job.run_dir / CONFIG) as temporary:
+        temporary.write_text(config.pretty_text, encoding="utf-8")
+    if stage1 is None:
+        Handover.of(config).write(job.run_dir)
     if is_resumed:
         print(f"{progress.title}: resuming", file=sys.stderr, flush=True)
     return runner, progress

@@ -6,17 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sar_cls.engine.config import load_config, row_config
-from sar_cls.engine.first_stage import CONFIG
-from sar_cls.engine.net_checks import check_hold
+from sar_cls.engine.config import row_config
+from sar_cls.engine.net_checks import built_backbone, check_hold
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve, run_name, second_stage_name
 from sar_cls.engine.run import Job
 from sar_cls.errors import InputError
 from sar_cls.mm.checkpoint import LAST
+from sar_cls.mm.handover import Handover
 from sar_cls.mm.second_stage import hold_of
 from sar_cls.runs.record import read_record
-from sar_cls.suites.rows import SUITE_FILE, Row, load_suite
+from sar_cls.suites.rows import SUITE_FILE, Row, list_suites, load_suite
 
 # The suite whose configs serve every data set that has no suite, or no such method, of its own.
 _GENERAL = "cifar100_lt"
@@ -68,6 +68,7 @@ def first_stage_job(
         if row is not None:
             break
     else:
+        list_suites(configs)  # says so where there are no configs at all
         known = ", ".join(first_stage_methods(configs))
         raise InputError(f"unknown method {method!r}: choose one of {known}")
     if home != suite:
@@ -120,8 +121,7 @@ def second_stage_job(
     source = (row or rows[0]).source
     name = row.name if row is not None else f"{first['row']}_{method}"
     resolved = resolve(source, options, second_stage=True)
-    own = load_config(folder / CONFIG)
-    check_hold(resolved, replace(resolved, config=own, overrides={}), method, without_batch_norm(configs))
+    check_hold(resolved, *built_backbone(Handover.read(folder).backbone), method, without_batch_norm(configs))
     if work_dir is None:
         if (folder.parent.name, folder.parent.parent.name) != (first["row"], suite):
             raise InputError(

@@ -7,13 +7,15 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from sar_cls.engine.net_checks import check_hold
+from sar_cls.engine.net_checks import check_hold, first_backbone
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve, run_name, second_stage_name
-from sar_cls.engine.run import DataCache, Job, RunLocked, finished, run
+from sar_cls.engine.run import ERROR_LOG, DataCache, Job, finished, run
 from sar_cls.engine.two_stage import without_batch_norm
-from sar_cls.errors import InputError
+from sar_cls.errors import InputError, RunFailed, RunLocked
+from sar_cls.files import why
 from sar_cls.mm.progress import duration
 from sar_cls.suites.rows import Row
 
@@ -67,7 +69,7 @@ def make_jobs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_
         first_resolved = None if first is None else resolve(first.source, options)
         if first_resolved is not None:
             others = without_batch_norm(row.source.config.parents[1])
-            check_hold(resolved, first_resolved, f"{row.suite}/{row.name}", others)
+            check_hold(resolved, *first_backbone(first_resolved), f"{row.suite}/{row.name}", others)
         for seed in seeds:
             name, stage1 = run_name(seed, options, resolved), None
             if first is not None and first_resolved is not None:
@@ -111,16 +113,36 @@ def try_job(job: Job, options: Options, cache: DataCache) -> Attempt:
     """Runs one job, whatever comes of it but an interruption."""
     begin = time.monotonic()
     try:
-        record = run(job, options, cache)
+        record = run_or_fail(job, options, cache)
     except RunLocked as error:
         return Attempt(job.title, "locked", str(error))
     except InputError as error:
         return Attempt(job.title, "failed", f"{job.title}: {error}", refused=str(error))
-    except Exception as error:
-        where = _write_error_log(job.run_dir / "error.log", traceback.format_exc())
-        return Attempt(job.title, "failed", f"{job.title}: failed, {type(error).__name__}: {error} ({where})")
+    except RunFailed as error:
+        return Attempt(job.title, "failed", str(error))
     top1 = record["metrics"]["last"]["top1"]
     return Attempt(job.title, "done", f"{job.title}: top-1 {top1:.2f} %, {duration(time.monotonic() - begin)}")
+
+
+def run_or_fail(job: Job, options: Options, cache: DataCache | None = None) -> dict[str, Any]:
+    """Runs one job and returns its record; the traceback of an unexpected error goes into its ``error.log``.
+
+    Raises:
+        InputError: bad input; nothing was written or lost.
+        RunLocked: another process is at this run.
+        RunFailed: anything else went wrong; the message is one line.
+    """
+    try:
+        return run(job, options, cache)
+    except (InputError, RunLocked):
+        raise
+    except Exception as error:
+        where = _write_error_log(job.run_dir / ERROR_LOG, traceback.format_exc())
+        lines = str(error).strip().splitlines()
+        reason = (
+            why(error, job.run_dir) if isinstance(error, OSError) else ": ".join((type(error).__name__, *lines[:1]))
+        )
+        raise RunFailed(f"{job.title}: failed, {reason} ({where})") from error
 
 
 def _write_error_log(path: Path, text: str) -> str:
@@ -129,5 +151,5 @@ def _write_error_log(path: Path, text: str) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        return f"no error.log could be written: {error.strerror}"
+        return f"no {ERROR_LOG} could be written: {why(error)}"
     return f"all of it in {path}"

@@ -26,7 +26,14 @@ _LATER = ("test images", "validation images")
 def write_atomically(state: dict[str, Any], path: Path) -> None:
     """Saves to a temporary name beside ``path``, flushes it to the disk and renames it."""
     with replacing(path) as temporary:
-        torch.save(state, temporary)
+        try:
+            with temporary.open("wb") as file:
+                torch.save(state, file)
+        except RuntimeError as error:
+            # torch's writer has its own words for what the file has told it, a full disk for example.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def read_checkpoint(path: Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:
@@ -87,6 +94,7 @@ def restore(runner: Any, path: Path) -> None:
     runner.train_loop._epoch = state["meta"]["epoch"]
     runner.train_loop._iter = state["meta"]["iter"]
     runner.history = state["history"]
+    runner.run_id = state["meta"].get("run_id", runner.run_id)  # checkpoints from before it have none
 
 
 def snapshot(runner: Any) -> dict[str, Any]:
@@ -99,7 +107,12 @@ def snapshot(runner: Any) -> dict[str, Any]:
         schedulers.append(values)
     return {
         "format": FORMAT,
-        "meta": {"epoch": runner.train_loop.epoch, "iter": runner.train_loop.iter, **runner.identity},
+        "meta": {
+            "epoch": runner.train_loop.epoch,
+            "iter": runner.train_loop.iter,
+            "run_id": runner.run_id,
+            **runner.identity,
+        },
         "state_dict": runner.bare_model.state_dict(),
         "optimizer": runner.optim_wrapper.state_dict(),
         "param_schedulers": schedulers,

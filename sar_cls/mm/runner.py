@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,8 @@ class DeviceRunner(Runner):
         self._has_loaded = False
         # A row an epoch; goes into the checkpoint, so that a resumed run has the whole of it.
         self.history: list[dict[str, Any]] = []
+        # Stays the run's when it is resumed, also after its record was lost: a second stage knows its first one by it.
+        self.run_id = uuid.uuid4().hex
         super().__init__(**kwargs)
 
     @property

@@ -102,6 +102,8 @@ def to_frame(results: Iterable[tuple[Suite, Iterable[Line]]]) -> pd.DataFrame:
     import pandas as pd
 
     frame = pd.DataFrame([_entry(suite, line) for suite, lines in results for line in lines])
+    if frame.empty:
+        return pd.DataFrame(columns=["suite", "row", "epochs", "epochs_recipe", "n", "pairs"])
     for column in ("epochs", "epochs_recipe", "n", "pairs"):
         frame[column] = frame[column].astype("Int64")
     return frame

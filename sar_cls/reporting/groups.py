@@ -112,8 +112,9 @@ class Group:
         return max(run["finished_at"] for run in self.runs)
 
     def values(self, epoch: str, metric: str) -> dict[int, float | None]:
-        """Seed -> metric at the ``last`` or ``best`` epoch."""
-        return {run["seed"]: run["metrics"][epoch].get(metric) for run in self.runs}
+        """Seed -> metric at the ``last`` or ``best`` epoch; None where the run has no such figure."""
+        figures = {run["seed"]: run["metrics"][epoch].get(metric) for run in self.runs}
+        return {seed: figure if isinstance(figure, (int, float)) else None for seed, figure in figures.items()}
 
 
 def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str] = frozenset()) -> Recipe:

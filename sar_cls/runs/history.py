@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sar_cls.errors import InputError
-from sar_cls.files import replacing
+from sar_cls.files import replacing, why
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,9 @@ def read_history(run_dir: Path) -> pd.DataFrame:
         history = pd.read_csv(path)
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run this row again") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise InputError(why(error, path)) from error
+    except ValueError as error:
         raise InputError(f"{path} is damaged ({error}); run this row again") from error
     if history.empty or "epoch" not in history.columns:
         raise InputError(f"{path} holds no epochs; run this row again")

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sar_cls.errors import InputError
 from sar_cls.files import replacing
 from sar_cls.runs.history import HISTORY_FILE
 from sar_cls.runs.per_class import PER_CLASS_FILE
 from sar_cls.runs.record import RECORD_FILE
+from sar_cls.runs.values import is_name
 
 KEPT = (RECORD_FILE, HISTORY_FILE, PER_CLASS_FILE)
 
@@ -24,9 +26,15 @@ def keep_runs(runs: Iterable[tuple[Path, Mapping[str, Any]]], folder: Path) -> l
 
     Returns:
         The folders of the copies.
+
+    Raises:
+        InputError: a record's suite, row or run is not the name of a folder.
     """
     copies = []
     for run_dir, record in runs:
+        for field in ("suite", "row", "run"):
+            if not is_name(record[field]):
+                raise InputError(f"the record in {run_dir} names a {field} that is no plain name: remove that run")
         target = folder / record["suite"] / record["row"] / record["run"]
         target.mkdir(parents=True, exist_ok=True)
         for name in KEPT:

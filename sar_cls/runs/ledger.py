@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sar_cls.errors import InputError
+from sar_cls.files import refusing, why
 from sar_cls.runs.record import RECORD_FILE, read_record
 
 Warn = Callable[[str], None]
@@ -26,9 +28,18 @@ def scan(work_dir: Path | str, warn: Warn = default_warn) -> list[tuple[Path, di
     Args:
         work_dir: the work directory; one that does not exist holds no runs.
         warn: called with each warning; by default ``warnings.warn``.
+
+    Raises:
+        InputError: the work directory cannot be read.
     """
     found: dict[str, tuple[Path, dict[str, Any]]] = {}
-    for path in sorted(Path(work_dir).glob(f"*/*/*/{RECORD_FILE}")):
+    with refusing(work_dir):
+        suites = _folders(Path(work_dir)) if os.path.lexists(work_dir) else []
+    rows = [row for suite in suites for row in _folders_or_warn(suite, warn)]
+    runs = [run for row in rows for run in _folders_or_warn(row, warn)]
+    for path in [run / RECORD_FILE for run in runs]:
+        if not os.path.lexists(path) and os.access(path.parent, os.X_OK):
+            continue  # not finished
         try:
             record = read_record(path.parent)
         except InputError as error:
@@ -39,3 +50,25 @@ def scan(work_dir: Path | str, warn: Warn = default_warn) -> list[tuple[Path, di
             continue
         found[record["run_id"]] = (path.parent, record)
     return list(found.values())
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted; links that lead nowhere are none."""
+    with os.scandir(folder) as entries:
+        return sorted(Path(entry.path) for entry in entries if _is_folder(entry))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
+
+
+def _folders_or_warn(folder: Path, warn: Warn) -> list[Path]:
+    """The folders in a folder, none with a warning where the system does not let it be read."""
+    try:
+        return _folders(folder)
+    except OSError as error:
+        warn(f"runs are left out: {why(error, folder)}.")
+        return []

@@ -7,7 +7,6 @@ point, and :attr:`TestOutputs.rounded` says so.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sar_cls.errors import InputError
+from sar_cls.files import why
 
 OUTPUTS_FILE = "test_outputs.npz"
 
@@ -60,11 +60,41 @@ def read_outputs(run_dir: Path | str) -> TestOutputs:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             optional = ("logits_best", "val_logits", "val_logits_best", "val_labels", "classes")
-            return TestOutputs(arrays["logits"], arrays["labels"], **{name: arrays.get(name) for name in optional})
+            outputs = TestOutputs(arrays["logits"], arrays["labels"], **{name: arrays.get(name) for name in optional})
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run this row again to have its test logits.") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise InputError(why(error, path)) from error
+    # What NumPy and zipfile raise depends on where a file was cut off or overwritten.
+    except Exception as error:
         raise InputError(f"{path} is damaged ({error}); run this row again.") from error
+    problem = _problem(outputs)
+    if problem:
+        raise InputError(f"{path} is damaged ({problem}); run this row again.")
+    return outputs
+
+
+def _problem(outputs: TestOutputs) -> str | None:
+    """Why the arrays cannot be logits and labels of one run, in a few words; None where they can."""
+    pairs = [
+        ("logits", "labels"),
+        ("logits_best", "labels"),
+        ("val_logits", "val_labels"),
+        ("val_logits_best", "val_labels"),
+    ]
+    for name, labels_name in pairs:
+        logits, labels = getattr(outputs, name), getattr(outputs, labels_name)
+        if logits is None:
+            continue
+        if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
+            return f"{labels_name} is no row of whole numbers"
+        if logits.ndim != 2 or logits.dtype.kind != "f" or len(logits) != len(labels) or not logits.size:
+            return f"{name} does not fit {labels_name}"
+        if labels.min() < 0 or labels.max() >= logits.shape[1] or logits.shape[1] != outputs.logits.shape[1]:
+            return f"{name} and {labels_name} have other classes"
+    if outputs.classes is not None and outputs.classes.shape != (outputs.logits.shape[1],):
+        return "classes are not as many as in logits"
+    return None
 
 
 def has_rounded_logits(run_dir: Path | str) -> bool:
@@ -85,6 +115,11 @@ def recompute(record: Mapping[str, Any], run_dir: Path | str) -> dict[str, Any]:
     from sar_cls.metrics import evaluate, evaluate_calibrated  # imports torch, so only once it is needed
 
     counts = record["train_counts"]
+    if len(counts) != outputs.logits.shape[1]:
+        raise InputError(
+            f"the test logits in {run_dir} have {outputs.logits.shape[1]} classes and its record {len(counts)}; "
+            "run this row again."
+        )
     metrics = {name: dict(values) for name, values in record["metrics"].items()}
     metrics["last"] |= evaluate(outputs.logits, outputs.labels, train_counts=counts)
     if outputs.logits_best is not None:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from sar_cls.errors import InputError
-from sar_cls.files import replacing
+from sar_cls.files import replacing, why
+from sar_cls.runs.values import values_problem
 
 RECORD_FILE = "record.json"
 SCHEMA = 1
@@ -72,6 +73,7 @@ def write_record(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
         The path of the file.
 
     Raises:
+        InputError: there is a record of a newer version, or one that cannot be read: it stays.
         ValueError: a field is missing, unknown or of a wrong type (a mistake in the calling code).
     """
     run_dir = Path(run_dir)
@@ -79,7 +81,7 @@ def write_record(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
     full: dict[str, Any] = {
         "schema": SCHEMA,
         "run_id": uuid.uuid4().hex,
-        "run": run_dir.name,
+        "run": run_dir.absolute().name,
         "stage": 2 if record.get("stage1") else 1,
         "best_on": "test",
         "overrides": {},
@@ -94,7 +96,7 @@ def write_record(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
     if problem:
         raise ValueError(f"the record of {run_dir.name} is not complete: {problem}")
     if path.exists() and not is_finished(run_dir):
-        os.replace(path, path.with_name(f"{RECORD_FILE}.unreadable"))
+        os.replace(path, _free_name(path.with_name(f"{RECORD_FILE}.unreadable")))
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
@@ -109,25 +111,40 @@ def read_record(run_dir: Path | str) -> dict[str, Any]:
     path = Path(run_dir) / RECORD_FILE
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"no {RECORD_FILE} in {run_dir}: the run is not finished; let it end first.") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise _NoRecord(f"no {RECORD_FILE} in {run_dir}: the run is not finished; let it end first.") from None
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the file.") from error
+        raise InputError(why(error, path)) from error
     except (ValueError, RecursionError):
-        raise InputError(f"{path} is damaged or half-written (no JSON); remove it and run this row again.") from None
+        raise _NoRecord(f"{path} is damaged or half-written (no JSON); remove it and run this row again.") from None
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise InputError(
+            f"{path} was written by a newer version of this project (schema {schema}, this one reads {SCHEMA}): "
+            "update the project, or use another --work-dir."
+        )
     problem = schema_problem(record)
     if problem:
-        raise InputError(f"{path} is not a run record of this project ({problem}); remove it or run this row again.")
+        raise _NoRecord(f"{path} is not a run record of this project ({problem}); remove it or run this row again.")
     return record
 
 
 def is_finished(run_dir: Path | str) -> bool:
-    """True where the directory holds a complete record; a damaged or foreign one does not count."""
+    """True where the directory holds a complete record; a damaged or foreign one does not count.
+
+    Raises:
+        InputError: there is one that may well be whole, and must not be displaced: it is of a newer version, or the system does
+            not let it be read.
+    """
     try:
         read_record(run_dir)
-    except InputError:
+    except _NoRecord:
         return False
     return True
+
+
+class _NoRecord(InputError):
+    """There is no record, or what is there is none: the run may be run."""
 
 
 def stage1_reference(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,9 +180,26 @@ def schema_problem(record: object) -> str | None:
         missing = [key for key in _STAGE1_FIELDS if key not in record["stage1"]]
         if missing:
             return f"stage1[{missing[0]!r}] is missing"
-    if not all(isinstance(count, int) and count >= 0 for count in record["train_counts"]):
+        for field in _STAGE1_FIELDS:
+            value = record["stage1"][field]
+            if not isinstance(value, FIELDS[field]) or isinstance(value, bool):
+                return f"stage1[{field!r}] is {type(value).__name__}"
+        problem = values_problem(record["stage1"])
+        if problem:
+            return f"stage1: {problem}"
+    counts = record["train_counts"]
+    if not all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
         return "train_counts must be whole numbers"
-    return None
+    return values_problem(record)
+
+
+def _free_name(path: Path) -> Path:
+    """``path``, or where that is taken, the first of ``path.1``, ``path.2`` ... that is not."""
+    number, free = 0, path
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.name}.{number}")
+    return free
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 
-from sar_cls.files import replacing
+from sar_cls.errors import RunFailed
+from sar_cls.files import replacing, why
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.runs import provenance
 from sar_cls.speed import contenders, cost, data_path, evaluation, profile
@@ -55,10 +56,13 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
     for setting in settings(arguments, device):
         results += _measure_setting(arguments, setting, splits, step=arguments.all or not own)
     if arguments.json is not None:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
         data = {**origin, "device": device.type, "threads": threads, "images": images, "results": results}
-        with replacing(arguments.json) as temporary:
-            temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        try:
+            arguments.json.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(arguments.json) as temporary:
+                temporary.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise RunFailed(f"the figures above are not written, {why(error, arguments.json)}") from error
     return 0
 
 

@@ -135,8 +135,18 @@ class Suite:
 
 
 def list_suites(configs_dir: Path | str) -> list[str]:
-    """Names of the suites in a configs folder, sorted."""
-    return sorted(path.parent.name for path in Path(configs_dir).glob(f"*/{SUITE_FILE}"))
+    """Names of the suites in a configs folder, sorted.
+
+    Raises:
+        InputError: there is none.
+    """
+    names = sorted(path.parent.name for path in Path(configs_dir).glob(f"*/{SUITE_FILE}"))
+    if not names:
+        raise InputError(
+            f"no suites in {configs_dir}: it should hold <suite>/{SUITE_FILE}; run the script from a checkout of the project "
+            "that is installed with pip install -e"
+        )
+    return names
 
 
 def load_suite(configs_dir: Path | str, name: str) -> Suite:
@@ -206,10 +216,7 @@ def _remarks(row: Row) -> str:
 def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
     path = configs_dir / name / SUITE_FILE
     if not _NAME.fullmatch(name) or not path.is_file():
-        known = list_suites(configs_dir)
-        if not known:
-            raise InputError(f"no suites in {configs_dir}: it should hold <suite>/{SUITE_FILE}.")
-        raise InputError(unknown("suite", name, known))
+        raise InputError(unknown("suite", name, list_suites(configs_dir)))
     file = read_suite_file(path)
     rows: list[Row] = []
     places: list[int] = []

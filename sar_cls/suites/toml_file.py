@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sar_cls.errors import InputError
+from sar_cls.files import why
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -105,7 +106,7 @@ def _read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check its permissions.") from error
+        raise InputError(why(error, path)) from error
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

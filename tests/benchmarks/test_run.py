@@ -212,6 +212,66 @@ class TestMistakes:
         assert (folder / "last.pth").read_bytes() == b"something else"
 
 
+class TestFileSystem:
+    """Exit code 2 and one line before any run begins; the same for the first row and for the last one."""
+
+    NAME = "seed1270964153-epochs1"
+    ARGUMENTS = ("--only", "baseline", "sar", "--epochs", "1", "--seeds", "1", "--device", "cpu")
+
+    def refused(self, run: Run, work_dir: Path, *words: str) -> None:
+        before = sorted(work_dir.rglob("*"))
+        refused(run(*self.ARGUMENTS, "--work-dir", work_dir), *words)
+        assert sorted(work_dir.rglob("*")) == before
+
+    @pytest.mark.parametrize("row", ["baseline", "sar"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "record.json",
+            "last.pth",
+            "best.pth",
+            "config.py",
+            "history.csv",
+            "test_outputs.npz",
+            "per_class.csv",
+            ".lock",
+        ],
+    )
+    def test_a_folder_where_a_file_should_be(self, run: Run, tmp_path: Path, row: str, name: str) -> None:
+        path = tmp_path / "work" / "digits" / row / self.NAME / name
+        path.mkdir(parents=True)
+        self.refused(run, tmp_path / "work", str(path), "move it away")
+
+    @pytest.mark.parametrize("name", ["table.md", "table.csv"])
+    def test_a_folder_in_the_place_of_the_table(self, run: Run, tmp_path: Path, name: str) -> None:
+        (tmp_path / "work" / "digits" / name).mkdir(parents=True)
+        self.refused(run, tmp_path / "work", name, "is a folder")
+
+    @pytest.mark.parametrize("place", ["digits", "digits/sar", f"digits/sar/{NAME}"])
+    @pytest.mark.parametrize("what", ["file", "dangling", "loop"])
+    def test_something_in_the_place_of_a_folder(self, run: Run, tmp_path: Path, place: str, what: str) -> None:
+        path = tmp_path / "work" / place
+        path.parent.mkdir(parents=True)
+        if what == "file":
+            path.write_text("mine")
+        else:
+            path.symlink_to(path if what == "loop" else tmp_path / "nowhere" / "else")
+        words = {"file": "is a file", "dangling": "leads nowhere", "loop": "lead in a circle"}
+        self.refused(run, tmp_path / "work", str(path), words[what])
+
+    def test_too_long_a_name(self, run: Run, tmp_path: Path) -> None:
+        refused(run(*self.ARGUMENTS, "--work-dir", tmp_path / ("x" * 300)), "too long for the file system")
+
+    def test_a_record_of_a_newer_version_stays(self, run: Run, tmp_path: Path) -> None:
+        folder = tmp_path / "work" / "digits" / "baseline" / self.NAME
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_text('{"schema": 99}')
+        (folder / "history.csv").write_text("epoch\n200\n")
+        self.refused(run, tmp_path / "work", str(folder / "record.json"), "newer version", "update the project")
+        assert (folder / "record.json").read_text() == '{"schema": 99}'
+        assert (folder / "history.csv").read_text() == "epoch\n200\n"
+
+
 class TestEndToEnd:
     ARGUMENTS = ("--suite", "digits", "--only", "baseline", "--epochs", "1", "--seeds", "1", "--device", "cpu")
 
@@ -250,6 +310,72 @@ class TestEndToEnd:
         assert re.search(r"digits/sar seed 1270964153: failed, \w+: .*diverged", result.out)
         assert "[1/2] digits/baseline seed 1270964153: top-1" in result.out
         assert (tmp_path / "work" / "digits" / "sar" / "seed1270964153-epochs1" / "error.log").is_file()
+
+    def test_a_full_disk_fails_a_run_and_not_the_others__and_what_it_left_goes_when_it_succeeds(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import os
+
+        work_dir, fsync = tmp_path / "work", os.fsync
+
+        def full(descriptor: int) -> None:
+            if "/digits/baseline/" in os.readlink(f"/proc/self/fd/{descriptor}"):
+                raise OSError(28, "No space left on device")
+            fsync(descriptor)
+
+        arguments = (
+            "--only",
+            "baseline",
+            "sar",
+            "--epochs",
+            "1",
+            "--seeds",
+            "1",
+            "--device",
+            "cpu",
+            "--work-dir",
+            work_dir,
+        )
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            result = run(*arguments)
+        assert result.code == 1
+        assert re.search(r"\[1/2\] digits/baseline .*: failed, /.*/digits/baseline/.*: the disk is full", result.out)
+        assert "[2/2] digits/sar seed 1270964153: top-1" in result.out
+        assert "Traceback" not in result.out + result.err
+        folder = work_dir / "digits" / "baseline" / "seed1270964153-epochs1"
+        assert "Traceback" in (folder / "error.log").read_text()
+        assert run(*arguments).code == 0
+        assert not (folder / "error.log").exists()
+
+    def test_a_table_that_cannot_be_written_is_printed(
+        self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from sar_cls.reporting.tables import suite_tables as table
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device", "work/digits/table.md")
+
+        monkeypatch.setattr(table, "replacing", full)
+        result = run(*self.ARGUMENTS, "--work-dir", tmp_path / "work")
+        assert (result.code, len(result.err.splitlines())) == (1, 1)
+        assert result.err.startswith("run.py: the table is not written, work/digits/table.md: the disk is full")
+        assert "| Baseline (1 of 20 epochs)" in result.out
+
+    @pytest.mark.parametrize(
+        "change", [{"seed": "x"}, {"metrics": "none"}, {"overrides": {"imbalance": "many"}}, {"run": "../x"}]
+    )
+    def test_an_odd_record_beside_the_runs_is_left_out_with_a_warning(
+        self, run: Run, tmp_path: Path, change: dict
+    ) -> None:
+        kept = next((cli.ROOT / "results" / "digits").glob("digits/sar/*/record.json"))
+        odd = tmp_path / "work" / "digits" / "sar" / "odd"
+        odd.mkdir(parents=True)
+        (odd / "record.json").write_text(json.dumps(json.loads(kept.read_text()) | change))
+        result = run(*self.ARGUMENTS, "--work-dir", tmp_path / "work")
+        assert (result.code, len(result.err.splitlines())) == (0, 1)
+        assert result.err.startswith(f"run.py: warning: a run is left out: {odd / 'record.json'} is not a run record")
+        assert "| Baseline (1 of 20 epochs)" in result.out
 
     def test_a_locked_run_is_passed_over_and_said(self, run: Run, tmp_path: Path) -> None:
         folder = tmp_path / "work" / "digits" / "baseline" / "seed1270964153-epochs1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import subprocess
@@ -357,3 +358,16 @@ def test_val__beside_test_may_lack_a_class(root):
     (root / "val" / "dog").mkdir()
     with pytest.raises(InputError, match=r"class folder .*dog is missing in .*train"):
         load_image_set("folder", "val", root)
+
+
+def test_an_image_that_may_not_be_read_is_not_called_damaged(root, monkeypatch):
+    file, read_bytes = root / "train" / "cat" / "03.png", Path.read_bytes
+
+    def denied(path):  # permissions do not hold for root
+        if path == file:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(InputError, match=r"cat/03\.png: permission denied: give this user the right to it$"):
+        load_image_set("folder", "train", root)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import errno
+import io
 import json
 import os
 import random
@@ -24,6 +26,7 @@ from sar_cls.engine import run as engine
 from sar_cls.engine.options import Options
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
+from sar_cls.files import why
 from sar_cls.mm import checkpoint
 from sar_cls.mm.checkpoint import BEST, FORMAT, LAST, read_checkpoint, write_atomically
 from sar_cls.runs.record import RECORD_FILE, is_finished, read_record
@@ -341,3 +344,21 @@ class TestContent:
         assert top1["last"] == pytest.approx(record["metrics"]["last"]["top1"])
         assert top1["best"] == pytest.approx(record["metrics"]["best"]["top1"])
         assert top1["best"] == pytest.approx(max(accuracies), abs=1e-4)
+
+
+def test_a_full_disk_while_a_checkpoint_is_written(tmp_path: Path) -> None:
+    """torch's writer turns what the file says into a RuntimeError of its own."""
+
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / LAST
+    write_atomically({"old": torch.zeros(3)}, path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, mode: Full(self, mode))
+        with pytest.raises(OSError, match="No space left") as caught:
+            write_atomically({"new": torch.zeros(30_000)}, path)
+    assert why(caught.value) == f"{path}: the disk is full: free some space, then give the same command again"
+    assert list(torch.load(path, weights_only=True)) == ["old"]
+    assert [file.name for file in tmp_path.iterdir()] == [LAST]

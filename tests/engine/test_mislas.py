@@ -18,12 +18,13 @@ from sar_cls.cli import CONFIGS
 from sar_cls.engine import mislas
 from sar_cls.engine import run as engine
 from sar_cls.engine.config import load_config, recipe_hash
-from sar_cls.engine.first_stage import CONFIG, like_first_stage
+from sar_cls.engine.first_stage import like_first_stage
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import Resolved, resolve
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.mm.checkpoint import LAST, read_checkpoint
+from sar_cls.mm.handover import CONFIG
 from sar_cls.suites.rows import Source
 
 # As the published files have them: smooth_head, smooth_tail, lr_factor, shift_bn.

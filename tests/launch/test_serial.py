@@ -198,7 +198,9 @@ class TestForReal:
         (job.run_dir / RECORD_FILE).write_text("{ half")
         again = engine.run(job, Options(epochs=1), cache)
         assert again["metrics"] == first["metrics"]
-        assert again["run_id"] != first["run_id"]
+        assert (
+            again["run_id"] == first["run_id"]
+        )  # its weights are the same: a second stage that started from them stays
 
     def test_a_locked_run_is_left_alone(
         self, make_job: MakeJob, cache: DataCache, capsys: pytest.CaptureFixture[str]
@@ -284,3 +286,12 @@ class TestDevices:
 
         with pytest.raises(InputError, match="cpu"):
             usable_device(name)
+
+
+def test_data_that_may_not_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", "data/cifar100")
+
+    monkeypatch.setattr(engine, "load_splits", denied)
+    with pytest.raises(InputError, match=r"data/cifar100: permission denied.*or give another --data-root"):
+        DataCache().get(dict(name="cifar100"), Options())

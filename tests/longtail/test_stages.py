@@ -196,6 +196,32 @@ class TestFirstStage:
         says = r"smallest has \(2, the largest has 20\): --imbalance none takes the classes as they are"
         refused(tmp_path / "work", "stage1", *options, *SHORT, says=says)
 
+    def test_a_run_that_fails_is_one_line_and_an_error_log(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from sar_cls.engine import run as engine
+
+        def fails(*_: object) -> None:
+            raise RuntimeError("out of memory\nand many more lines")
+
+        arguments = ("--dataset", "digits", *SHORT, "--work-dir", tmp_path)
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.training, "execute", fails)
+            result = call("stage1", *arguments)
+        log = tmp_path / "digits_lt" / "mixup" / "seed7-epochs1" / "error.log"
+        assert (result.code, result.out) == (1, "")
+        assert result.err == (
+            f"stage1.py: digits_lt/mixup seed 7: failed, RuntimeError: out of memory (all of it in {log})\n"
+        )
+        assert "and many more lines" in log.read_text()
+        start = run_dir(call("stage1", *arguments))
+        assert not log.exists()
+        with monkeypatch.context() as patch:
+            patch.setattr(engine.posthoc, "execute", fails)
+            result = call("stage2", "--stage1", start, "--method", "tau")
+        assert (result.code, len(result.err.splitlines())) == (1, 1)
+        assert "digits_lt/mixup_tau seed 7: failed, RuntimeError: out of memory" in result.err
+
     def test_a_run_that_another_process_is_at(self, tmp_path: Path) -> None:
         folder = tmp_path / "digits_lt" / "mixup" / "seed7-epochs1"
         folder.mkdir(parents=True)
@@ -356,6 +382,20 @@ class TestSecondStageRefuses:
     ) -> None:
         shutil.copyfile(folder_first[1] / "last.pth", copied / "last.pth")
         self.refused(tmp_path, copied, "--method", method, says=r"is of another net: .* does not fit")
+
+    @pytest.mark.parametrize("field", ["suite", "row", "run"])
+    def test_a_record_that_leads_out_of_the_work_directory(self, copied: Path, tmp_path: Path, field: str) -> None:
+        record: dict[str, Any] = json.loads((copied / "record.json").read_text())
+        (copied / "record.json").write_text(json.dumps(record | {field: "../../outside"}))
+        elsewhere = ("--work-dir", tmp_path / "deep" / "er")
+        self.refused(tmp_path, copied, "--method", "tau", *elsewhere, says=f"the field '{field}' is no plain name")
+        assert not (tmp_path / "deep").exists()
+
+    def test_a_first_stage_that_would_run_code(self, copied: Path, tmp_path: Path) -> None:
+        (copied / "for_second_stage.json").unlink()
+        (copied / "config.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+        self.refused(tmp_path, copied, "--method", "tau", says=r"config\.py is damaged .*run this first stage again")
+        assert not (tmp_path / "ran").exists()
 
     def test_a_second_stage(self, copied: Path, tmp_path: Path) -> None:
         second = run_dir(call("stage2", "--stage1", copied, "--method", "tau", "--device", "cpu"))

@@ -228,5 +228,5 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
 
 def test_folder_that_cannot_be_made(work_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match=r"is where a folder should be.*another folder for the plots"):
         plots.plot_series([entry(work_dir, "mixup")], tmp_path / "file" / "plots", "x")

@@ -66,7 +66,7 @@ def test_interval_of_paired_seeds(suite: Suite, run: Callable[..., dict[str, Any
         {"epochs": 20},
         {"overrides": {"val_fraction": 0.1}},
         {"config_hash": "x"},
-        {"data_fingerprint": {"train": "c" * 64}},
+        {"data_fingerprint": {"train": "c" * 64, "test": "d" * 64}},
     ],
 )
 def test_whatever_else_differs_is_not_compared(

@@ -145,7 +145,7 @@ def test_a_file_in_the_way_below_the_folder_to_keep_in(tmp_path: Path) -> None:
     assert "90.00 (n = 1)" in done.stdout  # the tables come first
     (line,) = done.stderr.splitlines()
     assert line.startswith("report.py: kept/digits")
-    assert line.endswith(": give another --keep")
+    assert line.endswith(": move it away, or give another --keep")
 
 
 def test_tables_do_not_import_torch(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from synthetic_runs import SHA_TEST, make_record, second_stage, write_run
 
 from sar_cls.cli import CONFIGS
-from sar_cls.reporting.tables.suite_tables import SuiteTables, suite_tables, write_tables
+from sar_cls.reporting.tables.suite_tables import SuiteTables, suite_tables, tables_from_records, write_tables
 from sar_cls.suites.rows import Suite, load_suite
 
 SMALL = """
@@ -215,7 +215,9 @@ def test_runs_of_different_recipes_are_never_averaged(small: Suite, tmp_path: Pa
     assert label in [line[0] for line in lines]
 
 
-@pytest.mark.parametrize("change", [{"data_fingerprint": {"train": "c" * 64}}, {"precision": "bf16"}, {"epochs": 20}])
+@pytest.mark.parametrize(
+    "change", [{"data_fingerprint": {"train": "c" * 64, "test": SHA_TEST}}, {"precision": "bf16"}, {"epochs": 20}]
+)
 def test_rows_are_compared_only_by_comparable_recipes(small: Suite, tmp_path: Path, change: dict) -> None:
     write_run(tmp_path, make_record("cifar100", "resnet18", 1, 70.0))
     write_run(tmp_path, make_record("cifar100", "resnet18_sar", 1, 71.0, **change))
@@ -531,3 +533,16 @@ def test_tables_are_written_beside_the_runs(small: Suite, tmp_path: Path) -> Non
     assert (folder / "table.md").read_text(encoding="utf-8") == tables.to_markdown()
     assert (folder / "table.csv").read_text(encoding="utf-8") == tables.to_csv()
     assert sorted(path.name for path in folder.iterdir()) == ["resnet18", "table.csv", "table.md"]
+
+
+def test_no_suites_are_an_empty_table() -> None:
+    tables = tables_from_records([], [])
+    assert tables.to_csv().splitlines() == ["suite,row,epochs,epochs_recipe,n,pairs"]
+    assert tables.to_markdown().strip() == ""
+
+
+def test_a_metric_that_is_no_figure_counts_as_none(small: Suite, tmp_path: Path) -> None:
+    row = small.rows[0]
+    write_run(tmp_path, make_record(small.name, row.name, 1, 90.0))
+    write_run(tmp_path, make_record(small.name, row.name, 2, 91.0, metrics={small.metric: [1.0, 2.0]}))
+    assert "90.00 (n = 1)" in suite_tables(small, tmp_path).to_markdown()

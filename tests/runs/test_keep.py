@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from synthetic_runs import make_record, write_run
 
+from sar_cls.errors import InputError
 from sar_cls.runs import ledger
 from sar_cls.runs.keep import keep_runs
 
@@ -25,3 +27,13 @@ def test_records_and_histories_are_kept_and_read_back__weights_are_not(tmp_path:
     assert [kept for _, kept in ledger.scan(folder)] == [record]
     keep_runs(runs, folder)  # again: the same
     assert len(ledger.scan(folder)) == 1
+
+
+@pytest.mark.parametrize("field", ["suite", "row", "run"])
+def test_a_record_that_leads_out_of_the_folder_is_not_kept(tmp_path: Path, field: str) -> None:
+    work_dir, folder = tmp_path / "work", tmp_path / "deep" / "er" / "results"
+    record = write_run(work_dir, make_record("cifar100", "resnet18", 1024, 78.0)) | {field: "../../../outside"}
+    with pytest.raises(InputError, match=f"names a {field} that is no plain name"):
+        keep_runs([(work_dir / "cifar100" / "resnet18" / "seed1024", record)], folder)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"record.json"}
+    assert not list(tmp_path.rglob("outside"))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from synthetic_runs import make_record, write_run
 
+from sar_cls.errors import InputError
 from sar_cls.runs.ledger import scan
 
 
@@ -44,3 +48,32 @@ def test_by_default_the_sentence_is_a_python_warning(tmp_path: Path) -> None:
 
 def test_work_directory_that_is_not_there(tmp_path: Path) -> None:
     assert scan(tmp_path / "nothing") == []
+
+
+def test_folders_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = write_run(tmp_path, make_record("digits", "sar", 7, 98.0))
+    write_run(tmp_path, make_record("cifar100", "resnet18", 7, 98.0))
+    scandir = os.scandir
+
+    def denied(path: Path) -> Any:  # permissions do not hold for root
+        if Path(path).name == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", denied)
+    closed, sentences = "cifar100", []
+    assert [found for _, found in scan(tmp_path, sentences.append)] == [record]
+    assert sentences == [
+        f"runs are left out: {tmp_path / 'cifar100'}: permission denied: give this user the right to it."
+    ]
+    closed = tmp_path.name
+    with pytest.raises(InputError, match="permission denied"):
+        scan(tmp_path)
+
+
+def test_links_that_lead_nowhere_or_in_a_circle(tmp_path: Path) -> None:
+    record = write_run(tmp_path, make_record("digits", "sar", 7, 98.0))
+    for folder in (tmp_path, tmp_path / "digits", tmp_path / "digits" / "sar"):
+        (folder / "loop").symlink_to(folder / "loop")
+        (folder / "dangling").symlink_to(folder / "nowhere")
+    assert [found for _, found in scan(tmp_path)] == [record]

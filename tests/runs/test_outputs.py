@@ -51,3 +51,32 @@ def test_pickled_objects_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "test_outputs.npz", logits=np.array([{}], dtype=object), labels=LABELS, allow_pickle=True)
     with pytest.raises(InputError, match="is damaged"):
         read_outputs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"logits": LOGITS[0]}, "logits does not fit labels"),
+        ({"logits": LOGITS[:3]}, "logits does not fit labels"),
+        ({"logits": LOGITS.astype(np.str_)}, "logits does not fit labels"),
+        ({"labels": LABELS.astype(float)}, "labels is no row of whole numbers"),
+        ({"labels": LABELS + 1}, "logits and labels have other classes"),
+        ({"labels": LABELS - 1}, "logits and labels have other classes"),
+        ({"logits_best": LOGITS[:, :2]}, "logits_best and labels have other classes"),
+        ({"val_logits": LOGITS}, "val_labels is no row of whole numbers"),
+        ({"classes": np.array(["a", "b"])}, "classes are not as many"),
+    ],
+    ids=str,
+)
+def test_arrays_that_cannot_be_of_one_run(tmp_path: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    np.savez(tmp_path / "test_outputs.npz", **{"logits": LOGITS, "labels": LABELS} | arrays)
+    with pytest.raises(InputError, match=rf"is damaged \({message}"):
+        read_outputs(tmp_path)
+
+
+def test_logits_of_other_classes_than_the_record(tmp_path: Path) -> None:
+    record = write_run(tmp_path, make_record("digits", "sar", 7, 11.0))  # 10 classes
+    run_dir = tmp_path / "digits" / "sar" / "seed7"
+    np.savez(run_dir / "test_outputs.npz", logits=LOGITS, labels=LABELS)
+    with pytest.raises(InputError, match="have 3 classes and its record 10; run this row again"):
+        recompute(record, run_dir)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from sar_cls.cli import ROOT
+from sar_cls.errors import RunFailed
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.speed import contenders, evaluation, report, setting
 
@@ -66,6 +67,9 @@ def test_tables_and_json(
         (["--workers", "-1"], "--workers must be 0 or more"),
         (["--rounds", "0"], "must be a whole number of at least 1"),
         (["--json", f"{SCRIPT}/speed.json"], "is a file"),
+        (["--json", f"{SCRIPT.parent}"], "is a folder, and a file is to be written there: give another --json"),
+        (["--profile", f"{SCRIPT}"], "is a file: give another --profile"),
+        (["--profile", "x" * 300], "too long for the file system"),
         (["--data-root", "/nowhere"], "/nowhere"),
     ],
 )
@@ -76,6 +80,19 @@ def test_bad_arguments_end_with_one_line_and_code_2(arguments: list[str], messag
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_figures_that_cannot_be_written_are_said_and_were_printed(
+    splits: DataSplits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = parsed(
+        monkeypatch, "--rounds", "2", "--steps", "2", "--batch-size", "8", "--threads", "1", "--only", "bare",
+        "--json", str(tmp_path / "speed.json"),
+    )  # fmt: skip
+    (tmp_path / "speed.json").mkdir()  # since the arguments were checked
+    with pytest.raises(RunFailed, match=r"the figures above are not written, .*speed\.json: a folder is where a file"):
+        report.run(arguments, "cpu", splits)
+    assert "### training step: resnet32" in capsys.readouterr().out
 
 
 def test_images_are_random_where_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

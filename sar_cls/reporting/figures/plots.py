@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sar_cls.errors import InputError
-from sar_cls.files import replacing
+from sar_cls.files import refusing, replacing
 from sar_cls.reporting.figures.pictures import (
     epochs_plot,
     gate_plot,
@@ -107,10 +107,8 @@ def _draw(series: Sequence[Series], out_dir: Path | str, name: str, warn: Warn, 
     from matplotlib import rc_context
 
     out_dir = Path(out_dir)
-    try:
+    with refusing(out_dir, "name another folder for the plots"):
         out_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out_dir} cannot be made ({error.strerror}); name another folder for the plots") from error
     pictures: dict[str, tuple[Callable[[Sequence[Series]], Figure | None], Source]] = {
         "reliability": (reliability_diagram, OUTPUTS),
         "per-class": (per_class_plot, CLASS_ACCURACIES),

@@ -109,12 +109,23 @@ def tables_from_records(
 def write_tables(suite: Suite, work_dir: Path | str, *, warn: ledger.Warn = ledger.default_warn) -> SuiteTables:
     """Writes ``<work_dir>/<suite>/table.md`` and ``table.csv`` atomically and returns the tables."""
     tables = suite_tables(suite, work_dir, warn=warn)
-    folder = Path(work_dir) / suite.name
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("table.md", tables.to_markdown()), ("table.csv", tables.to_csv())):
-        with replacing(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    save_tables(tables, suite, work_dir)
     return tables
+
+
+def save_tables(tables: SuiteTables, suite: Suite, work_dir: Path | str) -> None:
+    """Writes the tables of a suite to the two files of :func:`table_files`, each whole or not at all."""
+    texts = (tables.to_markdown(), tables.to_csv())
+    for path, text in zip(table_files(suite, work_dir), texts, strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def table_files(suite: Suite, work_dir: Path | str) -> tuple[Path, Path]:
+    """Where the tables of a suite are written, as Markdown and as CSV."""
+    folder = Path(work_dir) / suite.name
+    return folder / "table.md", folder / "table.csv"
 
 
 def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]) -> list[Table]:

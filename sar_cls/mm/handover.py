@@ -1,0 +1,237 @@
+"""What a second stage needs of its first one beside the weights: images, backbone, neck, sizes of the head, preprocessing.
+
+A first stage leaves it as data, in ``for_second_stage.json``; runs from before this file are read from the literal values of
+their ``config.py``. Neither is executed: a run's folder may come from anywhere.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+from torch import nn
+
+from sar_cls.data.load import IMAGE_SETS, load_image_set
+from sar_cls.data.longtail import longtail_indices
+from sar_cls.errors import InputError
+from sar_cls.files import replacing, why
+
+HANDOVER, CONFIG = "for_second_stage.json", "config.py"
+FORMAT = 1
+# Taken out wherever they stand: a second stage has its weights from last.pth and its cache from its own command line, so that
+# nothing is loaded from, or written to, a place that a run's folder names.
+_PLACES = {"pretrained", "weights", "checkpoint", "checkpoint_path", "cache_dir"}
+_REGISTERED = re.compile(r"[A-Za-z_]\w*")
+_LIBRARY_MODEL = re.compile(r"(timm|torchvision):[\w.]+")
+# Of mmpretrain, what a backbone or neck can be; its registry also holds whole models that fetch code and weights.
+_PARTS_OF_A_NET = ("mmpretrain.models.backbones.", "mmpretrain.models.necks.", "mmpretrain.models.utils.")
+# Entries of a data set with which something is computed -> their types.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "imbalance_factor": (int, float),
+    "seed": (int,),
+    "size": (int,),
+    "profile": (str,),
+}
+_KINDS |= {"num_classes": (int,), "data_root": (str,)}
+_LIBRARIES = {"mmpretrain", "mmengine", "mmcv", "torch", "torchvision", "transformers"}
+
+
+@dataclass(frozen=True)
+class Handover:
+    """What a second stage takes over.
+
+    Attributes:
+        dataset: the config's ``train_dataloader.dataset``.
+        backbone: the config's ``model.backbone``.
+        neck: the config's ``model.neck``.
+        num_classes: of the head.
+        in_channels: of the head, D.
+        data_preprocessor: the config's.
+        bn_batch: images that batch norm goes over, where it is not the whole batch.
+    """
+
+    dataset: dict[str, Any]
+    backbone: dict[str, Any]
+    neck: dict[str, Any] | None
+    num_classes: int
+    in_channels: int
+    data_preprocessor: dict[str, Any]
+    bn_batch: int | None = None
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> Handover:
+        """From a resolved config, or the values of one.
+
+        Raises:
+            KeyError, TypeError: something is missing.
+        """
+        model: Any = config["model"]
+        head = model["head"]
+        return cls(
+            dataset=_plain(config["train_dataloader"]["dataset"]),
+            backbone=_plain(model["backbone"]),
+            neck=_plain(model.get("neck")),
+            num_classes=head["num_classes"],
+            in_channels=head["in_channels"],
+            data_preprocessor=_plain(config["data_preprocessor"]),
+            bn_batch=config.get("bn_batch"),
+        )
+
+    def write(self, folder: Path) -> None:
+        """Writes ``<folder>/for_second_stage.json``, whole or not at all."""
+        with replacing(folder / HANDOVER) as temporary:
+            text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, default=str)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, folder: Path) -> Handover:
+        """Reads what the first stage in ``folder`` left, without running any of it.
+
+        Raises:
+            InputError: it is missing, damaged, or holds what a first stage of this project does not leave.
+        """
+        path = folder / HANDOVER
+        try:
+            try:
+                found = cls(**_from_json(path))
+            except FileNotFoundError:
+                path = folder / CONFIG
+                found = _from_config(path)
+            problem = found._problem()
+        except OSError as error:
+            raise InputError(why(error, path)) from error
+        # Whatever else a damaged or planted text makes the parsers raise.
+        except (ValueError, SyntaxError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
+            raise InputError(f"{path} is damaged ({_brief(error)}): run this first stage again") from error
+        if problem:
+            raise InputError(f"{path} is not what a first stage leaves ({problem}): run this first stage again")
+        return found
+
+    def _problem(self) -> str | None:
+        """What keeps it from being used, in a few words; None where it is sound."""
+        sizes = (self.num_classes, self.in_channels)
+        if not all(isinstance(size, int) and not isinstance(size, bool) and size >= 1 for size in sizes):
+            return "num_classes and in_channels must be whole numbers of at least 1"
+        if self.bn_batch is not None and not (isinstance(self.bn_batch, int) and self.bn_batch >= 2):
+            return "bn_batch must be a whole number of at least 2"
+        for name, part in (("backbone", self.backbone), ("data_preprocessor", self.data_preprocessor)):
+            if not isinstance(part, dict):
+                return f"the {name} is missing"
+        for module in (self.backbone, self.neck, self.data_preprocessor):
+            problem = None if module is None else _net_problem(module)
+            if problem:
+                return problem
+        return _dataset_problem(self.dataset)
+
+
+def _from_json(path: Path) -> dict[str, Any]:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+        raise ValueError(f"no JSON object of format {FORMAT}")
+    return {name: _plain(value) for name, value in values.items()}
+
+
+def _from_config(path: Path) -> Handover:
+    """From a ``config.py`` as mmengine dumps one: assignments of literals and ``dict(...)``."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    wanted = ("model", "train_dataloader", "data_preprocessor", "bn_batch")
+    values = {
+        target.id: _literal(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name) and target.id in wanted
+    }
+    return Handover.of(values)
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a literal in which ``dict(key=value)`` may stand for ``{"key": value}``.
+
+    Raises:
+        ValueError: it is anything else, such as a call of another function.
+    """
+    if isinstance(node, ast.Call):
+        if not (isinstance(node.func, ast.Name) and node.func.id == "dict") or node.args:
+            raise ValueError(f"line {node.lineno} holds a call")
+        if any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError(f"line {node.lineno} is no literal")
+        return {str(keyword.arg): _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Dict):
+        pairs = [(key, value) for key, value in zip(node.keys, node.values, strict=True) if key is not None]
+        if len(pairs) < len(node.keys):
+            raise ValueError(f"line {node.lineno} is no literal")
+        return {_literal(key): _literal(value) for key, value in pairs}
+    if isinstance(node, (ast.List, ast.Tuple)):
+        return [_literal(item) for item in node.elts]
+    return ast.literal_eval(node)
+
+
+def _plain(value: Any) -> Any:
+    """``value`` as JSON knows it, without the entries that name a place to load from or to write to."""
+    if isinstance(value, (dict, Config)):
+        found = {str(key): _plain(item) for key, item in value.items() if key not in _PLACES}
+        if isinstance(found.get("init_cfg"), dict) and found["init_cfg"].get("type") == "Pretrained":
+            del found["init_cfg"]
+        return found
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value if not (isinstance(item, dict) and item.get("type") == "Pretrained")]
+    return value.__name__ if isinstance(value, type) else value  # a config may name a module by its class
+
+
+def _net_problem(part: dict[str, Any]) -> str | None:
+    """What is wrong with the config of a backbone, neck or preprocessor: only registered modules are ever built from it."""
+    for name in _types(part):
+        # mmengine takes a dotted name for any object of any module, and calls it.
+        known = isinstance(name, str) and name.removeprefix("mmpretrain.") in MODELS.module_dict
+        if not known and (not isinstance(name, str) or _REGISTERED.fullmatch(name) is None):
+            return f"{name!r} is no name of a module"
+    if "type" not in part:
+        return "a part of the net has no type"
+    try:
+        kind = MODELS.get(part["type"])
+    except RuntimeError:
+        kind = None
+    if not isinstance(kind, type) or not issubclass(kind, nn.Module):
+        return f"there is no module {part['type']!r}"
+    home = f"{kind.__module__}."
+    if home.split(".")[0] in _LIBRARIES and not home.startswith(_PARTS_OF_A_NET):
+        return f"{part['type']!r} is no part of a net"
+    if part["type"] == "LibraryBackbone" and _LIBRARY_MODEL.fullmatch(str(part.get("name"))) is None:
+        return f"{part.get('name')!r} is neither timm:NAME nor torchvision:NAME"
+    return None
+
+
+def _types(value: Any) -> list[Any]:
+    """Every ``type`` in a config, however deep."""
+    if isinstance(value, dict):
+        return [*([value["type"]] if "type" in value else []), *(t for item in value.values() for t in _types(item))]
+    return [t for item in value for t in _types(item)] if isinstance(value, list) else []
+
+
+def _dataset_problem(dataset: object) -> str | None:
+    if not isinstance(dataset, dict) or dataset.get("name") not in IMAGE_SETS:
+        return "the data set is unknown"
+    tail = dataset.get("longtail")
+    if not isinstance(tail, (dict, type(None))):
+        return "the long tail of the data set is no object"
+    for part, function in ((dataset, load_image_set), (tail or {}, longtail_indices)):
+        known = {*inspect.signature(function).parameters, "longtail"}
+        for key, value in part.items():
+            kinds = _KINDS.get(key, (str, int, float, dict if key == "longtail" else type(None)))
+            if key not in known or not isinstance(value, (*kinds, type(None))):
+                return f"the entry {key!r} of the data set is unknown or of a wrong type"
+    return None
+
+
+def _brief(error: BaseException) -> str:
+    """The first line of an error, or its kind where it has none."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
