@@ -185,12 +185,12 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
     if first is None or record.is_finished(first):
         expected["overrides"] = resolved.overrides
     differing = [name for name, value in expected.items() if found[name] != value]
-    if first is not None and record.is_finished(first):
-        if not differing and found["stage1"]["run_id"] != record.read_record(first)["run_id"]:
-            raise InputError(
-                f"{job.run_dir} started from another first stage than the one that is in {first} now: move this second stage "
-                "away to have it run again, or use another --work-dir"
-            )
+    mended = first is not None and record.is_finished(first) and not differing
+    if first is not None and mended and found["stage1"]["run_id"] != record.read_record(first)["run_id"]:
+        raise InputError(
+            f"{job.run_dir} started from another first stage than the one that is in {first} now: move this second stage "
+            "away to have it run again, or use another --work-dir"
+        )
     if differing:
         what = ", ".join(name.replace("_", " ") for name in differing)
         raise InputError(
