@@ -98,6 +98,7 @@ def second_stage_job(
         raise InputError(f"{stage1} is a second stage itself: give the run of a first stage")
     if method not in _STAGE2_CONFIGS:
         raise InputError(f"unknown method {method!r}: choose one of {', '.join(SECOND_STAGE_METHODS)}")
+    list_suites(configs)  # says so where there are no configs at all
     stem, suite = _STAGE2_CONFIGS[method], first["suite"]
     asked, options = options.precision, replace(options, precision=options.precision or first["precision"])
     row = next((row for row in _rows(configs, suite, 2) if row.after == first["row"] and row.config.stem == stem), None)
