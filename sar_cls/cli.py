@@ -271,7 +271,10 @@ def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
     except InputError as error:
         print(f"{name}: {error}", file=sys.stderr)
         code = 2
-    except (RunLocked, RunFailed) as error:
+    except RunLocked as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        code = 1
+    except RunFailed as error:
         print(f"{name}: {error}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from sar_cls import cli
-from sar_cls.errors import InputError, RunFailed, RunLocked
+from sar_cls.errors import InputError, RunFailed
 from sar_cls.suites.rows import list_suites
 
 Main = Callable[[], int]
@@ -90,7 +90,6 @@ class TestExitCodes:
         ("error", "code", "line"),
         [
             (InputError("bad seed"), 2, "script.py: bad seed"),
-            (RunLocked("another process"), 1, "script.py: another process"),
             (RunFailed("it failed"), 1, "script.py: it failed"),
             (
                 OSError(errno.EACCES, "denied", "a/b"),

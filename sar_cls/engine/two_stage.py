@@ -112,6 +112,7 @@ def second_stage_job(
     if first["stage"] != 1:
         raise InputError(f"{stage1} is a second stage itself: give the run of a first stage")
     suite = first["suite"]
+    list_suites(configs)  # says so where there are no configs at all
     rows = [row for home in (suite, _GENERAL) for row in _rows(configs, home, 2) if row.method == method]
     if not rows:
         raise InputError(f"unknown method {method!r}: choose one of {', '.join(second_stage_methods(configs))}")

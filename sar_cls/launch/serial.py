@@ -136,6 +136,9 @@ def run_or_fail(job: Job, options: Options, cache: DataCache | None = None) -> d
         return run(job, options, cache)
     except (InputError, RunLocked):
         raise
+    except RunFailed as error:  # the reason is known, and said
+        where = _write_error_log(job.run_dir / ERROR_LOG, traceback.format_exc())
+        raise RunFailed(f"{job.title}: {error} ({where})") from error
     except Exception as error:
         where = _write_error_log(job.run_dir / ERROR_LOG, traceback.format_exc())
         lines = str(error).strip().splitlines()

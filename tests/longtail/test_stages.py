@@ -397,6 +397,10 @@ class TestSecondStageRefuses:
         self.refused(tmp_path, copied, "--method", "tau", says=r"config\.py is damaged .*run this first stage again")
         assert not (tmp_path / "ran").exists()
 
+    def test_no_configs_at_all(self, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cli, "CONFIGS", tmp_path / "configs")
+        self.refused(tmp_path, copied, "--method", "tau", says=r"no suites in .*run the script from a checkout")
+
     def test_a_second_stage(self, copied: Path, tmp_path: Path) -> None:
         second = run_dir(call("stage2", "--stage1", copied, "--method", "tau", "--device", "cpu"))
         self.refused(tmp_path, second, says="is a second stage itself")
