@@ -4,7 +4,7 @@
     python longtail/stage1.py --method sar --imbalance 50 --seed 1024
 
 The full recipe of the paper's Tab. 10 by default (200 epochs). Give the same command again to go on after an interruption.
-Exit code: 0 done; 1 another process is at this run; 2 a wrong argument, config or data set; 130 interrupted.
+Exit code: 0 done; 1 the run failed; 2 a wrong argument, config or data set; 3 another process is at this run; 130 interrupted.
 """
 
 from __future__ import annotations

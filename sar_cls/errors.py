@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class RunLocked(Exception):
     """Another process is at this run: nothing is wrong, but it cannot be had now."""
+
+
+class RunFailed(Exception):
+    """A run, or what comes after it, has failed with its inputs good; the message is one line that says how."""

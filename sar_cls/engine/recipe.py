@@ -14,6 +14,7 @@ from sar_cls.engine.config import load_config, recipe_hash
 from sar_cls.engine.options import Options
 from sar_cls.engine.schedule import recipe_epochs
 from sar_cls.errors import InputError
+from sar_cls.mm.config_values import check_values
 from sar_cls.mm.head import build_regularizer
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.models.library_backbones import build_backbone
@@ -52,6 +53,7 @@ def resolve(path: Path, options: Options, *, second_stage: bool = False) -> Reso
     config = load_config(path)
     recipe = recipe_hash(config)
     _check_complete(config, path)
+    check_values(config, path)
     overrides: dict[str, Any] = {}
     dataset = config.train_dataloader.dataset
     if options.imbalance is not None and not second_stage:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import filelock
 from sar_cls.engine import closed_form as posthoc
 from sar_cls.engine import training
 from sar_cls.engine.first_stage import FirstStage, like_first_stage
-from sar_cls.engine.options import Options
+from sar_cls.engine.options import Options, check_seed, threads, usable_device
 from sar_cls.engine.recipe import fit_to_data, resolve
-from sar_cls.errors import InputError, RunLocked
+from sar_cls.errors import InputError, RunFailed, RunLocked
 from sar_cls.mm.checkpoint import LAST
+from sar_cls.mm.config_values import check_batch
 from sar_cls.mm.loaders import DataSplits, load_splits
+from sar_cls.mm.memory import allocating
 from sar_cls.runs import record
 from sar_cls.steps.precision import precision_of
 
@@ -58,8 +61,26 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
     Raises:
         InputError: bad config, data or checkpoint; nothing was written or lost.
         RunLocked: another process is at this run, or at the first stage that it waits for.
+        RunFailed: there was not enough memory, or the config's own code ended the run.
     """
-    cache = cache or DataCache()
+    options = replace(options, device=usable_device(options.device))
+    check_seed(job.seed)
+    with threads(options.threads), _no_exit(job):
+        return _run(job, options, cache or DataCache())
+
+
+@contextmanager
+def _no_exit(job: Job) -> Iterator[None]:
+    """A config is a program, and so is what it registers; one that ends the process ends its own run only."""
+    try:
+        yield
+    except SystemExit as error:
+        raise RunFailed(
+            f"the code of {job.config} or of what it imports ended the run by sys.exit({error.code!r}): take that call out"
+        ) from error
+
+
+def _run(job: Job, options: Options, cache: DataCache) -> dict[str, Any]:
     done = finished(job, options, cache)
     if done is not None:
         return done
@@ -70,8 +91,12 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
             raise RunLocked(f"{job.title or job.run_dir}: another process is at its first stage, passed over")
         resolved = like_first_stage(resolved, job.stage1_dir)
         options = replace(options, val_fraction=resolved.overrides.get("val_fraction"))
-    splits = cache.get(resolved.config.train_dataloader.dataset.to_dict(), options)
-    fit_to_data(resolved, splits, job.config.name, second_stage=second_stage)
+    with allocating("reading the images", "use fewer or smaller ones"):
+        splits = cache.get(resolved.config.train_dataloader.dataset.to_dict(), options)
+    with allocating("building the backbone", "use a smaller one"):
+        fit_to_data(resolved, splits, job.config.name, second_stage=second_stage)
+    if not second_stage:  # which may draw an image more than once
+        check_batch(resolved, len(splits.train), job.config.name)
     stage1 = None if job.stage1_dir is None else FirstStage.read(job.stage1_dir, splits)
     fresh = not job.run_dir.exists()
     job.run_dir.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve, run_name, second_stage_name
 from sar_cls.engine.run import DataCache, Job, RunLocked, finished, run
-from sar_cls.errors import InputError
+from sar_cls.errors import InputError, RunFailed
 from sar_cls.mm.progress import duration
 from sar_cls.suites.rows import Row
 
@@ -108,6 +108,9 @@ def try_job(job: Job, options: Options, cache: DataCache) -> Attempt:
         return Attempt(job.title, "locked", str(error))
     except InputError as error:
         return Attempt(job.title, "failed", f"{job.title}: {error}", refused=str(error))
+    except RunFailed as error:
+        where = _write_error_log(job.run_dir / "error.log", traceback.format_exc())
+        return Attempt(job.title, "failed", f"{job.title}: {error} ({where})")
     except Exception as error:
         where = _write_error_log(job.run_dir / "error.log", traceback.format_exc())
         return Attempt(job.title, "failed", f"{job.title}: failed, {type(error).__name__}: {error} ({where})")

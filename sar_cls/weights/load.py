@@ -86,8 +86,8 @@ def load_weights(module: nn.Module, source: str | os.PathLike[str], *, strict_ba
         What was loaded and what was not.
 
     Raises:
-        InputError: no such file or name, no checkpoint, no network, or a backbone that does not match. The model is
-            then unchanged.
+        InputError: no such file or name, no checkpoint, tensors that are no weights, no network, or a backbone that
+            does not match. The model is then unchanged.
     """
     source = os.fspath(source)
     state = unwrap(_read(source))
@@ -95,6 +95,7 @@ def load_weights(module: nn.Module, source: str | os.PathLike[str], *, strict_ba
         raise InputError(
             f"{source} is no checkpoint: it holds no tensors under names, give a file that torch.save or safetensors wrote"
         )
+    _check_dense(state, source)
     target = _Target(module)
     fits = [
         _fit(candidate, view, target, source) for candidate in candidates(state, target.body) for view in target.views
@@ -112,6 +113,24 @@ def load_weights(module: nn.Module, source: str | os.PathLike[str], *, strict_ba
         )
     module.load_state_dict(tensors, strict=False)
     return report
+
+
+def _check_dense(state: State, source: str) -> None:
+    """Refuses tensors that torch would copy into real, dense weights with no more than a warning, or not at all."""
+    for name, value in state.items():
+        kind = (
+            "complex"
+            if value.is_complex()
+            else "sparse"
+            if value.layout != torch.strided
+            else "quantized"
+            if value.is_quantized
+            else "without values (meta)"
+            if value.is_meta
+            else None
+        )
+        if kind is not None:
+            raise InputError(f"{source} is no file of weights, {name} is {kind}: give one of real, dense tensors")
 
 
 class _Target:
