@@ -6,7 +6,8 @@
     python benchmarks/run.py --list
 
 Finished runs are skipped and interrupted ones resumed, so the same command can always be given again.
-Exit code: 0 all done; 1 a run failed (the others still ran); 2 a wrong argument, config or data set; 130 interrupted.
+Exit code: 0 all done; 1 a run failed (the others still ran); 2 a wrong argument, config or data set; 3 not all is done, another
+process is at some of the runs; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def parse() -> argparse.Namespace:
     add("--all", action="store_true", help="also the rows that run only on request")
     add(
         "--seeds",
-        type=cli.positive_int,
+        type=cli.number_of_seeds,
         default=3,
         metavar="N",
         help="seeds per row, the paper's three first (default: 3)",
@@ -44,7 +45,7 @@ def parse() -> argparse.Namespace:
     add("--classes", type=cli.positive_int, metavar="N", help="only the first N classes of CUB-200 (a partial copy)")
     add(
         "--jobs-per-device",
-        type=cli.positive_int,
+        type=cli.jobs,
         default=1,
         metavar="K",
         help="runs at a time, each in its own process: small nets leave a large GPU idle (default: 1)",
@@ -94,7 +95,12 @@ def main() -> int:
         table.save_tables(tables, suite, work_dir)
     except OSError as error:
         raise RunFailed(f"the table is not written, {why(error)}") from error
-    return 1 if outcome.failed else 0
+    if outcome.locked:
+        number = "1 run was" if len(outcome.locked) == 1 else f"{len(outcome.locked)} runs were"
+        print(
+            f"\nNot all is done: {number} passed over because another process is at them; give the same command again."
+        )
+    return 1 if outcome.failed else 3 if outcome.locked else 0
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def parse() -> argparse.Namespace:
     add("--start-up", action="store_true", help="seconds to the list of suites and to the end of the first step")
     add(
         "--jobs",
-        type=cli.positive_int,
+        type=cli.jobs,
         nargs="+",
         metavar="K",
         help="runs an hour with K at a time, from short runs that use the whole device",
@@ -61,7 +61,15 @@ def parse() -> argparse.Namespace:
     add("--mode", choices=["eager", "compile", "cudagraph"], help="default: that of benchmarks/run.py on the device")
     add("--optimizer", choices=["default", "foreach", "fused"], default="default", help="implementation of SGD")
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
-    add("--threads", type=cli.positive_int, metavar="N", help="threads of torch on the CPU (default: torch's own)")
+    add("--threads", type=cli.threads, metavar="N", help="threads of torch on the CPU (default: torch's own)")
+    add(
+        "--wait",
+        nargs="+",
+        choices=["sleep", "spin"],
+        default=["sleep"],
+        help="how threads wait for each other in the runs of --jobs: asleep, as in benchmarks/run.py (the default), or as OpenMP "
+        "does by itself",
+    )
     add(
         "--workers",
         type=int,
@@ -72,7 +80,7 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument_group("how").add_argument
     add("--rounds", type=cli.positive_int, default=7, metavar="N", help="timed rounds (default: 7)")
     add("--steps", type=cli.positive_int, default=20, metavar="N", help="training steps in a round (default: 20)")
-    add("--epochs", type=cli.positive_int, default=6, metavar="N", help="of each run of --jobs (default: 6)")
+    add("--epochs", type=cli.epochs, default=6, metavar="N", help="of each run of --jobs (default: 6)")
     add("--data-root", metavar="DIR", help="folder of CIFAR-100 (default: data, or random images)")
     add("--json", type=Path, metavar="FILE", help="write the figures, the machine and the versions here")
     arguments = parser.parse_args()

@@ -5,7 +5,7 @@
     python longtail/stage1.py --dataset folder --data-root IMAGES      # a natural tail, as it is
 
 The full recipe of the paper's Tab. 10 by default (200 epochs). Give the same command again to go on after an interruption.
-Exit code: 0 done; 1 the run failed, or another process is at it; 2 a wrong argument, config or data set; 130 interrupted.
+Exit code: 0 done; 1 the run failed; 2 a wrong argument, config or data set; 3 another process is at this run; 130 interrupted.
 """
 
 from __future__ import annotations

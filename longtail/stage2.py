@@ -5,8 +5,8 @@
 
 Data set, imbalance, net and seed are the first stage's. MiSLAS takes 10 epochs of ceil(n / 128) + 1 batches, as its published
 code does. Give the same command again to go on after an interruption.
-Exit code: 0 done; 1 the run failed, or another process is at it; 2 a wrong argument, config, data set or first
-stage; 130 interrupted.
+Exit code: 0 done; 1 the run failed; 2 a wrong argument, config, data set or first stage; 3 another process is at this run;
+130 interrupted.
 """
 
 from __future__ import annotations

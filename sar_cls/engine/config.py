@@ -62,13 +62,14 @@ def load_config(path: Path) -> Config:
     """Reads an mmengine config.
 
     Raises:
-        InputError: it, or a config that it is based on, is missing or does not parse; the sentence names file and line.
+        InputError: it, or a config that it is based on, is missing, does not parse, or ends the process (a config is a program);
+            the sentence names file and line.
     """
     if not path.is_file():
         raise InputError(f"no config at {path}: check its name")
     try:
         return Config.fromfile(path)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         file, line = _place_of(error, path.absolute())
         where = f"{file}, line {line}" if line else str(file)
         # A SyntaxError's text has its own, nameless place in brackets.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 
+from sar_cls.bounds import MOST_THREADS, SEEDS
 from sar_cls.errors import InputError
 
 
@@ -33,6 +37,7 @@ class Options:
         deterministic: whether to ask torch for deterministic algorithms.
         mode: how a training step is run, "eager", "compile" or "cudagraph"; None for the default.
         memory_format: of images and weights, "channels_last" or "contiguous".
+        threads: of torch on the CPU; None for torch's own number (the cores, or OMP_NUM_THREADS). Results depend on it a little.
     """
 
     device: str = "cpu"
@@ -54,6 +59,43 @@ class Options:
     deterministic: bool = False
     mode: str | None = None
     memory_format: str = "channels_last"
+    threads: int | None = None
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Has torch compute with so many threads inside the block; None leaves it as it is.
+
+    Raises:
+        InputError: there are too many of them, also by ``OMP_NUM_THREADS``.
+    """
+    before = torch.get_num_threads()
+    wanted = before if number is None else number
+    if not 1 <= wanted <= MOST_THREADS:
+        source = "OMP_NUM_THREADS" if number is None else "--threads"
+        raise InputError(f"{wanted} threads are not possible: set {source} to a number from 1 to {MOST_THREADS}")
+    if wanted == before:
+        yield
+        return
+    torch.set_num_threads(wanted)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def threads_of_each(runs: int) -> int:
+    """The threads of each of several runs at a time: its share of the cores; torch's own number for a single one."""
+    if runs == 1:
+        return torch.get_num_threads()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // runs)
+
+
+def check_seed(seed: int) -> None:
+    """Raises InputError where NumPy's generators do not take a seed."""
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"the seed {seed} is too large or negative: use one from 0 to {SEEDS - 1}")
 
 
 def usable_device(name: str | None) -> str:
@@ -77,4 +119,8 @@ def usable_device(name: str | None) -> str:
             )
     elif device.type != "cpu":
         raise InputError(f"--device {name}: only cpu and cuda are supported")
+    elif device.index not in (None, 0):
+        raise InputError(f"--device {name}: the CPU is one device; use --device cpu")
+    else:
+        return "cpu"  # torch's checkpoints do not know cpu:0
     return str(device)

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from sar_cls.engine.config import recipe_hash, row_config
+from sar_cls.engine.config_values import check_values
 from sar_cls.engine.options import Options
 from sar_cls.engine.schedule import recipe_epochs
 from sar_cls.errors import InputError
@@ -54,6 +55,7 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
     config = row_config(source)
     recipe = recipe_hash(config)
     _check_complete(config, source)
+    check_values(config, source)
     overrides: dict[str, Any] = {}
     dataset = config.train_dataloader.dataset
     if options.imbalance == "none" and not second_stage:

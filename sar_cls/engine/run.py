@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import filelock
 
 from sar_cls.engine import closed_form as posthoc
 from sar_cls.engine import training
+from sar_cls.engine.config_values import check_batch
 from sar_cls.engine.first_stage import FirstStage, like_first_stage
 from sar_cls.engine.net_checks import check_net
-from sar_cls.engine.options import Options
+from sar_cls.engine.options import Options, check_seed, threads, usable_device
 from sar_cls.engine.recipe import fit_to_data, resolve
-from sar_cls.errors import InputError, RunLocked
+from sar_cls.errors import InputError, RunFailed, RunLocked
 from sar_cls.files import check_file, check_folder, refusing
 from sar_cls.mm.checkpoint import BEST, LAST
 from sar_cls.mm.handover import CONFIG, HANDOVER
@@ -27,6 +29,7 @@ from sar_cls.runs import record
 from sar_cls.runs.history import HISTORY_FILE
 from sar_cls.runs.outputs import OUTPUTS_FILE
 from sar_cls.runs.per_class import PER_CLASS_FILE
+from sar_cls.steps.memory import allocating
 from sar_cls.steps.precision import precision_of
 from sar_cls.suites.rows import Source
 
@@ -94,8 +97,26 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
     Raises:
         InputError: bad config, data or checkpoint; nothing was written or lost.
         RunLocked: another process is at this run, or at the first stage that it waits for.
+        RunFailed: there was not enough memory, or the config's own code ended the run.
     """
-    cache = cache or DataCache()
+    options = replace(options, device=usable_device(options.device))
+    check_seed(job.seed)
+    with threads(options.threads), _no_exit(job):
+        return _run(job, options, cache or DataCache())
+
+
+@contextmanager
+def _no_exit(job: Job) -> Iterator[None]:
+    """A config is a program, and so is what it registers; one that ends the process ends its own run only."""
+    try:
+        yield
+    except SystemExit as error:
+        raise RunFailed(
+            f"the code of {job.source} or of what it imports ended the run by sys.exit({error.code!r}): take that call out"
+        ) from error
+
+
+def _run(job: Job, options: Options, cache: DataCache) -> dict[str, Any]:
     done = finished(job, options, cache)
     if done is not None:
         return done
@@ -108,8 +129,12 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
         options = replace(options, val_fraction=resolved.overrides.get("val_fraction"))
     elif not (job.run_dir / LAST).exists():  # a run that is resumed has its weights
         check_net(resolved)
-    splits = cache.get(resolved.config.train_dataloader.dataset.to_dict(), options)
-    fit_to_data(resolved, splits, job.source.config.name, second_stage=second_stage)
+    with allocating("reading the images", "use fewer or smaller ones"):
+        splits = cache.get(resolved.config.train_dataloader.dataset.to_dict(), options)
+    with allocating("building the backbone", "use a smaller one"):
+        fit_to_data(resolved, splits, job.source.config.name, second_stage=second_stage)
+    if not second_stage:  # which may draw an image more than once
+        check_batch(resolved, len(splits.train), str(job.source))
     stage1 = None if job.stage1_dir is None else FirstStage.read(job.stage1_dir, splits)
     check_place(job)
     fresh = not job.run_dir.exists()

@@ -16,7 +16,7 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.results import outcome
 from sar_cls.engine.schedule import shorten
 from sar_cls.files import replacing
-from sar_cls.mm.checkpoint import BEST, LAST, read_checkpoint, read_own
+from sar_cls.mm.checkpoint import BEST, LAST, read_own
 from sar_cls.mm.handover import CONFIG, Handover
 from sar_cls.mm.loaders import IMAGES, DataSplits, test_loader, train_loader
 from sar_cls.mm.loops import predict
@@ -24,6 +24,7 @@ from sar_cls.mm.progress import ProgressHook
 from sar_cls.mm.runner import DeviceRunner
 from sar_cls.mm.second_stage import first_stage_weights
 from sar_cls.steps.allocator import keep_freed_memory
+from sar_cls.steps.memory import allocating
 from sar_cls.steps.modes import DEFAULT_MODE
 from sar_cls.steps.precision import exact_float32, precision_of
 from sar_cls.weights import load_weights
@@ -54,12 +55,16 @@ def execute(
         _start_with_a_free_device(device)
     runner, progress = build_runner(job, options, resolved, splits, stage1)
     try:
-        runner.train()
+        with allocating(f"training {_work(runner)}", "use a smaller batch_size, image or backbone"):
+            try:
+                runner.train()
+            finally:
+                progress.close()
+            last = _logits(runner)
+            runner.bare_model.load_state_dict(read_own(job.run_dir / BEST, runner.identity)["state_dict"])
+            best = _logits(runner)
     finally:
-        progress.close()
-    last = _logits(runner)
-    runner.bare_model.load_state_dict(read_checkpoint(job.run_dir / BEST, runner.device)["state_dict"])
-    best = _logits(runner)
+        runner.close()
     logits = {split: {"last": last[split], "best": best[split]} for split in last}
     result = outcome(
         job, resolved, splits, logits, runner.device, runner.precision, runner.history, runner.best_epoch()
@@ -70,11 +75,21 @@ def execute(
             f"{progress.title}: SAR's gate was closed in the last tenth of the epochs: its anchors did not act",
             flush=True,
         )
-    return {
-        **result,
-        "run_id": runner.run_id,
-        "extra": {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format, **gate},
-    }
+    if len(runner.threads_used) > 1:
+        result["machine"]["threads_used"] = runner.threads_used
+    extra = {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format, **gate}
+    if runner.lost_best_epoch is not None:
+        extra |= {"lost_best_epoch": runner.lost_best_epoch, "best_searched_from": runner.best_from}
+    return {**result, "run_id": runner.run_id, "extra": extra}
+
+
+def _work(runner: DeviceRunner) -> str:
+    """What a step works on, in words."""
+    loader, model = runner.train_dataloader, runner.bare_model
+    height, width = loader.image_set.image_size
+    millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    net = f"{type(model.backbone).__name__} ({millions:.3g} M parameters)"
+    return f"{net} on batches of {loader.batch_size} images of {height}x{width}"
 
 
 def _start_with_a_free_device(device: torch.device) -> None:
@@ -139,7 +154,8 @@ def build_runner(
         elif config.get("weights") is not None:
             print(f"{progress.title}: {load_weights(model, config.weights)}", file=sys.stderr, flush=True)
 
-    with warnings.catch_warnings():
+    building = allocating("building the network", "use a smaller backbone")
+    with building, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
         runner = DeviceRunner(
             device=device,

@@ -11,17 +11,18 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
 
-from sar_cls.engine.options import Options
+from sar_cls.engine.options import Options, threads_of_each
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.launch.serial import Attempt, Outcome, finished_before, try_job
@@ -36,9 +37,9 @@ class _Worker:
 
 
 def run_jobs_side_by_side(jobs: Sequence[Job], options: Options, workers: int) -> Outcome:
-    """Runs what is not finished yet, ``workers`` runs at a time; each gets its share of the CPU's cores.
+    """Runs what is not finished yet, ``workers`` runs at a time; each gets its share of the CPU's cores, or ``options.threads``.
 
-    A worker that dies (for lack of memory, say) fails its run alone.
+    A worker that dies (for lack of memory, say) fails its run alone. Workers end with this process, however it ends.
 
     Args:
         jobs: as made by ``make_jobs``.
@@ -60,11 +61,14 @@ def run_jobs_side_by_side(jobs: Sequence[Job], options: Options, workers: int) -
             raise InputError(before.refused)
         outcome.add(before)
     total, begin = len(waiting), time.monotonic()
-    threads = max(1, _cores() // workers)
+    threads = options.threads or threads_of_each(workers)
+    options = replace(options, threads=threads)
+    if waiting:
+        print(f"{workers} runs at a time with {threads} thread{'s' if threads > 1 else ''} each", flush=True)
     pool: list[_Worker] = []
     try:
         while waiting or any(worker.job for worker in pool):
-            _hand_out(waiting, pool, options, min(workers, total), threads)
+            _hand_out(waiting, pool, options, min(workers, total))
             for attempt in _listen(pool):
                 if attempt.refused and not outcome.done and not outcome.failed:
                     raise InputError(attempt.refused)
@@ -81,7 +85,7 @@ def run_jobs_side_by_side(jobs: Sequence[Job], options: Options, workers: int) -
     return outcome
 
 
-def _hand_out(waiting: list[Job], pool: list[_Worker], options: Options, workers: int, threads: int) -> None:
+def _hand_out(waiting: list[Job], pool: list[_Worker], options: Options, workers: int) -> None:
     """Gives each idle worker the first run that may start; starts workers while there are fewer than wanted."""
     while waiting:
         pool[:] = [worker for worker in pool if worker.job or worker.process.is_alive()]
@@ -91,7 +95,7 @@ def _hand_out(waiting: list[Job], pool: list[_Worker], options: Options, workers
         if not ready or (idle is None and len(pool) == workers):
             return
         if idle is None:
-            pool.append(idle := _start(options, threads))
+            pool.append(idle := _start(options))
         waiting.remove(ready[0])
         idle.job = ready[0]
         idle.connection.send(idle.job)
@@ -118,29 +122,46 @@ def _listen(pool: list[_Worker]) -> list[Attempt]:
     return ended
 
 
-def _start(options: Options, threads: int) -> _Worker:
+def _start(options: Options) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, options, threads), daemon=True)
+    process = context.Process(target=_work, args=(theirs, options), daemon=True)
     process.start()
     theirs.close()  # so that the end of the process ends the pipe
     return _Worker(process, ours)
 
 
-def _work(connection: Connection, options: Options, threads: int) -> None:
-    """The life of a worker: run after run, until the parent hangs up."""
+def _work(connection: Connection, options: Options) -> None:
+    """The life of a worker: run after run, until the parent hangs up or is no more."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
     # mmengine would rather have "fork", for the workers of a DataLoader; there are none.
     warnings.filterwarnings("ignore", message="Multi-processing start method")
-    torch.set_num_threads(threads)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
     sys.stdout = sys.stderr = _Lines(connection)
     cache = DataCache()
     while True:
         try:
             job = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):
             return
-        connection.send(try_job(job, options, cache))
+        _send(connection, try_job(job, options, cache))
+
+
+def _end_with_parent() -> None:
+    """Waits until the parent is gone, killed perhaps, and ends this process at once; a run goes on from its last whole epoch."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _send(connection: Connection, message: Any) -> None:
+    try:
+        connection.send(message)
+    except ConnectionError:  # nobody is there to be told, and an error log would only mislead
+        os._exit(1)
 
 
 class _Lines(io.TextIOBase):
@@ -153,9 +174,5 @@ class _Lines(io.TextIOBase):
     def write(self, text: str) -> int:
         *lines, self.rest = (self.rest + text).split("\n")
         for line in lines:
-            self.connection.send(line)
+            _send(self.connection, line)
         return len(text)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -6,16 +6,17 @@ best epoch so far. Randomness needs no place in them: everything random in an ep
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+from torch import Tensor
 
 from sar_cls.errors import InputError
 from sar_cls.files import replacing
+from sar_cls.steps.memory import is_out_of_memory
 
 LAST, BEST = "last.pth", "best.pth"
 FORMAT = "sar_cls checkpoint 1"
@@ -36,65 +37,86 @@ def write_atomically(state: dict[str, Any], path: Path) -> None:
             raise
 
 
-def read_checkpoint(path: Path, map_location: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint of this project.
+class UnusableCheckpoint(InputError):
+    """The file is missing, damaged, or not what it should be; one that merely cannot be read is not called so."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Reads a checkpoint of this project onto the CPU, whatever device wrote it.
 
     Raises:
-        InputError: the file is missing, half written, or not a checkpoint of this project. It is left as it is.
+        UnusableCheckpoint: the file is missing, half written, or not a checkpoint of this project. It is left as it is.
+        InputError: it is there, but the system does not let us read it.
     """
     if not path.is_file():
-        raise InputError(f"no checkpoint at {path}: give the path of a run that has trained for at least one epoch")
+        raise UnusableCheckpoint(
+            f"no checkpoint at {path}: give the path of a run that has trained for at least one epoch"
+        )
+    remedy = f"move the folder {path.parent} away to start this run over"
     try:
-        state = torch.load(path, map_location=map_location, weights_only=True)
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:  # says nothing about what is in the file
+        raise InputError(f"{path} cannot be read ({error.strerror}): give it the permissions to be read") from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what the unpickler raises depends on where a file was cut off or overwritten
-        raise InputError(
-            f"{path} is damaged or no checkpoint ({type(error).__name__}): move it away to start this run over"
-        ) from error
+        if is_out_of_memory(error):
+            raise
+        raise UnusableCheckpoint(f"{path} is damaged or no checkpoint ({type(error).__name__}): {remedy}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT or not {"meta", "state_dict"} <= set(state):
-        raise InputError(f"{path} was not written by this project: move it away to start this run over")
+        raise UnusableCheckpoint(f"{path} was not written by this project: {remedy}")
+    fault = _fault(state["meta"], state["state_dict"])
+    if fault:
+        raise UnusableCheckpoint(f"{path} is no whole checkpoint, {fault}: {remedy}")
     return state
 
 
-def read_own(path: Path, identity: dict[str, str], map_location: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads the ``last.pth`` of the run that ``identity`` describes.
+def _fault(meta: Any, weights: Any) -> str | None:
+    """What no checkpoint of this project can have, in a few words; None where all is as it should be."""
+    if not isinstance(meta, dict):
+        return f"its meta is {type(meta).__name__}"
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        return "its state_dict is no dict of tensors"
+    # Checkpoints of version 0.1 have neither best_from nor threads.
+    counts = {"epoch": meta.get("epoch"), "iter": meta.get("iter"), "best_from": meta.get("best_from", 1)}
+    for name, value in counts.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            return f"its {name} is {value!r}"
+    threads = meta.get("threads", [])
+    if not isinstance(threads, list) or not all(isinstance(count, int) for count in threads):
+        return f"its threads are {threads!r}"
+    return None
+
+
+def read_own(path: Path, identity: dict[str, str]) -> dict[str, Any]:
+    """Reads ``last.pth`` or ``best.pth`` of the run that ``identity`` describes.
 
     Raises:
-        InputError: the checkpoint is damaged, or belongs to a run with another recipe, seed or data.
+        UnusableCheckpoint: the checkpoint is damaged or incomplete, or belongs to a run with another recipe, seed or data.
+        InputError: it is there, but the system does not let us read it.
     """
-    state = read_checkpoint(path, map_location)
-    if not {"optimizer", "param_schedulers", "history"} <= set(state):
-        raise InputError(
-            f"{path} holds weights alone and no training to go on with: move it away to start this run over"
+    state = read_checkpoint(path)
+    if path.name == LAST and not {"optimizer", "param_schedulers", "history"} <= set(state):
+        raise UnusableCheckpoint(
+            f"{path} holds weights alone and no training to go on with: move the folder {path.parent} away to start this run over"
         )
     for name, expected in identity.items():
         if name in _LATER and name not in state["meta"]:
             continue
         found = state["meta"].get(name)
         if found != expected:
-            raise InputError(
+            raise UnusableCheckpoint(
                 f"{path} has another {name} ({found}) than this run ({expected}): "
                 "use another --work-dir, or move the old run away"
             )
     return state
 
 
-def restore(runner: Any, path: Path) -> None:
-    """Puts model, optimizer, schedulers, history and position of a run back as they were after its last whole epoch.
-
-    Raises:
-        InputError: the checkpoint is damaged, or belongs to a run with another recipe, seed or data.
-    """
-    state = read_own(path, runner.identity, runner.device)
-    runner.bare_model.load_state_dict(state["state_dict"])
-    runner.optim_wrapper.load_state_dict(state["optimizer"])
-    for scheduler, values in zip(runner.param_schedulers or [], state["param_schedulers"], strict=True):
-        if "milestones" in values:
-            values["milestones"] = Counter({int(step): times for step, times in values["milestones"].items()})
-        scheduler.load_state_dict(values)
-    runner.train_loop._epoch = state["meta"]["epoch"]
-    runner.train_loop._iter = state["meta"]["iter"]
-    runner.history = state["history"]
-    runner.run_id = state["meta"].get("run_id", runner.run_id)  # checkpoints from before it have none
+def write_best(runner: Any, state: dict[str, Any]) -> None:
+    """Writes ``best.pth``: the weights of a whole ``state``, without what only going on needs."""
+    weights = {key: state[key] for key in ("format", "meta", "state_dict", "history")}
+    write_atomically(weights, Path(runner.work_dir) / BEST)
 
 
 def snapshot(runner: Any) -> dict[str, Any]:
@@ -111,6 +133,8 @@ def snapshot(runner: Any) -> dict[str, Any]:
             "epoch": runner.train_loop.epoch,
             "iter": runner.train_loop.iter,
             "run_id": runner.run_id,
+            "best_from": runner.best_from,
+            "threads": runner.threads_used,
             **runner.identity,
         },
         "state_dict": runner.bare_model.state_dict(),
@@ -136,8 +160,11 @@ class AtomicCheckpointHook(Hook):
     priority = "VERY_LOW"
 
     def after_epoch(self, runner: Any, row: dict[str, Any]) -> None:
-        state, folder = snapshot(runner), Path(runner.work_dir)
+        if runner.best_is_ahead and runner.best_epoch() != row["epoch"]:
+            # best.pth was of this epoch when it was first trained; on another device it came out otherwise.
+            runner.best_from = row["epoch"]
+        runner.best_is_ahead = False
+        state = snapshot(runner)
         if runner.best_epoch() == row["epoch"]:
-            weights = {key: state[key] for key in ("format", "meta", "state_dict", "history")}
-            write_atomically(weights, folder / BEST)
-        write_atomically(state, folder / LAST)
+            write_best(runner, state)
+        write_atomically(state, Path(runner.work_dir) / LAST)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from sar_cls.mm.checkpoint import LAST, restore
+from sar_cls.mm.checkpoint import LAST
+from sar_cls.mm.resume import restore
 from sar_cls.models import use_virtual_batches
 
 
@@ -30,6 +32,15 @@ class _NoVisualizer:
 
     def close(self) -> None:
         pass
+
+
+def close_log(experiment_name: str) -> None:
+    """Closes the log of a run, which mmengine would hold open for as long as the process lives, and forgets its messages."""
+    logger = MMLogger._instance_dict.pop(experiment_name, None)
+    for handler in [] if logger is None else list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+    MessageHub._instance_dict.pop(experiment_name, None)
 
 
 @RUNNERS.register_module()
@@ -74,7 +85,15 @@ class DeviceRunner(Runner):
         self.history: list[dict[str, Any]] = []
         # Stays the run's when it is resumed, also after its record was lost: a second stage knows its first one by it.
         self.run_id = uuid.uuid4().hex
-        super().__init__(**kwargs)
+        # The best epoch is looked for from this one on: 1, unless best.pth was lost (see sar_cls.mm.resume).
+        self.best_from = 1
+        self.best_is_ahead = False  # best.pth is of the epoch that comes next, after a kill between the two checkpoints
+        self.threads_used = [torch.get_num_threads()]  # in the order of the starts, a resumed run can have several
+        try:
+            super().__init__(**kwargs)
+        except BaseException:  # the log is open before the network is built
+            close_log(getattr(self, "_experiment_name", ""))
+            raise
 
     @property
     def timestamp(self) -> str:
@@ -120,9 +139,23 @@ class DeviceRunner(Runner):
             self._has_loaded = True
 
     def best_epoch(self) -> int:
-        """The first epoch, counted from 1, with the highest top-1 accuracy on the selection set."""
-        best = max(self.history, key=lambda row: row[f"{self.selection}_top1"])
+        """The first epoch, counted from 1, with the highest top-1 accuracy on the selection set; of those from ``best_from`` on."""
+        return self._best_of(self.history[self.best_from - 1 :])
+
+    @property
+    def lost_best_epoch(self) -> int | None:
+        """The best epoch of all, where its weights were lost with ``best.pth`` and no later epoch was better; else None."""
+        best = self._best_of(self.history)
+        return None if best == self.best_epoch() else best
+
+    def _best_of(self, rows: list[dict[str, Any]]) -> int:
+        best = max(rows, key=lambda row: row[f"{self.selection}_top1"])
         return int(best["epoch"])
+
+    def close(self) -> None:
+        """Gives back the log file and what else mmengine keeps of every run of a process."""
+        self.visualizer.close()
+        close_log(self.experiment_name)
 
     def build_visualizer(self, visualizer: Any = None) -> Any:
         """Without a backend to write to, a stand-in: mmengine's visualizer imports matplotlib and opens a figure."""

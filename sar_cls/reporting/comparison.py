@@ -37,6 +37,7 @@ class Line:
         extra_paper: published figures of the further metrics.
         deviations: how the recipe differs from the row's own.
         others: what tells this line from other reproductions of the row, for instance the precision.
+        other_threads: whether a run and its pair of the baseline were computed on the CPU with different numbers of threads.
     """
 
     row: Row
@@ -52,6 +53,7 @@ class Line:
     extra_paper: dict[str, Figure] = field(default_factory=dict)
     deviations: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    other_threads: bool = False
 
     @property
     def empty(self) -> bool:
@@ -179,6 +181,7 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
                 extra_paper=published,
                 deviations=deviations,
                 others=_distinctions(group, found),
+                other_threads=baseline is not None and _other_threads(group, baseline),
             )
         )
     return lines
@@ -186,6 +189,21 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
 
 def _difference(group: Group, baseline: Group, metric: str) -> PairedDifference:
     return paired_difference(group.values("last", metric), baseline.values("last", metric))
+
+
+def _other_threads(group: Group, baseline: Group) -> bool:
+    """Whether a pair was computed with different numbers of threads, as far as both records know theirs."""
+    theirs = {run["seed"]: _threads(run) for run in baseline.runs}
+    pairs = [(_threads(run), theirs.get(run["seed"])) for run in group.runs]
+    return any(one and other and one != other for one, other in pairs)
+
+
+def _threads(run: Mapping[str, Any]) -> list[int] | None:
+    """The numbers of threads of a run in their order; None on a GPU, where they do not matter, and where it is not known."""
+    machine = run["machine"]
+    if run["device"] != "cpu" or machine.get("threads") is None:
+        return None
+    return machine.get("threads_used") or [machine["threads"]]
 
 
 def _distinctions(group: Group, all_groups: list[Group]) -> tuple[str, ...]:

@@ -90,10 +90,17 @@ def jobs_table(throughputs: Sequence[Throughput]) -> str:
     """A row a number of runs at a time; the ratio is to the first row."""
     first = throughputs[0].runs_an_hour
     rows = [
-        [item.jobs, f"{item.seconds_epoch:.3f}", f"{item.runs_an_hour:.2f}", f"{item.runs_an_hour / first:.2f}"]
+        [
+            item.jobs,
+            item.threads,
+            item.wait,
+            f"{item.seconds_epoch:.3f}",
+            f"{item.runs_an_hour:.2f}",
+            f"{item.runs_an_hour / first:.2f}",
+        ]
         for item in throughputs
     ]
-    headings = ["runs at a time", "s an epoch of each", "whole runs an hour", "ratio"]
+    headings = ["runs at a time", "threads of each", "waiting", "s an epoch of each", "whole runs an hour", "ratio"]
     table = tabulate(rows, headings, tablefmt="github", disable_numparse=True)
     return f"{table}\n\nA whole run has {throughputs[0].recipe_epochs} epochs."
 

@@ -101,7 +101,14 @@ def _measure_setting(arguments: Any, setting: Setting, splits: DataSplits, *, st
         waits = measure_start_up(setting, arguments.data_root, arguments.rounds)
         keep("start-up", table.start_up_table(waits), {name: asdict(seconds) for name, seconds in waits.items()})
     if arguments.jobs:
-        throughputs = measure_jobs(setting, arguments.jobs, arguments.data_root, arguments.epochs)
+        throughputs = measure_jobs(
+            setting,
+            arguments.jobs,
+            arguments.data_root,
+            arguments.epochs,
+            threads=arguments.threads,
+            waits=arguments.wait,
+        )
         rates = [{**asdict(item), "runs_an_hour": item.runs_an_hour} for item in throughputs]
         keep("runs at a time", table.jobs_table(throughputs), rates)
     if arguments.profile is not None:

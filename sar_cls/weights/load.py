@@ -88,8 +88,8 @@ def load_weights(module: nn.Module, source: str | os.PathLike[str], *, strict_ba
         What was loaded and what was not.
 
     Raises:
-        InputError: no such file or name, no checkpoint, no network, or a backbone that does not match. The model is
-            then unchanged.
+        InputError: no such file or name, no checkpoint, tensors that are no weights, no network, or a backbone that
+            does not match. The model is then unchanged.
     """
     source = os.fspath(source)
     state = _checkpoint(source)
@@ -119,6 +119,24 @@ def look_up_weights(source: str | os.PathLike[str]) -> None:
         InputError: as :func:`load_weights`, but for a backbone that does not match.
     """
     _checkpoint(os.fspath(source))
+
+
+def _check_dense(state: State, source: str) -> None:
+    """Refuses tensors that torch would copy into real, dense weights with no more than a warning, or not at all."""
+    for name, value in state.items():
+        kind = (
+            "complex"
+            if value.is_complex()
+            else "sparse"
+            if value.layout != torch.strided
+            else "quantized"
+            if value.is_quantized
+            else "without values (meta)"
+            if value.is_meta
+            else None
+        )
+        if kind is not None:
+            raise InputError(f"{source} is no file of weights, {name} is {kind}: give one of real, dense tensors")
 
 
 class _Target:
@@ -243,6 +261,7 @@ def _checkpoint(source: str) -> State:
         raise InputError(
             f"{source} is no checkpoint: it holds no tensors under names, give a file that torch.save or safetensors wrote"
         )
+    _check_dense(state, source)
     return state
 
 

@@ -112,6 +112,12 @@ class TestMistakes:
             (["--seeds", "-1"], ["--seeds", "'-1' must be a whole number of at least 1"]),
             (["--seeds", "0"], ["--seeds"]),
             (["--seeds", "three"], ["--seeds"]),
+            (["--seeds", "1000000000"], ["--seeds", "at most 10000"]),
+            (["--epochs", "1" + 30 * "0"], ["--epochs", "at most 1000000"]),
+            (["--threads", "1000000"], ["--threads", "at most 1024"]),
+            (["--threads", "0"], ["--threads", "at least 1"]),
+            (["--jobs-per-device", "1000000"], ["--jobs-per-device", "at most 256"]),
+            (["--device", "cpu:1"], ["--device cpu:1", "use --device cpu"]),
             (["--imbalance", "0.5"], ["--imbalance", "at least 1"]),
             (["--imbalance", "nan"], ["--imbalance"]),
             (["--imbalance", "inf"], ["--imbalance"]),
@@ -207,7 +213,9 @@ class TestMistakes:
         folder.mkdir(parents=True)
         (folder / "last.pth").write_bytes(b"something else")
         arguments = ["--only", "baseline", "--epochs", "1", "--seeds", "1", "--device", "cpu"]
-        refused(run(*arguments, "--work-dir", tmp_path / "work"), str(folder / "last.pth"), "move it away")
+        refused(
+            run(*arguments, "--work-dir", tmp_path / "work"), str(folder / "last.pth"), f"move the folder {folder} away"
+        )
         assert [path.name for path in folder.iterdir() if path.name != ".lock"] == ["last.pth"]
         assert (folder / "last.pth").read_bytes() == b"something else"
 
@@ -382,6 +390,7 @@ class TestEndToEnd:
         folder.mkdir(parents=True)
         with filelock.FileLock(folder / ".lock"):
             result = run(*self.ARGUMENTS, "--work-dir", tmp_path / "work")
-        assert result.code == 0
+        assert result.code == 3
         assert "digits/baseline seed 1270964153: another process is at this run, passed over" in result.out
+        assert result.out.splitlines()[-1].startswith("Not all is done: 1 run was passed over because another process")
         assert [path.name for path in folder.iterdir()] in ([".lock"], [])

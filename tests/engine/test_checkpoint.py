@@ -162,7 +162,7 @@ class TestKilled:
 
 
 class TestWriting:
-    STATE = {"format": FORMAT, "meta": {"epoch": 1}, "state_dict": {"w": torch.arange(3.0)}}
+    STATE = {"format": FORMAT, "meta": {"epoch": 1, "iter": 3}, "state_dict": {"w": torch.arange(3.0)}}
 
     def test_round_trip(self, tmp_path: Path) -> None:
         write_atomically(self.STATE, tmp_path / LAST)
@@ -231,7 +231,7 @@ class TestReading:
         assert len(messages) > len(damaged) * 0.9  # a flipped bit may hit padding
         for message in messages:
             assert str(path) in message
-            assert "move it away" in message
+            assert f"move the folder {tmp_path} away to start this run over" in message
             assert len(message.splitlines()) == 1
 
     @pytest.mark.parametrize(

@@ -51,17 +51,19 @@ def group_is_there(group: int) -> bool:
 @pytest.mark.slow
 def test_the_same_records_as_one_after_the_other(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     rows = select_rows(load_suite(CONFIGS, "digits_lt"), ["mixup", "mixup_sar", "mixup_sar_mislas"])
-    options = Options(epochs=1, stage2_epochs=1)
+    options = Options(epochs=1, stage2_epochs=1, threads=1)
     folders = {}
     for name in ("one", "two"):
         jobs = make_jobs(rows, [1024], options, tmp_path / name)
         outcome = run_jobs(jobs, options) if name == "one" else run_jobs_side_by_side(jobs, options, 2)
         assert sorted(outcome.done) == [job.title for job in jobs]
         assert outcome.failed == outcome.locked == []
+        assert {read_record(job.run_dir)["machine"]["threads"] for job in jobs} == {1}
         folders[name] = [job.run_dir for job in jobs]
     printed = capsys.readouterr()
     assert "2 of 3 runs, about " in printed.err
     assert " left" not in printed.out
+    assert "2 runs at a time with 1 thread each" in printed.out
     for one, two in zip(folders["one"], folders["two"], strict=True):
         assert result(one) == result(two)
     outcome = run_jobs_side_by_side(jobs, options, 2)  # nothing is left to do, and no worker is started
@@ -90,7 +92,7 @@ class Thread(threading.Thread):
 
 
 def test_bad_input_of_the_first_run_stops_all(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(options: Options, threads: int) -> workers._Worker:
+    def start(options: Options) -> workers._Worker:
         ours, theirs = multiprocessing.Pipe()
         thread = Thread(target=lambda: theirs.send(try_job(theirs.recv(), options, DataCache())))
         thread.start()
@@ -137,3 +139,39 @@ def test_ctrl_c_ends_all_and_the_same_command_goes_on(tmp_path: Path) -> None:
     assert not group_is_there(process.pid)
     assert not list(tmp_path.rglob("record.json"))
     assert len(list(tmp_path.rglob("last.pth"))) == 2
+
+
+@pytest.mark.slow
+def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--suite", "digits", "--only", "baseline", "sar"]
+    command += [
+        "--seeds",
+        "1",
+        "--epochs",
+        "4000",
+        "--jobs-per-device",
+        "2",
+        "--work-dir",
+        str(tmp_path),
+        "--device",
+        "cpu",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 200
+        while len(list(tmp_path.rglob("last.pth"))) < 2 and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.1)
+        os.kill(process.pid, signal.SIGKILL)
+        # Until the last process that holds a pipe is gone. Two runs of 4000 epochs would not end by themselves.
+        _, error = process.communicate(timeout=60)
+        assert "Traceback" not in error
+        assert not list(tmp_path.rglob("error.log"))
+        deadline = time.monotonic() + 30
+        while group_is_there(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not group_is_there(process.pid)
+    finally:
+        if group_is_there(process.pid):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -227,7 +227,7 @@ class TestFirstStage:
         folder.mkdir(parents=True)
         with filelock.FileLock(folder / ".lock"):
             result = call("stage1", "--dataset", "digits", *SHORT, "--work-dir", tmp_path)
-        assert (result.code, result.out) == (1, "")
+        assert (result.code, result.out) == (3, "")
         assert result.err == "stage1.py: digits_lt/mixup seed 7: another process is at this run, passed over\n"
         assert content(tmp_path) == {}
 

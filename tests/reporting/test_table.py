@@ -546,3 +546,33 @@ def test_a_metric_that_is_no_figure_counts_as_none(small: Suite, tmp_path: Path)
     write_run(tmp_path, make_record(small.name, row.name, 1, 90.0))
     write_run(tmp_path, make_record(small.name, row.name, 2, 91.0, metrics={small.metric: [1.0, 2.0]}))
     assert "90.00 (n = 1)" in suite_tables(small, tmp_path).to_markdown()
+
+
+class TestNotesOnRuns:
+    """What the records say about threads and lost checkpoints is said under the table."""
+
+    def notes(self, tmp_path: Path, ours: dict, theirs: dict, **changes: object) -> str:
+        suite = make_suite(tmp_path, "s", SMALL)
+        write_run(tmp_path, make_record("s", "resnet18", 1, 70.0, machine=theirs, **changes))
+        write_run(tmp_path, make_record("s", "resnet18_sar", 1, 71.0, machine=ours, **changes))
+        return suite_tables(suite, tmp_path).to_markdown()
+
+    @pytest.mark.parametrize(
+        ("ours", "theirs", "device", "said"),
+        [
+            ({"threads": 1}, {"threads": 2}, "cpu", True),
+            ({"threads": 2, "threads_used": [1, 2]}, {"threads": 2}, "cpu", True),
+            ({"threads": 2}, {"threads": 2}, "cpu", False),
+            ({"threads": 1}, {"threads": 2}, "cuda", False),
+            ({"threads": 1}, {}, "cpu", False),  # an old record does not know
+            ({}, {}, "cpu", False),
+        ],
+    )
+    def test_pairs_of_other_threads(self, tmp_path: Path, ours: dict, theirs: dict, device: str, said: bool) -> None:
+        text = self.notes(tmp_path, ours, theirs, device=device)
+        assert "+1.00 (1 pair)" in text
+        assert ("different numbers of CPU threads" in text) == said
+
+    def test_a_lost_best_epoch(self, tmp_path: Path) -> None:
+        text = self.notes(tmp_path, {}, {}, extra={"lost_best_epoch": 3, "best_searched_from": 4})
+        assert "In 2 runs the checkpoint of the best epoch was lost" in text

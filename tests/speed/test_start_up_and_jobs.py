@@ -40,15 +40,21 @@ def test_runs_an_hour_of_short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = measure_jobs(CPU, [1, 2], None, epochs=3)
     assert (first.jobs, second.jobs, first.recipe_epochs) == (1, 2, 20)
     assert min(first.seconds_epoch, first.seconds_rest) > 0
-    assert f"| {second.runs_an_hour:.2f} " in table.jobs_table([first, second])
+    shown = table.jobs_table([first, second])
+    assert f"| {second.runs_an_hour:.2f} " in shown
+    assert "threads of each" in shown
+    assert "waiting" in shown
 
 
 def test_the_figures_are_those_of_the_epochs_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([100.0, 160.0])
     commands: list[list[str]] = []
+    environments: list[dict[str, str]] = []
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
 
-    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess:
+    def run(command: list[str], *, env: dict[str, str], **_: Any) -> subprocess.CompletedProcess:
         commands.append(command)
+        environments.append(env)
         for seed, epochs in enumerate([(9.0, 3.0, 4.0, 1.0), (9.5, 5.0, 8.0, 1.0)]):
             folder = Path(command[command.index("--work-dir") + 1]) / f"seed{seed}"
             folder.mkdir()
@@ -60,14 +66,15 @@ def test_the_figures_are_those_of_the_epochs_in_the_middle(monkeypatch: pytest.M
 
     monkeypatch.setattr(jobs.subprocess, "run", run)
     monkeypatch.setattr(jobs.time, "perf_counter", lambda: next(clock))
-    (found,) = measure_jobs(CPU, [2], "data", epochs=4)
-    assert found == Throughput(2, np.median([3.0, 4.0, 5.0, 8.0]), 60.0 - 23.5, 200)
+    (found,) = measure_jobs(CPU, [2], "data", epochs=4, threads=3)
+    assert found == Throughput(2, np.median([3.0, 4.0, 5.0, 8.0]), 60.0 - 23.5, 200, 3, "sleep")
     assert found.runs_an_hour == pytest.approx(2 * 3600 / (200 * 4.5 + 36.5))
     (command,) = commands
     assert command[0] == sys.executable
     for option, value in {
         "--suite": "cifar100_lt", "--only": "ce", "--seeds": "2", "--jobs-per-device": "2", "--epochs": "4",
         "--precision": "fp32", "--mode": "eager", "--device": "cpu", "--data-root": str(Path("data").absolute()),
+        "--threads": "3",
     }.items():  # fmt: skip
         assert command[command.index(option) + 1] == value
 
@@ -77,3 +84,17 @@ def test_a_failed_run_and_too_few_epochs() -> None:
         measure_jobs(CPU, [2], "/nowhere", epochs=3)
     with pytest.raises(ValueError, match="at least 3 epochs"):
         measure_jobs(CPU, [1], None, epochs=2)
+
+
+@pytest.mark.parametrize(("wait", "expected"), [("sleep", ("PASSIVE", None)), ("spin", (None, "300000"))])
+def test_how_threads_wait(monkeypatch: pytest.MonkeyPatch, wait: str, expected: tuple[str | None, str | None]) -> None:
+    monkeypatch.setenv("KMP_BLOCKTIME", "7")
+
+    def run(command: list[str], *, env: dict[str, str], **_: Any) -> subprocess.CompletedProcess:
+        assert (env.get("OMP_WAIT_POLICY"), env.get("GOMP_SPINCOUNT")) == expected
+        assert "KMP_BLOCKTIME" not in env
+        return subprocess.CompletedProcess(command, 2, "", "so far")
+
+    monkeypatch.setattr(jobs.subprocess, "run", run)
+    with pytest.raises(InputError, match="so far"):
+        measure_jobs(CPU, [1], None, epochs=3, waits=[wait])

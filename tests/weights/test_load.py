@@ -419,3 +419,25 @@ def test_unwrap_gives_tensors_only():
     assert unwrap({"state_dict": {"module.a": torch.ones(1), "note": "text"}}).keys() == {"a"}
     assert unwrap({"a": 1}) is None
     assert unwrap(3) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda value: value.to(torch.complex64), "complex"),
+        (lambda value: value.to_sparse(), "sparse"),
+        (lambda value: value.flatten(1).to_sparse_csr(), "sparse"),
+        (lambda value: value.to("meta"), "without values"),
+    ],
+)
+def test_tensors_that_are_no_weights(published: State, tmp_path: Path, change, word: str) -> None:
+    state = dict(published)
+    name = "layer1.0.conv1.weight"
+    state[name] = change(state[name])
+    path = tmp_path / "odd.pth"
+    torch.save(state, path)
+    model = timm_resnet18()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(InputError, match=rf"{re.escape(name)} is {word}"):
+        load_weights(model, path)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())

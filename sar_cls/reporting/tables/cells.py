@@ -116,6 +116,17 @@ def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list
         )
     if any(difference.n == 1 for difference in differences):
         notes.append("1 pair: one seed says nothing about significance.")
+    if any(line.other_threads for line in lines):
+        notes.append(
+            "Some pairs were computed with different numbers of CPU threads, which alone moves a result by as much as another "
+            "seed can."
+        )
+    lost = sum("lost_best_epoch" in run["extra"] for run in runs)
+    if lost:
+        notes.append(
+            f"In {lost} run{'s' if lost > 1 else ''} the checkpoint of the best epoch was lost: the best of the epochs after it "
+            "stands for it."
+        )
     others = {(f.source, f.table, f.note) for line in lines if (f := line.paper) is not None and f.source != "SAR"}
     for source, table, note in sorted(others):
         notes.append(f"The paper column is {source}'s here: {table}{f' ({note})' if note else ''}.")

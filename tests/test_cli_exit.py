@@ -1,0 +1,50 @@
+"""How a script ends, and what it sets before torch is imported."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sar_cls import cli
+from sar_cls.errors import InputError, RunLocked
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(RunLocked("another process is at it"), 3), (InputError("wrong"), 2), (KeyboardInterrupt(), 130)],
+)
+def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> int:
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        cli.main_with_exit_code(main)
+    assert end.value.code == code
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"OMP_WAIT_POLICY": "PASSIVE"}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+        ({"GOMP_SPINCOUNT": "9"}, {"GOMP_SPINCOUNT": "9"}),
+        ({"KMP_BLOCKTIME": "9"}, {"KMP_BLOCKTIME": "9"}),
+    ],
+)
+def test_threads_wait_asleep_unless_the_user_says_otherwise(given: dict[str, str], expected: dict[str, str]) -> None:
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+    code = f"""
+import os, sys
+from sar_cls import cli
+def main():
+    print({{name: os.environ[name] for name in {names} if name in os.environ}}, "torch" in sys.modules)
+    return 0
+cli.main_with_exit_code(main)
+"""
+    environment = {name: value for name, value in os.environ.items() if name not in names} | given
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == f"{expected} False"
