@@ -32,7 +32,7 @@ _NOT_RECIPE |= {"vis_backends", "default_hooks", "custom_hooks", "custom_imports
 _NOT_RECIPE |= {"settings_by_data"}
 
 # Entries that a config need not have and a row may add.
-_OPTIONAL = ("weights", "posthoc", "continue_classifier", "data_preprocessor", "param_scheduler")
+_OPTIONAL = ("weights", "posthoc", "continue_classifier", "bn_batch", "data_preprocessor", "param_scheduler")
 
 
 def row_config(source: Source) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -152,4 +153,4 @@ def check_batch(resolved: Resolved, images: int, name: str) -> None:
     sentence = f"{name} trains on batches of {batch} images and the training set has {images}"
     if not {"dataset", "imbalance", "classes", "val_fraction"} & set(resolved.overrides):
         raise InputError(f"{sentence}: use a smaller batch_size")
-    print(f"{sentence}: every epoch is one step", flush=True)
+    print(f"{sentence}: every epoch is one step", file=sys.stderr, flush=True)

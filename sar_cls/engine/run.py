@@ -155,7 +155,7 @@ def _run(job: Job, options: Options, cache: DataCache) -> dict[str, Any]:
             about = [f"{len(splits.train):,} of {splits.found:,} training images used"]
             about += [] if splits.val is None else [f"{len(splits.val):,} held out"]
             about += [splits.train.order] if splits.train.order else []
-            print(f"{job.title or job.run_dir}: {', '.join(about)}", flush=True)
+            print(f"{job.title or job.run_dir}: {', '.join(about)}", file=sys.stderr, flush=True)
         method = posthoc if resolved.config.get("posthoc") else training
         try:
             result = method.execute(job, options, resolved, splits, stage1)

@@ -40,7 +40,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "size": (int,),
     "profile": (str,),
 }
-_KINDS |= {"num_classes": (int,), "data_root": (str,)}
+_KINDS |= {"num_classes": (int,), "downscale": (int,), "data_root": (str,)}
 _LIBRARIES = {"mmpretrain", "mmengine", "mmcv", "torch", "torchvision", "transformers"}
 
 
@@ -224,7 +224,7 @@ def _dataset_problem(dataset: object) -> str | None:
     if not isinstance(tail, (dict, type(None))):
         return "the long tail of the data set is no object"
     for part, function in ((dataset, load_image_set), (tail or {}, longtail_indices)):
-        known = {*inspect.signature(function).parameters, "longtail"}
+        known = {*inspect.signature(function).parameters, "longtail", "downscale"}
         for key, value in part.items():
             kinds = _KINDS.get(key, (str, int, float, dict if key == "longtail" else type(None)))
             if key not in known or not isinstance(value, (*kinds, type(None))):

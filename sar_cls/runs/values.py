@@ -16,7 +16,10 @@ _NO_NAME = re.compile(r"[/\\:\x00-\x1f\x7f]")
 _NAMES = ("suite", "row", "run")
 # What the command line may change about a recipe -> what it must be, where anything is computed with it.
 _OVERRIDES = {
-    "imbalance": ("a number of at least 1", lambda value: _is_number(value) and value >= 1),
+    "imbalance": (
+        "a number of at least 1, or none",
+        lambda value: value == "none" or (_is_number(value) and value >= 1),
+    ),
     "val_fraction": ("a number between 0 and 1", lambda value: _is_number(value) and 0 < value < 1),
     "classes": ("a whole number of at least 1", lambda value: _is_whole(value) and value >= 1),
     "dataset": ("text", lambda value: isinstance(value, str)),

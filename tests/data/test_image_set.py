@@ -161,7 +161,7 @@ def test_digits__split_scale_and_order():
 
 @pytest.mark.parametrize(
     ("name", "split", "message"),
-    [("mnist", "train", "unknown data set 'mnist'"), ("digits", "val", "unknown split 'val'")],
+    [("mnist", "train", "unknown data set 'mnist'"), ("digits", "valid", "unknown split 'valid'")],
 )
 def test_load_image_set__unknown(name, split, message):
     with pytest.raises(InputError, match=message):

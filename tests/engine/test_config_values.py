@@ -15,6 +15,7 @@ from sar_cls.engine import run as engine
 from sar_cls.engine.options import Options
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
+from sar_cls.suites.rows import Source
 
 MakeJob = Callable[..., Job]
 
@@ -82,16 +83,16 @@ def test_a_batch_larger_than_the_training_set(make_job: MakeJob, cache: DataCach
 def test_less_data_by_the_command_line_is_said(
     make_job: MakeJob, cache: DataCache, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    job = make_job(TINY + "train_dataloader = dict(batch_size=400)\n")
+    job = make_job(TINY + "train_dataloader = dict(batch_size=600)\n")
     with pytest.raises(InputError, match="use a smaller batch_size"):
         engine.run(job, Options(epochs=1), cache)
     engine.run(job, Options(epochs=1, imbalance=20.0), cache)
-    assert "every epoch is one step" in capsys.readouterr().out
+    assert "every epoch is one step" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*.py")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_benchmark_s_own_configs_pass(path: Path) -> None:
-    resolved = recipe.resolve(path, Options())
+    resolved = recipe.resolve(Source(path), Options())
     assert dataclasses.is_dataclass(resolved)
 
 

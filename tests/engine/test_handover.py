@@ -19,6 +19,7 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.mm.handover import CONFIG, HANDOVER, Handover
+from sar_cls.suites.rows import Source
 
 MakeJob = Callable[..., Job]
 ALL_CONFIGS = sorted(path for path in CONFIGS.glob("*/*.py") if "posthoc" not in load_config(path))
@@ -128,7 +129,9 @@ def test_nothing_is_loaded_from_or_written_to_a_place_that_it_names(tmp_path: Pa
 def first(tmp_path_factory: pytest.TempPathFactory, cache: DataCache) -> Path:
     """The folder of a finished first stage."""
     folder = tmp_path_factory.mktemp("first")
-    job = Job("digits_lt", "mixup", CONFIGS / "digits_lt" / "mixup.py", 1, folder / "digits_lt" / "mixup" / "seed1")
+    job = Job(
+        "digits_lt", "mixup", Source(CONFIGS / "digits_lt" / "mixup.py"), 1, folder / "digits_lt" / "mixup" / "seed1"
+    )
     engine.run(job, Options(epochs=1), cache)
     return job.run_dir
 
@@ -156,7 +159,7 @@ class TestARunThatIsMended:
         self, first: Path, make_job: MakeJob, cache: DataCache, tmp_path: Path
     ) -> None:
         copy = Path(shutil.copytree(first, tmp_path / "first"))
-        one = Job("digits_lt", "mixup", CONFIGS / "digits_lt" / "mixup.py", 1, copy)
+        one = Job("digits_lt", "mixup", Source(CONFIGS / "digits_lt" / "mixup.py"), 1, copy)
         two = make_job(f'_base_ = "{CONFIGS}/digits_lt/mislas.py"\n', row="two", stage1_dir=copy)
         options = Options(epochs=1, stage2_epochs=1)
         second = engine.run(two, options, cache)
@@ -168,7 +171,7 @@ class TestARunThatIsMended:
         self, first: Path, make_job: MakeJob, cache: DataCache, tmp_path: Path
     ) -> None:
         copy = Path(shutil.copytree(first, tmp_path / "first"))
-        one = Job("digits_lt", "mixup", CONFIGS / "digits_lt" / "mixup.py", 1, copy)
+        one = Job("digits_lt", "mixup", Source(CONFIGS / "digits_lt" / "mixup.py"), 1, copy)
         two = make_job(f'_base_ = "{CONFIGS}/digits_lt/mislas.py"\n', row="two", stage1_dir=copy)
         options = Options(epochs=1, stage2_epochs=1)
         second = engine.run(two, options, cache)

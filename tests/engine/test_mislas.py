@@ -40,7 +40,7 @@ FILES = {
 
 def second_stage(tmp_path: Path, config: Path, dataset: str, factor: float | None, **longtail: Any) -> Resolved:
     """The resolved config of a second stage after a first one on this data; nothing is trained."""
-    overrides = {} if factor == 100 else {"imbalance": factor}
+    overrides = {} if factor == 100 else {"imbalance": factor or "none"}
     record = write_run(tmp_path, make_record(f"{dataset}_lt", "mixup", 1, 40.0, overrides=overrides))
     folder = tmp_path / record["suite"] / record["row"] / record["run"]
     first = load_config(CONFIGS / "cifar100_lt" / "mixup.py")

@@ -177,7 +177,7 @@ class TestHold:
         assert not torch.equal(states[0]["head.fc.weight"], states[1]["head.fc.weight"])
 
     def test_the_option_reaches_the_model(self) -> None:
-        for name, default in (("mislas", "shifted_bn"),):
+        for name, default in (("mixup_mislas", "shifted_bn"),):
             resolved = [
                 resolve(load_suite(CONFIGS, "cifar100_lt").row(name).source, Options(hold=hold), second_stage=True)
                 for hold in (None, default, "frozen")
@@ -216,4 +216,4 @@ class TestWeights:
         torch.save(net.state_dict(), tmp_path / "fits.pth")
         job = make_job()
         engine.run(job, Options(weights=str(tmp_path / "fits.pth"), epochs=1), cache)
-        assert "backbone tensors loaded from" in capsys.readouterr().out
+        assert "backbone tensors loaded from" in capsys.readouterr().err

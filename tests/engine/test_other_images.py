@@ -198,8 +198,8 @@ def test_a_record_says_what_its_images_were_drawn_from(images: Path, make_job: M
     assert whole["extra"]["data_order"] == "sorted by name"
     assert whole["extra"]["images_found"] == 14
     assert whole["train_counts"] == [8, 4, 2]
-    assert "training images used" not in capsys.readouterr().out
+    assert "training images used" not in capsys.readouterr().err
     tail = FOLDER.replace('name="folder"', 'name="folder", longtail=dict(imbalance_factor=2)')
     cut = engine.run(make_job(tail, row="cut"), options_of(images, val_fraction=0.5))
     assert cut["extra"]["images_found"] == 14
-    assert "tiny/cut seed 1: 3 of 14 training images used, 1 held out, sorted by name\n" in capsys.readouterr().out
+    assert "tiny/cut seed 1: 3 of 14 training images used, 1 held out, sorted by name\n" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from sar_cls.errors import InputError
 from sar_cls.mm import checkpoint, loops
 from sar_cls.mm.checkpoint import BEST, LAST, read_checkpoint
 from sar_cls.runs.record import is_finished
+from sar_cls.suites.rows import Source
 
 MakeJob = Callable[..., Job]
 FOUR = TINY.replace("max_epochs=2", "max_epochs=4").replace("T_max=2", "T_max=4")
@@ -274,7 +275,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory, cache: DataCache) -> Path:
     """A run after the first of its two epochs."""
     folder = tmp_path_factory.mktemp("begun")
     (folder / "row.py").write_text(TINY)
-    stop_after(1, Job("tiny", "row", folder / "row.py", 1, folder / "run"), cache)
+    stop_after(1, Job("tiny", "row", Source(folder / "row.py"), 1, folder / "run"), cache)
     return folder / "run"
 
 

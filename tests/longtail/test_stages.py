@@ -183,7 +183,7 @@ class TestFirstStage:
         record = read_record(run_dir(first))
         used, found = sum(record["train_counts"]), record["extra"]["images_found"]
         assert used < found == 1352
-        assert f"digits_lt/mixup_sar seed 7: {used} of 1,352 training images used\n" in first.out
+        assert f"digits_lt/mixup_sar seed 7: {used} of 1,352 training images used\n" in first.err
         about = first.out.splitlines()[-4]
         assert about == f"training images: {used} of 1,352 found, fingerprint {record['data_fingerprint']['train']}"
 

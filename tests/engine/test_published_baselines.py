@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.optim import MultiStepLR
 from mmengine.registry import PARAM_SCHEDULERS
 
 import sar_cls.mm  # noqa: F401
 from sar_cls.cli import CONFIGS
-from sar_cls.engine.config import load_config
+from sar_cls.engine.config import row_config
+from sar_cls.suites.rows import load_suite
 
-FOLDER = CONFIGS / "cifar100_lt"
+SUITE = load_suite(CONFIGS, "cifar100_lt")
+
+
+def config_of(name: str) -> Config:
+    return row_config(SUITE.row(name).source)
 
 
 def learning_rates(name: str, epochs: int) -> list[float]:
     """The learning rate of each epoch, by the schedulers themselves."""
-    config = load_config(FOLDER / f"{name}.py")
+    config = config_of(name)
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=config.optim_wrapper.optimizer.lr)
     entries = config.param_scheduler if isinstance(config.param_scheduler, list) else [config.param_scheduler]
@@ -47,17 +53,15 @@ def test_schedule_of_ldam(name: str) -> None:
 
 
 def test_losses_of_ldams_comparison() -> None:
-    losses = {
-        name: load_config(FOLDER / f"{name}_published.py").model.head.loss for name in ("cb", "focal", "ldam_drw")
-    }
+    losses = {name: config_of(f"{name}_published").model.head.loss for name in ("cb", "focal", "ldam_drw")}
     assert (losses["cb"].divide_by, losses["cb"].get("beta", 0.9999)) == ("weights", 0.9999)
     assert (losses["focal"].gamma, losses["focal"].get("beta")) == (1.0, None)
-    assert losses["ldam_drw"] == load_config(FOLDER / "ldam_drw.py").model.head.loss
+    assert losses["ldam_drw"] == config_of("ldam_drw").model.head.loss
 
 
 @pytest.mark.parametrize("name", ["crt_published", "lws_published"])
 def test_second_stages_of_kang(name: str) -> None:
-    config = load_config(FOLDER / f"{name}.py")
+    config = config_of(name)
     rates = learning_rates(name, 10)
     assert rates[0] == 0.2
     assert rates == sorted(rates, reverse=True)
