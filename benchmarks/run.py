@@ -1,107 +1,12 @@
 """Runs a suite: every row with every seed, then prints its table.
 
-    python benchmarks/run.py                              # the embedded digits, minutes on two CPU cores
-    python benchmarks/run.py --suite cifar100             # the paper's Tab. 8
-    python benchmarks/run.py --suite cifar100_lt --seeds 5
-    python benchmarks/run.py --list
+    python benchmarks/run.py --help
 
-Finished runs are skipped and interrupted ones resumed, so the same command can always be given again.
-Exit code: 0 all done; 1 a run failed (the others still ran); 2 a wrong argument, config or data set; 3 not all is done, another
-process is at some of the runs; 130 interrupted.
+The same as ``sar-cls run``; what it does stands in sar_cls/commands/run.py.
 """
 
-from __future__ import annotations
-
-import argparse
-
 from sar_cls import cli
-from sar_cls.errors import RunFailed
-from sar_cls.files import check_file, why
-from sar_cls.suites import rows as suites
-
-DEFAULT_SUITE = "digits"
-
-
-def parse() -> argparse.Namespace:
-    parser = cli.Parser(prog="run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument_group("what to run").add_argument
-    add("--suite", help=f"name of a suite (default: {DEFAULT_SUITE})")
-    add("--only", nargs="+", metavar="ROW", help="only these rows of the suite")
-    add("--all", action="store_true", help="also the rows that run only on request")
-    add(
-        "--seeds",
-        type=cli.number_of_seeds,
-        default=3,
-        metavar="N",
-        help="seeds per row, the paper's three first (default: 3)",
-    )
-    add("--list", action="store_true", help="list the suites, or the rows of --suite, and stop")
-    add(
-        "--imbalance",
-        type=cli.imbalance,
-        metavar="IF",
-        help="imbalance factor of a long-tailed suite, or none for all images",
-    )
-    add("--classes", type=cli.positive_int, metavar="N", help="only the first N classes of CUB-200 (a partial copy)")
-    add(
-        "--jobs-per-device",
-        type=cli.jobs,
-        default=1,
-        metavar="K",
-        help="runs at a time, each in its own process: small nets leave a large GPU idle (default: 1)",
-    )
-    cli.add_run_options(parser, two_stages=True)
-    return parser.parse_args()
-
-
-def main() -> int:
-    arguments = parse()
-    if arguments.list:
-        if arguments.suite is not None:
-            shown = [suites.load_suite(cli.CONFIGS, arguments.suite)]
-        else:  # each on its own: included ones are in the list themselves
-            names = suites.list_suites(cli.CONFIGS)
-            shown = [suites.load_suite(cli.CONFIGS, name).all_suites[0] for name in names]
-        print("\n\n".join(suites.describe(suite) for suite in shown))
-        return 0
-    suite = suites.load_suite(cli.CONFIGS, DEFAULT_SUITE if arguments.suite is None else arguments.suite)
-    rows = suites.select_rows(suite, arguments.only, all_rows=arguments.all)
-    work_dir = cli.writable_folder(arguments.work_dir)
-
-    # Only now: these import torch and mmpretrain, which takes seconds.
-    with cli.interruptible():
-        from sar_cls.engine.run import check_place
-        from sar_cls.launch import serial as runs
-        from sar_cls.reporting.tables import suite_tables as table
-
-    for path in table.table_files(suite, work_dir):
-        check_file(path, "give another --work-dir")
-    options = cli.run_options(
-        arguments, imbalance=arguments.imbalance, epochs=arguments.epochs, classes=arguments.classes
-    )
-    jobs = runs.make_jobs(rows, cli.seeds(arguments.seeds), options, work_dir)
-    for job in jobs:
-        check_place(job)
-    if arguments.jobs_per_device == 1:
-        outcome = runs.run_jobs(jobs, options)
-    else:
-        from sar_cls.launch.workers import run_jobs_side_by_side
-
-        outcome = run_jobs_side_by_side(jobs, options, arguments.jobs_per_device)
-    tables = table.suite_tables(suite, work_dir, warn=cli.warn)
-    print()
-    print(tables.to_markdown(), flush=True)
-    try:
-        table.save_tables(tables, suite, work_dir)
-    except OSError as error:
-        raise RunFailed(f"the table is not written, {why(error)}") from error
-    if outcome.locked:
-        number = "1 run was" if len(outcome.locked) == 1 else f"{len(outcome.locked)} runs were"
-        print(
-            f"\nNot all is done: {number} passed over because another process is at them; give the same command again."
-        )
-    return 1 if outcome.failed else 3 if outcome.locked else 0
-
+from sar_cls.commands.run import main
 
 if __name__ == "__main__":
     cli.main_with_exit_code(main)

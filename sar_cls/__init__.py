@@ -16,6 +16,7 @@ _HOMES = {
     "Regularizer": "sar_cls.regularizers",
     "REGULARIZERS": "sar_cls.regularizers",
     "attach": "sar_cls.models.attached_model",
+    "load_model": "sar_cls.engine.trained",
     "InputError": "sar_cls.errors",
 }
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from sar_cls import bounds
 from sar_cls.errors import InputError, RunFailed, RunLocked
 from sar_cls.files import check_folder, why
+from sar_cls.suites.places import CONFIGS
 
 if TYPE_CHECKING:
     from sar_cls.engine.options import Options
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = ROOT / "configs"
 # The paper's seeds (Tab. 12, 14, 15) first, then 0, 1, 2, ...
 PAPER_SEEDS = (1270964153, 1024, 5555)
 # What stands for the signs of tables and messages on a terminal that does not know them.
@@ -105,6 +105,23 @@ _imbalance_factor = number(
 def imbalance(text: str) -> float | str:
     """An argument type: an imbalance factor, or "none"."""
     return "none" if text == "none" else _imbalance_factor(text)
+
+
+def add_configs(add: Callable[..., Any]) -> None:
+    """Adds the option for suites of one's own; ``add`` is the ``add_argument`` of a group."""
+    add("--configs", type=Path, metavar="DIR", help="folder of suites of your own (default: those that come along)")
+
+
+def configs(arguments: argparse.Namespace) -> Path:
+    """The folder of the suites.
+
+    Raises:
+        InputError: the one that was named is no folder.
+    """
+    folder = CONFIGS if arguments.configs is None else arguments.configs
+    if arguments.configs is not None and not folder.is_dir():
+        raise InputError(f"--configs {folder} is not a folder: name one that holds <suite>/suite.toml")
+    return folder
 
 
 def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = False, two_stages: bool = False) -> None:

@@ -22,7 +22,8 @@ FLOORS = [
     ("launch", "reporting"),
     ("speed",),
     ("cli",),
-    ("benchmarks", "longtail"),
+    ("commands",),
+    ("__main__", "benchmarks", "longtail", "examples"),
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -41,11 +42,16 @@ def imports(file: Path) -> Iterator[tuple[str, int]]:
 def upward(root: Path) -> list[str]:
     """Every import that climbs, as ``file:line: room from room``."""
     found = []
-    for file in [*root.glob("sar_cls/**/*.py"), *root.glob("benchmarks/*.py"), *root.glob("longtail/*.py")]:
+    for file in [
+        *root.glob("sar_cls/**/*.py"),
+        *root.glob("benchmarks/*.py"),
+        *root.glob("longtail/*.py"),
+        *root.glob("examples/*.py"),
+    ]:
         parts = file.relative_to(root).with_suffix("").parts
         room = parts[1] if parts[0] == "sar_cls" else parts[0]
         for other, line in imports(file):
-            if room != "__init__" and other != room and LEVEL[other] >= LEVEL[room]:
+            if room != "__init__" and other in LEVEL and other != room and LEVEL[other] >= LEVEL[room]:
                 found.append(f"{file.relative_to(root)}:{line}: {other} from {room}")
     return found
 

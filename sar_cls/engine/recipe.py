@@ -63,14 +63,14 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
             dataset.longtail, overrides["imbalance"] = None, "none"
     elif options.imbalance is not None and not second_stage:
         if dataset.get("longtail") is None:
-            raise InputError(f"{source} is no long-tailed row: leave --imbalance out")
+            raise InputError(f"{source.title} is no long-tailed row: leave --imbalance out")
         if float(dataset.longtail["imbalance_factor"]) != float(options.imbalance):
             dataset.longtail["imbalance_factor"] = overrides["imbalance"] = options.imbalance
     if options.dataset is not None and options.dataset != dataset.name and not second_stage:
         dataset.name = overrides["dataset"] = options.dataset
     if options.classes is not None and not second_stage:
         if dataset.name != "cub200":
-            raise InputError(f"--classes is for CUB-200: {source} takes all classes of {dataset.name}")
+            raise InputError(f"--classes is for CUB-200: {source.title} takes all classes of {dataset.name}")
         if options.classes != dataset.get("num_classes", 200):
             dataset.num_classes = overrides["classes"] = options.classes
     if options.backbone is not None and not second_stage:
@@ -81,7 +81,7 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
         batch = config.train_dataloader.batch_size
         if options.bn_batch >= batch:
             raise InputError(
-                f"--bn-batch {options.bn_batch} is not below the batch of {batch} of {source}: leave it "
+                f"--bn-batch {options.bn_batch} is not below the batch of {batch} of {source.title}: leave it "
                 "out, batch norm goes over whole batches"
             )
         config.bn_batch = overrides["bn_batch"] = options.bn_batch

@@ -1,7 +1,8 @@
-"""What a second stage needs of its first one beside the weights: images, backbone, neck, sizes of the head, preprocessing.
+"""What others need of a run beside its weights: images, backbone, neck, sizes of the head, preprocessing.
 
-A first stage leaves it as data, in ``for_second_stage.json``; runs from before this file are read from the literal values of
-their ``config.py``. Neither is executed: a run's folder may come from anywhere.
+A second stage takes it from its first, and who loads a trained net has it from there. A run leaves it as data, in ``net.json``;
+runs from before this file are read from the literal values of their ``config.py``. Neither is executed: a run's folder may come
+from anywhere.
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from sar_cls.data.load import IMAGE_SETS, load_image_set
 from sar_cls.data.longtail import longtail_indices
 from sar_cls.errors import InputError
 from sar_cls.files import replacing, why
+from sar_cls.mm.head import CLASSIFIERS
 
-HANDOVER, CONFIG = "for_second_stage.json", "config.py"
+HANDOVER, CONFIG = "net.json", "config.py"
 FORMAT = 1
 # Taken out wherever they stand: a second stage has its weights from last.pth and its cache from its own command line, so that
 # nothing is loaded from, or written to, a place that a run's folder names.
@@ -56,6 +58,8 @@ class Handover:
         in_channels: of the head, D.
         data_preprocessor: the config's.
         bn_batch: images that batch norm goes over, where it is not the whole batch.
+        classifier: the config's ``model.head.classifier``; None for a plain linear layer.
+        image_size: (H, W) of the images it was trained on; None where that is not known.
     """
 
     dataset: dict[str, Any]
@@ -65,9 +69,11 @@ class Handover:
     in_channels: int
     data_preprocessor: dict[str, Any]
     bn_batch: int | None = None
+    classifier: dict[str, Any] | None = None
+    image_size: list[int] | None = None
 
     @classmethod
-    def of(cls, config: Mapping[str, Any]) -> Handover:
+    def of(cls, config: Mapping[str, Any], image_size: tuple[int, int] | None = None) -> Handover:
         """From a resolved config, or the values of one.
 
         Raises:
@@ -83,10 +89,12 @@ class Handover:
             in_channels=head["in_channels"],
             data_preprocessor=_plain(config["data_preprocessor"]),
             bn_batch=config.get("bn_batch"),
+            classifier=_plain(head.get("classifier")),
+            image_size=None if image_size is None else list(image_size),
         )
 
     def write(self, folder: Path) -> None:
-        """Writes ``<folder>/for_second_stage.json``, whole or not at all."""
+        """Writes ``<folder>/net.json``, whole or not at all."""
         with replacing(folder / HANDOVER) as temporary:
             text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, default=str)
             temporary.write_text(text + "\n", encoding="utf-8")
@@ -105,15 +113,21 @@ class Handover:
             except FileNotFoundError:
                 path = folder / CONFIG
                 found = _from_config(path)
-            problem = found._problem()
+            found.check(path)
+        except InputError:
+            raise
         except OSError as error:
             raise InputError(why(error, path)) from error
         # Whatever else a damaged or planted text makes the parsers raise.
         except (ValueError, SyntaxError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
-            raise InputError(f"{path} is damaged ({_brief(error)}): run this first stage again") from error
-        if problem:
-            raise InputError(f"{path} is not what a first stage leaves ({problem}): run this first stage again")
+            raise InputError(f"{path} is damaged ({_brief(error)}): run it again") from error
         return found
+
+    def check(self, path: Path) -> None:
+        """Raises `InputError` where a value is not what a run leaves; ``path`` is where it is from."""
+        problem = self._problem()
+        if problem:
+            raise InputError(f"{path} is not what a run leaves ({problem}): run it again")
 
     def _problem(self) -> str | None:
         """What keeps it from being used, in a few words; None where it is sound."""
@@ -122,6 +136,18 @@ class Handover:
             return "num_classes and in_channels must be whole numbers of at least 1"
         if self.bn_batch is not None and not (isinstance(self.bn_batch, int) and self.bn_batch >= 2):
             return "bn_batch must be a whole number of at least 2"
+        if self.image_size is not None and not (
+            isinstance(self.image_size, list)
+            and len(self.image_size) == 2
+            and all(isinstance(side, int) and side >= 1 for side in self.image_size)
+        ):
+            return "image_size must be two whole numbers of at least 1"
+        if self.classifier is not None and not (
+            isinstance(self.classifier, dict)
+            and self.classifier.get("type") in CLASSIFIERS
+            and all(isinstance(value, (str, int, float, type(None))) for value in self.classifier.values())
+        ):
+            return f"the classifier must be one of {', '.join(CLASSIFIERS)}"
         for name, part in (("backbone", self.backbone), ("data_preprocessor", self.data_preprocessor)):
             if not isinstance(part, dict):
                 return f"the {name} is missing"

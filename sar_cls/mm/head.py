@@ -16,7 +16,7 @@ from sar_cls.regularizers import REGULARIZERS
 from sar_cls.regularizers.arguments import check_arguments
 
 # How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant.
-_CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear}
+CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear}
 
 
 # The classification loss beside a regularizer's losses.
@@ -87,10 +87,10 @@ class RegularizedLinearClsHead(LinearClsHead):
         if classifier is not None:
             arguments = dict(classifier)
             kind = arguments.pop("type", None)
-            if kind not in _CLASSIFIERS:
-                raise ValueError(f"unknown classifier {kind!r}: choose one of {', '.join(_CLASSIFIERS)}")
-            check_arguments(_CLASSIFIERS[kind], arguments, ("in_features", "out_features"))
-            self.fc = _CLASSIFIERS[kind](in_channels, num_classes, **arguments)
+            if kind not in CLASSIFIERS:
+                raise ValueError(f"unknown classifier {kind!r}: choose one of {', '.join(CLASSIFIERS)}")
+            check_arguments(CLASSIFIERS[kind], arguments, ("in_features", "out_features"))
+            self.fc = CLASSIFIERS[kind](in_channels, num_classes, **arguments)
         self.regularizer = build_regularizer(regularizer, num_classes, in_channels)
 
     def init_weights(self) -> None:

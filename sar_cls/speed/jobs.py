@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sar_cls.cli import ROOT
 from sar_cls.engine.config import row_config
 from sar_cls.engine.options import threads_of_each
 from sar_cls.engine.schedule import recipe_epochs
@@ -94,7 +93,7 @@ def _measure(setting: Setting, number: int, data_root: str | None, epochs: int, 
         options += ["--threads", str(threads)]
         options += [] if data_root is None else ["--data-root", os.path.abspath(data_root)]
         begin = time.perf_counter()
-        command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), *options]
+        command = [sys.executable, "-m", "sar_cls", "run", *options]
         environment = {name: value for name, value in os.environ.items() if name not in _WAITING} | WAITS[wait]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         seconds = time.perf_counter() - begin

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from sar_cls.cli import CONFIGS
 from sar_cls.data import ImageSet
 from sar_cls.engine.config import row_config
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits, load_splits
+from sar_cls.suites.places import CONFIGS
 from sar_cls.suites.rows import Source, load_suite
 
 # The nets of the benchmark, by the row whose network, optimizer and preprocessing is taken.

@@ -9,13 +9,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from sar_cls.cli import ROOT
 from sar_cls.errors import InputError
 from sar_cls.speed.rounds import Spread
 from sar_cls.speed.setting import NETS, Setting
 
-_SCRIPT = ROOT / "benchmarks" / "run.py"
-# Runs the script as a user does and ends the process when a step is through; it is imported no earlier than the script would.
+_RUN = ["-m", "sar_cls", "run"]
+# Runs the command as a user does and ends the process when a step is through; it is imported no earlier than the script would.
 _UNTIL_FIRST_STEP = """
 import os, runpy, sys
 import torch
@@ -29,9 +28,8 @@ def first(self, batch, train=step.EagerStep.__call__):
     os._exit(0)
 
 step.EagerStep.__call__ = first
-script = sys.argv[1]
-sys.argv = sys.argv[1:]
-runpy.run_path(script, run_name="__main__")
+sys.argv = ["sar_cls", "run", *sys.argv[1:]]
+runpy.run_module("sar_cls", run_name="__main__")
 """
 
 
@@ -52,12 +50,12 @@ def measure_start_up(setting: Setting, data_root: str | None, rounds: int) -> di
     suite, row = NETS[setting.net]
     found: dict[str, list[float]] = {"list": [], "first step": []}
     for _ in range(rounds):
-        found["list"].append(_seconds([str(_SCRIPT), "--list"], "digits"))
+        found["list"].append(_seconds([*_RUN, "--list"], "digits"))
         with tempfile.TemporaryDirectory(prefix="sar_cls-speed-") as folder:
             options = ["--suite", suite, "--only", row, "--seeds", "1", "--work-dir", folder, "--mode", "eager"]
             options += ["--device", str(setting.device), "--precision", setting.precision]
             options += [] if data_root is None else ["--data-root", os.path.abspath(data_root)]
-            command = ["-c", _UNTIL_FIRST_STEP, str(_SCRIPT), *options]
+            command = ["-c", _UNTIL_FIRST_STEP, *options]
             found["first step"].append(_seconds(command, "first step"))
     return {name: Spread.of(seconds) for name, seconds in found.items()}
 

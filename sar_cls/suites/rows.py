@@ -16,6 +16,7 @@ from typing import Any
 
 from sar_cls.errors import InputError
 from sar_cls.suites.grid import expand
+from sar_cls.suites.places import CONFIGS
 from sar_cls.suites.toml_file import SuiteFile, read_suite_file, unknown
 
 SUITE_FILE = "suite.toml"
@@ -29,15 +30,22 @@ class Source:
     Attributes:
         config: the mmengine config.
         changes: nested as in the config: ``{"model": {"head": {"regularizer": {...}}}}``.
-        place: file and line of the row, for messages.
+        place: file and line of the row, for messages about what it states.
+        name: ``suite/row``, for messages about what was asked of it.
     """
 
     config: Path
     changes: Mapping[str, Any] = field(default_factory=dict)
     place: str = ""
+    name: str = ""
 
     def __str__(self) -> str:
         return self.place or str(self.config)
+
+    @property
+    def title(self) -> str:
+        """``suite/row``, also of a config alone."""
+        return self.name or f"{self.config.parent.name}/{self.config.stem}"
 
 
 @dataclass(frozen=True)
@@ -261,6 +269,8 @@ def _make_row(file: SuiteFile, index: int, entry: dict[str, Any], before: list[R
         where = file.where("after", index)
         raise InputError(f"{where}: after = {after!r} must name a first-stage row that stands above in this suite.")
     config, changes = folder / entry.get("config", f"{name}.py"), entry.get("set", {})
+    if not config.is_file() and (CONFIGS / entry.get("config", "")).is_file():
+        config = CONFIGS / entry["config"]  # a suite kept elsewhere builds on one that comes along
     if "like" in entry:
         model = next((row for row in before if row.name == entry["like"]), None)
         if model is None or "config" in entry:
@@ -272,7 +282,7 @@ def _make_row(file: SuiteFile, index: int, entry: dict[str, Any], before: list[R
         suite=folder.name,
         name=name,
         label=entry["label"],
-        source=Source(config, changes, file.where(None, index)),
+        source=Source(config, changes, file.where(None, index), f"{folder.name}/{name}"),
         baseline=entry.get("baseline"),
         paper=entry.get("paper"),
         after=after,

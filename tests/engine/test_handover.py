@@ -61,7 +61,7 @@ def test_nothing_of_a_foreign_config_is_run(tmp_path: Path) -> None:
         "(" * 5000,
     ):
         (tmp_path / CONFIG).write_text(text)
-        with pytest.raises(InputError, match=r"config\.py is damaged .*run this first stage again"):
+        with pytest.raises(InputError, match=r"config\.py is damaged .*run it again"):
             Handover.read(tmp_path)
         assert not (tmp_path / "ran").exists()
 
@@ -102,7 +102,7 @@ def test_what_no_first_stage_leaves_is_refused(tmp_path: Path, changes: dict[str
 )
 def test_a_damaged_file_is_one_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / HANDOVER).write_text(text)
-    with pytest.raises(InputError, match=rf"{HANDOVER} is damaged \(.*\): run this first stage again"):
+    with pytest.raises(InputError, match=rf"{HANDOVER} is damaged \(.*\): run it again"):
         Handover.read(tmp_path)
 
 

@@ -1,0 +1,106 @@
+"""Measures the training step, the data path and the evaluation, side by side with others on the same images.
+
+    python benchmarks/speed.py                                     # the step of ResNet-32 on this machine
+    python benchmarks/speed.py --net resnet32 resnet18 --precision fp32 bf16 --json speed.json
+    python benchmarks/speed.py --data-path --evaluation
+    python benchmarks/speed.py --cost                              # the paper's Tab. 20, for classification
+    python benchmarks/speed.py --profile traces
+    python benchmarks/speed.py --start-up
+    python benchmarks/speed.py --jobs 1 2 4 8                      # runs an hour by --jobs-per-device, on a GPU
+
+All figures are from this one process, medians of interleaved rounds with their quartiles. Without CIFAR-100 random images of its
+size are taken. Exit code: 0 done; 2 a wrong argument or data set; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from sar_cls import cli
+from sar_cls.files import check_file
+
+NETS = ("resnet32", "resnet18", "resnet50")
+CONTENDERS = ("bare", "loop", "sar", "car", "center", "fixed", "stock", "stock_fp32", "mmpretrain")
+
+
+def parse() -> argparse.Namespace:
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    add = parser.add_argument_group("what to measure (default: the training step)").add_argument
+    add("--data-path", action="store_true", help="the data path alone, in images/s")
+    add("--evaluation", action="store_true", help="evaluation of the test set beside the bare forward pass")
+    add("--cost", action="store_true", help="parameters, FLOPs and memory with and without each regularizer")
+    add("--profile", type=Path, metavar="DIR", help="trace of the real loop, most expensive operations, kernels a step")
+    add("--start-up", action="store_true", help="seconds to the list of suites and to the end of the first step")
+    add(
+        "--jobs",
+        type=cli.jobs,
+        nargs="+",
+        metavar="K",
+        help="runs an hour with K at a time, from short runs that use the whole device",
+    )
+    add("--all", action="store_true", help="step, data path, evaluation and cost")
+    add("--only", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"only these: {', '.join(CONTENDERS)}")
+    add = parser.add_argument_group("with which setting").add_argument
+    add("--net", nargs="+", choices=NETS, default=["resnet32"], help="default: resnet32")
+    add("--batch-size", type=cli.positive_int, default=128, metavar="N", help="default: 128")
+    add(
+        "--precision",
+        nargs="+",
+        choices=["fp32", "bf16"],
+        help="default: that of benchmarks/run.py",
+    )
+    add(
+        "--memory-format",
+        choices=["channels_last", "contiguous"],
+        default="channels_last",
+        help="default: channels_last",
+    )
+    add("--mode", choices=["eager", "compile", "cudagraph"], help="default: that of benchmarks/run.py on the device")
+    add("--optimizer", choices=["default", "foreach", "fused"], default="default", help="implementation of SGD")
+    add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
+    add("--threads", type=cli.threads, metavar="N", help="threads of torch on the CPU (default: torch's own)")
+    add(
+        "--wait",
+        nargs="+",
+        choices=["sleep", "spin"],
+        default=["sleep"],
+        help="how threads wait for each other in the runs of --jobs: asleep, as in benchmarks/run.py (the default), or as OpenMP "
+        "does by itself",
+    )
+    add(
+        "--workers",
+        type=int,
+        default=cores,
+        metavar="N",
+        help=f"processes of a DataLoader (default: {cores}, the cores)",
+    )
+    add = parser.add_argument_group("how").add_argument
+    add("--rounds", type=cli.positive_int, default=7, metavar="N", help="timed rounds (default: 7)")
+    add("--steps", type=cli.positive_int, default=20, metavar="N", help="training steps in a round (default: 20)")
+    add("--epochs", type=cli.epochs, default=6, metavar="N", help="of each run of --jobs (default: 6)")
+    add("--data-root", metavar="DIR", help="folder of CIFAR-100 (default: data, or random images)")
+    add("--json", type=Path, metavar="FILE", help="write the figures, the machine and the versions here")
+    arguments = parser.parse_args()
+    if arguments.epochs < 3:
+        parser.error("--epochs must be at least 3: the first and the last epoch of a run do not count")
+    if arguments.workers < 0:
+        parser.error("--workers must be 0 or more")
+    return arguments
+
+
+def main() -> int:
+    arguments = parse()
+    if arguments.json is not None:
+        check_file(arguments.json, "give another --json")
+    if arguments.profile is not None:
+        cli.writable_folder(arguments.profile, "--profile")
+
+    # Only now: these import torch and mmpretrain, which takes seconds.
+    with cli.interruptible():
+        from sar_cls.engine.options import usable_device
+        from sar_cls.speed.report import run
+
+    return run(arguments, usable_device(arguments.device))

@@ -1,0 +1,60 @@
+"""First stage on a long-tailed data set: trains the representation.
+
+    python longtail/stage1.py --method mixup
+    python longtail/stage1.py --method sar --imbalance 50 --seed 1024
+    python longtail/stage1.py --dataset folder --data-root IMAGES      # a natural tail, as it is
+
+The full recipe of the paper's Tab. 10 by default (200 epochs). Give the same command again to go on after an interruption.
+Exit code: 0 done; 1 the run failed; 2 a wrong argument, config or data set; 3 another process is at this run; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from sar_cls import cli
+
+
+def parse() -> argparse.Namespace:
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument_group("what to run").add_argument
+    add(
+        "--method",
+        default="mixup",
+        help="ce, mixup, car, sar, sar_per_class, cb, focal, ldam_drw, ... (default: mixup)",
+    )
+    add("--dataset", default="cifar100", choices=["cifar100", "cifar10", "digits", "folder"], help="default: cifar100")
+    add(
+        "--imbalance",
+        type=cli.imbalance,
+        metavar="IF",
+        help="images of the largest class over the smallest; none takes all images, with the tail they have (default: the "
+        "config's, 100 but for digits; none for a folder)",
+    )
+    add(
+        "--seed",
+        type=cli.seed,
+        metavar="S",
+        default=cli.PAPER_SEEDS[0],
+        help=f"default: {cli.PAPER_SEEDS[0]}, the paper's first",
+    )
+    cli.add_configs(add)
+    cli.add_run_options(parser)
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = parse()
+    configs = cli.configs(arguments)
+    work_dir = cli.writable_folder(arguments.work_dir)
+
+    with cli.interruptible():
+        from sar_cls.engine import two_stage as longtail
+        from sar_cls.launch.serial import run_or_fail
+
+    options = cli.run_options(arguments, imbalance=arguments.imbalance, epochs=arguments.epochs)
+    job, options = longtail.first_stage_job(
+        configs, arguments.dataset, arguments.method, arguments.seed, options, work_dir
+    )
+    print(longtail.summary(run_or_fail(job, options), job.run_dir))
+    return 0
