@@ -9,10 +9,11 @@ from typing import Any
 from sar_cls.engine.mislas import choose_settings
 from sar_cls.engine.recipe import Resolved
 from sar_cls.errors import InputError
-from sar_cls.mm.checkpoint import LAST, read_checkpoint
 from sar_cls.mm.handover import Handover
 from sar_cls.mm.loaders import IMAGES, DataSplits
 from sar_cls.runs import record
+from sar_cls.runs.checkpoint import read_checkpoint
+from sar_cls.runs.folder import LAST
 
 _MIXUP = ("mixup_alpha", "num_classes")
 

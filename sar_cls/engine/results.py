@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import resource
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sar_cls import metrics
-from sar_cls.files import replacing
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.runs import provenance
-from sar_cls.runs.outputs import OUTPUTS_FILE
+from sar_cls.runs.outputs import write_outputs
 from sar_cls.runs.per_class import write_per_class
 
 if TYPE_CHECKING:
@@ -58,7 +55,7 @@ def outcome(
     if val_labels is not None:
         for epoch, values in stored["val"].items():
             figures[epoch] |= metrics.evaluate_calibrated(stored["test"][epoch], labels, values, val_labels)
-    _save(job.run_dir / OUTPUTS_FILE, stored, labels, val_labels, splits.test.classes)
+    write_outputs(job.run_dir, stored, labels, val_labels, splits.test.classes)
     write_per_class(job.run_dir, {"train_counts": counts})
     seconds = sum(row["seconds_train"] for row in history)
     model, parts = resolved.config.model, {"train": splits.train, "val": splits.val, "test": splits.test}
@@ -89,26 +86,6 @@ def outcome(
         "images_per_second": sum(row["images"] for row in history) / seconds if seconds else None,
         "peak_memory_bytes": _peak_memory(device),
     }
-
-
-def _save(
-    path: Path,
-    logits: dict[str, dict[str, Tensor]],
-    labels: Tensor,
-    val_labels: Tensor | None,
-    classes: tuple[str, ...],
-) -> None:
-    """``logits`` of the last epoch and ``logits_best`` of the best one, float32 [n, C], ``labels`` int64 [n]; the same with
-    ``val_`` in front for a validation split; ``classes``, the names."""
-    arrays: dict[str, Any] = {"labels": labels.numpy(), "classes": np.array(classes, dtype=np.str_)}
-    if val_labels is not None:
-        arrays["val_labels"] = val_labels.numpy()
-    for split, part in logits.items():
-        for epoch, values in part.items():
-            prefix, suffix = "val_" if split == "val" else "", "_best" if epoch == "best" else ""
-            arrays[f"{prefix}logits{suffix}"] = values.numpy()
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
 
 
 def _peak_memory(device: torch.device) -> int:

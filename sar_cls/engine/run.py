@@ -22,20 +22,12 @@ from sar_cls.engine.options import Options, check_seed, threads, usable_device
 from sar_cls.engine.recipe import fit_to_data, resolve
 from sar_cls.errors import InputError, RunFailed, RunLocked
 from sar_cls.files import check_file, check_folder, refusing
-from sar_cls.mm.checkpoint import BEST, LAST
-from sar_cls.mm.handover import CONFIG, HANDOVER
+from sar_cls.memory import allocating
 from sar_cls.mm.loaders import IMAGES, DataSplits, load_splits
-from sar_cls.runs import record
-from sar_cls.runs.history import HISTORY_FILE
-from sar_cls.runs.outputs import OUTPUTS_FILE
-from sar_cls.runs.per_class import PER_CLASS_FILE
-from sar_cls.steps.memory import allocating
+from sar_cls.runs import folder, record
+from sar_cls.runs.folder import LAST
 from sar_cls.steps.precision import precision_of
 from sar_cls.suites.rows import Source
-
-ERROR_LOG = "error.log"
-_LOCK = ".lock"
-_FILES = (record.RECORD_FILE, LAST, BEST, CONFIG, HANDOVER, HISTORY_FILE, OUTPUTS_FILE, PER_CLASS_FILE, _LOCK)
 
 
 @dataclass
@@ -123,7 +115,7 @@ def _run(job: Job, options: Options, cache: DataCache) -> dict[str, Any]:
     second_stage = job.stage1_dir is not None
     resolved = resolve(job.source, options, second_stage=second_stage)
     if job.stage1_dir is not None:
-        if not record.is_finished(job.stage1_dir) and _is_locked(job.stage1_dir):
+        if not record.is_finished(job.stage1_dir) and folder.is_locked(job.stage1_dir):
             raise RunLocked(f"{job.title or job.run_dir}: another process is at its first stage, passed over")
         resolved = like_first_stage(resolved, job.stage1_dir)
         options = replace(options, val_fraction=resolved.overrides.get("val_fraction"))
@@ -141,8 +133,7 @@ def _run(job: Job, options: Options, cache: DataCache) -> dict[str, Any]:
     with refusing(job.run_dir, "give another --work-dir"):
         job.run_dir.mkdir(parents=True, exist_ok=True)
         try:
-            # Another process may only be looking whether this run is locked, which takes it no time.
-            lock = filelock.FileLock(job.run_dir / _LOCK).acquire(timeout=0.5)
+            lock = folder.lock(job.run_dir)
         except filelock.Timeout:
             raise RunLocked(f"{job.title or job.run_dir}: another process is at this run, passed over") from None
     with lock:
@@ -170,8 +161,7 @@ def _run(job: Job, options: Options, cache: DataCache) -> dict[str, Any]:
         result["extra"] = {**result.get("extra", {}), **{name: value for name, value in origin.items() if value}}
         result["stage1"] = None if stage1 is None else record.stage1_reference(stage1.record)
         record.write_record(job.run_dir, result)
-        with suppress(OSError):  # of an earlier try; not worth failing a finished run for
-            (job.run_dir / ERROR_LOG).unlink(missing_ok=True)
+        folder.remove_error_log(job.run_dir)
     return record.read_record(job.run_dir)
 
 
@@ -184,7 +174,7 @@ def check_place(job: Job) -> None:
     if os.path.isfile(job.run_dir / record.RECORD_FILE):  # a finished one is only read
         return
     check_folder(job.run_dir)
-    for name in _FILES:
+    for name in folder.FILES:
         check_file(job.run_dir / name, "move it away")
 
 
@@ -231,15 +221,3 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
                 "give the --data-root it had, move it away, or use another --work-dir"
             )
     return found
-
-
-def _is_locked(folder: Path) -> bool:
-    """Whether a process is at the run in ``folder``."""
-    with refusing(folder / _LOCK):
-        if not (folder / _LOCK).exists():
-            return False
-        try:
-            with filelock.FileLock(folder / _LOCK).acquire(timeout=0):
-                return False
-        except filelock.Timeout:
-            return True

@@ -12,8 +12,9 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from sar_cls.errors import InputError
-from sar_cls.mm.checkpoint import BEST, LAST, read_checkpoint
 from sar_cls.mm.handover import Handover
+from sar_cls.runs.checkpoint import read_checkpoint
+from sar_cls.runs.folder import BEST, LAST
 from sar_cls.runs.outputs import read_outputs
 
 _TRAINING_ONLY = ("head.regularizer.", "head.loss")

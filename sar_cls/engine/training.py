@@ -16,15 +16,16 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.results import outcome
 from sar_cls.engine.schedule import shorten
 from sar_cls.files import replacing
-from sar_cls.mm.checkpoint import BEST, LAST, read_own
-from sar_cls.mm.handover import CONFIG, Handover
+from sar_cls.memory import allocating
+from sar_cls.mm.handover import Handover
 from sar_cls.mm.loaders import IMAGES, DataSplits, test_loader, train_loader
 from sar_cls.mm.loops import predict
 from sar_cls.mm.progress import ProgressHook
 from sar_cls.mm.runner import DeviceRunner
 from sar_cls.mm.second_stage import first_stage_weights
+from sar_cls.runs.checkpoint import read_own
+from sar_cls.runs.folder import BEST, CONFIG, LAST
 from sar_cls.steps.allocator import keep_freed_memory
-from sar_cls.steps.memory import allocating
 from sar_cls.steps.modes import DEFAULT_MODE
 from sar_cls.steps.precision import exact_float32, precision_of
 from sar_cls.weights import load_weights

@@ -12,9 +12,9 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve, run_name, second_stage_name
 from sar_cls.engine.run import Job
 from sar_cls.errors import InputError
-from sar_cls.mm.checkpoint import LAST
 from sar_cls.mm.handover import Handover
 from sar_cls.mm.second_stage import hold_of
+from sar_cls.runs.folder import LAST, RECORD_FILE
 from sar_cls.runs.record import read_record
 from sar_cls.suites.rows import SUITE_FILE, Row, list_suites, load_suite
 
@@ -149,7 +149,7 @@ def summary(record: dict[str, Any], folder: Path) -> str:
             for name in ("many_shot", "medium_shot", "few_shot")
         )
         lines.append(f"{title}: top-1 {metrics['top1']:.2f} %, {groups}, ECE {metrics['ece']:.2f} %")
-    lines.append(f"checkpoint: {folder / LAST}" if record["epochs"] else f"record: {folder / 'record.json'}")
+    lines.append(f"checkpoint: {folder / LAST}" if record["epochs"] else f"record: {folder / RECORD_FILE}")
     return "\n".join(lines)
 
 

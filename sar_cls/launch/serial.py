@@ -12,11 +12,12 @@ from typing import Any
 from sar_cls.engine.net_checks import check_hold, first_backbone
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve, run_name, second_stage_name
-from sar_cls.engine.run import ERROR_LOG, DataCache, Job, finished, run
+from sar_cls.engine.run import DataCache, Job, finished, run
 from sar_cls.engine.two_stage import without_batch_norm
 from sar_cls.errors import InputError, RunFailed, RunLocked
 from sar_cls.files import why
 from sar_cls.mm.progress import duration
+from sar_cls.runs.folder import write_error_log
 from sar_cls.suites.rows import Row
 
 
@@ -137,22 +138,12 @@ def run_or_fail(job: Job, options: Options, cache: DataCache | None = None) -> d
     except (InputError, RunLocked):
         raise
     except RunFailed as error:  # the reason is known, and said
-        where = _write_error_log(job.run_dir / ERROR_LOG, traceback.format_exc())
+        where = write_error_log(job.run_dir, traceback.format_exc())
         raise RunFailed(f"{job.title}: {error} ({where})") from error
     except Exception as error:
-        where = _write_error_log(job.run_dir / ERROR_LOG, traceback.format_exc())
+        where = write_error_log(job.run_dir, traceback.format_exc())
         lines = str(error).strip().splitlines()
         reason = (
             why(error, job.run_dir) if isinstance(error, OSError) else ": ".join((type(error).__name__, *lines[:1]))
         )
         raise RunFailed(f"{job.title}: failed, {reason} ({where})") from error
-
-
-def _write_error_log(path: Path, text: str) -> str:
-    """Keeps a traceback where that is possible; an unwritable folder or a full disk can be the very error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        return f"no {ERROR_LOG} could be written: {why(error)}"
-    return f"all of it in {path}"

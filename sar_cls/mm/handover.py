@@ -25,8 +25,8 @@ from sar_cls.data.longtail import longtail_indices
 from sar_cls.errors import InputError
 from sar_cls.files import replacing, why
 from sar_cls.mm.head import CLASSIFIERS
+from sar_cls.runs.folder import CONFIG, NET
 
-HANDOVER, CONFIG = "net.json", "config.py"
 FORMAT = 1
 # Taken out wherever they stand: a second stage has its weights from last.pth and its cache from its own command line, so that
 # nothing is loaded from, or written to, a place that a run's folder names.
@@ -95,7 +95,7 @@ class Handover:
 
     def write(self, folder: Path) -> None:
         """Writes ``<folder>/net.json``, whole or not at all."""
-        with replacing(folder / HANDOVER) as temporary:
+        with replacing(folder / NET) as temporary:
             text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, default=str)
             temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -106,7 +106,7 @@ class Handover:
         Raises:
             InputError: it is missing, damaged, or holds what a first stage of this project does not leave.
         """
-        path = folder / HANDOVER
+        path = folder / NET
         try:
             try:
                 found = cls(**_from_json(path))

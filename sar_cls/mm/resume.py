@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sar_cls.mm.checkpoint import BEST, LAST, UnusableCheckpoint, read_own, snapshot, write_best
-from sar_cls.steps.memory import is_out_of_memory
+from sar_cls.memory import is_out_of_memory
+from sar_cls.mm.checkpoint import snapshot
+from sar_cls.runs.checkpoint import UnusableCheckpoint, read_own, write_best
+from sar_cls.runs.folder import BEST, LAST
 
 _NUMBERS = (int, float)
 # What optimizers keep for each single weight.
@@ -157,4 +159,4 @@ def _recover_best(runner: Any, path: Path) -> None:
             flush=True,
         )
         runner.best_from = epoch
-    write_best(runner, snapshot(runner))
+    write_best(Path(runner.work_dir), snapshot(runner))

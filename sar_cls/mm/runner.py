@@ -14,9 +14,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 
-from sar_cls.mm.checkpoint import LAST
 from sar_cls.mm.resume import restore
 from sar_cls.models import use_virtual_batches
+from sar_cls.runs.folder import LAST
 
 
 class _NoVisualizer:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from sar_cls.errors import InputError
 from sar_cls.files import replacing, why
+from sar_cls.runs.folder import HISTORY_FILE
 
 if TYPE_CHECKING:
     import pandas as pd
-
-HISTORY_FILE = "history.csv"
 
 
 def write_history(rows: list[dict[str, Any]], run_dir: Path) -> None:

@@ -7,7 +7,7 @@ point, and :attr:`TestOutputs.rounded` says so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from sar_cls.errors import InputError
-from sar_cls.files import why
-
-OUTPUTS_FILE = "test_outputs.npz"
+from sar_cls.files import replacing, why
+from sar_cls.runs.folder import OUTPUTS_FILE
 
 
 @dataclass(frozen=True)
@@ -48,6 +47,34 @@ class TestOutputs:
     def rounded(self) -> bool:
         """Whether the logits were saved in half precision, as older versions did."""
         return self.logits.dtype == np.float16
+
+
+def write_outputs(
+    run_dir: Path,
+    logits: Mapping[str, Mapping[str, Any]],
+    labels: Any,
+    val_labels: Any | None,
+    classes: Sequence[str],
+) -> None:
+    """Writes ``test_outputs.npz``: ``logits`` of the last epoch and ``logits_best`` of the best one, float32 [n, C], ``labels``
+    int64 [n]; the same with ``val_`` in front for a validation split; ``classes``, the names.
+
+    Args:
+        run_dir: of the run.
+        logits: of the "test" set and, where there is one, of the "val" split: CPU tensors of the "last" and the "best" epoch.
+        labels: of the test set, a CPU tensor.
+        val_labels: of the validation split.
+        classes: names.
+    """
+    arrays: dict[str, Any] = {"labels": labels.numpy(), "classes": np.array(classes, dtype=np.str_)}
+    if val_labels is not None:
+        arrays["val_labels"] = val_labels.numpy()
+    for split, part in logits.items():
+        for epoch, values in part.items():
+            prefix, suffix = "val_" if split == "val" else "", "_best" if epoch == "best" else ""
+            arrays[f"{prefix}logits{suffix}"] = values.numpy()
+    with replacing(run_dir / OUTPUTS_FILE) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def read_outputs(run_dir: Path | str) -> TestOutputs:

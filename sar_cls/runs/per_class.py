@@ -11,9 +11,9 @@ import numpy as np
 
 from sar_cls.errors import InputError
 from sar_cls.files import replacing
+from sar_cls.runs.folder import PER_CLASS_FILE
 from sar_cls.runs.outputs import OUTPUTS_FILE, read_outputs
 
-PER_CLASS_FILE = "per_class.csv"
 COLUMNS = ("class", "name", "train_count", "last_accuracy", "best_accuracy")
 
 

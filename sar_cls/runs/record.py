@@ -16,9 +16,9 @@ from typing import Any
 
 from sar_cls.errors import InputError
 from sar_cls.files import replacing, why
+from sar_cls.runs.folder import RECORD_FILE
 from sar_cls.runs.values import values_problem
 
-RECORD_FILE = "record.json"
 SCHEMA = 1
 
 _NUMBER = (int, float)

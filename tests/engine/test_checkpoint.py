@@ -28,7 +28,8 @@ from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.files import why
 from sar_cls.mm import checkpoint
-from sar_cls.mm.checkpoint import BEST, FORMAT, LAST, read_checkpoint, write_atomically
+from sar_cls.runs.checkpoint import FORMAT, read_checkpoint, write_atomically
+from sar_cls.runs.folder import BEST, LAST
 from sar_cls.runs.record import RECORD_FILE, is_finished, read_record
 from sar_cls.suites.rows import Source
 

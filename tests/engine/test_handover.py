@@ -18,7 +18,8 @@ from sar_cls.engine.config import load_config
 from sar_cls.engine.options import Options
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
-from sar_cls.mm.handover import CONFIG, HANDOVER, Handover
+from sar_cls.mm.handover import Handover
+from sar_cls.runs.folder import CONFIG, NET
 from sar_cls.suites.rows import Source
 
 MakeJob = Callable[..., Job]
@@ -43,7 +44,7 @@ def test_every_config_of_the_suites_is_handed_over__as_data_and_from_the_dump(pa
     expected = Handover.of(config)
     expected.write(tmp_path)
     assert Handover.read(tmp_path) == expected
-    (tmp_path / HANDOVER).unlink()
+    (tmp_path / NET).unlink()
     (tmp_path / CONFIG).write_text(config.pretty_text, encoding="utf-8")  # a run from before there was that file
     assert Handover.read(tmp_path) == expected
     assert expected.backbone["type"] == config.model.backbone.type
@@ -91,7 +92,7 @@ def test_nothing_of_a_foreign_config_is_run(tmp_path: Path) -> None:
     ids=str,
 )
 def test_what_no_first_stage_leaves_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    (tmp_path / HANDOVER).write_text(json.dumps({"format": 1, **asdict(handover(**changes))}))
+    (tmp_path / NET).write_text(json.dumps({"format": 1, **asdict(handover(**changes))}))
     with pytest.raises(InputError, match=message) as caught:
         Handover.read(tmp_path)
     assert "\n" not in str(caught.value)
@@ -101,8 +102,8 @@ def test_what_no_first_stage_leaves_is_refused(tmp_path: Path, changes: dict[str
     "text", ["", "{", "[]", "{}", '{"format": 2}', '{"format": 1}', '{"format": 1, "more": 2}', "[" * 9999]
 )
 def test_a_damaged_file_is_one_sentence(tmp_path: Path, text: str) -> None:
-    (tmp_path / HANDOVER).write_text(text)
-    with pytest.raises(InputError, match=rf"{HANDOVER} is damaged \(.*\): run it again"):
+    (tmp_path / NET).write_text(text)
+    with pytest.raises(InputError, match=rf"{NET} is damaged \(.*\): run it again"):
         Handover.read(tmp_path)
 
 
@@ -116,7 +117,7 @@ def test_nothing_is_loaded_from_or_written_to_a_place_that_it_names(tmp_path: Pa
         },
         dataset={"name": "digits", "cache_dir": "/elsewhere"},
     )
-    (tmp_path / HANDOVER).write_text(json.dumps({"format": 1, **asdict(foreign)}))
+    (tmp_path / NET).write_text(json.dumps({"format": 1, **asdict(foreign)}))
     found = Handover.read(tmp_path)
     assert found.backbone == {"type": "CIFARResNet", "depth": 8}
     assert found.dataset == {"name": "digits"}
@@ -145,7 +146,7 @@ def test_a_second_stage_is_the_same_from_either_file_and_runs_neither(
         trap = f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
         (copy / CONFIG).write_text(trap + (copy / CONFIG).read_text())
         if name == "dump":
-            (copy / HANDOVER).unlink()
+            (copy / NET).unlink()
         job = make_job(f'_base_ = "{CONFIGS}/digits_lt/mislas.py"\n', row=name, stage1_dir=copy)
         metrics.append(engine.run(job, Options(stage2_epochs=1), cache)["metrics"])
     assert metrics[0] == metrics[1]

@@ -23,8 +23,8 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import Resolved, resolve
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
-from sar_cls.mm.checkpoint import LAST, read_checkpoint
-from sar_cls.mm.handover import CONFIG
+from sar_cls.runs.checkpoint import read_checkpoint
+from sar_cls.runs.folder import CONFIG, LAST
 from sar_cls.suites.rows import Source
 
 # As the published files have them: smooth_head, smooth_tail, lr_factor, shift_bn.

@@ -23,8 +23,9 @@ from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.launch.serial import make_jobs
 from sar_cls.mm import loops
-from sar_cls.mm.checkpoint import LAST, read_checkpoint
 from sar_cls.models import CIFARResNet
+from sar_cls.runs.checkpoint import read_checkpoint
+from sar_cls.runs.folder import LAST
 from sar_cls.suites.rows import Source, load_suite, select_rows
 
 MakeJob = Callable[..., Job]

@@ -20,8 +20,9 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.launch.serial import run_jobs
-from sar_cls.mm.checkpoint import LAST, read_checkpoint
 from sar_cls.mm.loaders import load_splits
+from sar_cls.runs.checkpoint import read_checkpoint
+from sar_cls.runs.folder import LAST
 from sar_cls.runs.record import RECORD_FILE, read_record
 
 MakeJob = Callable[..., Job]

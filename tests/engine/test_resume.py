@@ -18,7 +18,8 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.mm import checkpoint, loops
-from sar_cls.mm.checkpoint import BEST, LAST, read_checkpoint
+from sar_cls.runs.checkpoint import read_checkpoint
+from sar_cls.runs.folder import BEST, LAST
 from sar_cls.runs.record import is_finished
 from sar_cls.suites.rows import Source
 

@@ -25,9 +25,10 @@ from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.metrics.correction import adjust_logits, tau_normalize
 from sar_cls.mm import loops
-from sar_cls.mm.checkpoint import LAST, read_checkpoint
 from sar_cls.mm.loaders import train_loader
 from sar_cls.mm.second_stage import first_stage_weights
+from sar_cls.runs.checkpoint import read_checkpoint
+from sar_cls.runs.folder import LAST
 from sar_cls.runs.record import RECORD_FILE, is_finished, read_record
 from sar_cls.suites.rows import Source, load_suite
 

@@ -22,7 +22,7 @@ from sar_cls.engine import run as engine
 from sar_cls.engine.options import Options
 from sar_cls.engine.trained import load_model, save_safetensors
 from sar_cls.errors import InputError
-from sar_cls.mm.handover import HANDOVER
+from sar_cls.runs.folder import NET
 from sar_cls.runs.outputs import read_outputs
 
 MISLAS = f"""
@@ -124,13 +124,13 @@ class TestBadInput:
 
     def test_a_description_of_another_net(self, run: Path, tmp_path: Path) -> None:
         copy = Path(shutil.copytree(run, tmp_path / "copy"))
-        about = json.loads((copy / HANDOVER).read_text())
+        about = json.loads((copy / NET).read_text())
         about["in_channels"] = 32
-        (copy / HANDOVER).write_text(json.dumps(about))
+        (copy / NET).write_text(json.dumps(about))
         with pytest.raises(InputError, match="does not fit the net"):
             load_model(copy)
         about["classifier"] = {"type": "os.system"}
-        (copy / HANDOVER).write_text(json.dumps(about))
+        (copy / NET).write_text(json.dumps(about))
         with pytest.raises(InputError, match="the classifier must be one of"):
             load_model(copy)
 
@@ -139,7 +139,7 @@ class TestBadInput:
     ) -> None:
         job = make_job(TINY)
         engine.run(job, Options(), cache)
-        (job.run_dir / HANDOVER).unlink()  # its config.py tells the rest
+        (job.run_dir / NET).unlink()  # its config.py tells the rest
         assert load_model(job.run_dir).image_size is None
         monkeypatch.setattr(sys, "argv", ["sar-cls export", str(job.run_dir), "--onnx"])
         with pytest.raises(InputError, match="add --image-size N"):

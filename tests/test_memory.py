@@ -14,7 +14,7 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import RunFailed
 from sar_cls.launch.serial import run_jobs
-from sar_cls.steps.memory import allocating, is_out_of_memory
+from sar_cls.memory import allocating, is_out_of_memory
 
 MakeJob = Callable[..., Job]
 # More than any computer has, so no byte of it is ever taken.
