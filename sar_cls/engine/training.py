@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sar_cls.engine.options import Options
+from sar_cls.engine.readings import in_record, remarks
 from sar_cls.engine.results import outcome
 from sar_cls.engine.schedule import shorten
 from sar_cls.files import replacing
@@ -70,15 +71,13 @@ def execute(
     result = outcome(
         job, resolved, splits, logits, runner.device, runner.precision, runner.history, runner.best_epoch()
     )
-    gate = _gate(runner.history)
-    if gate and gate["share_gate_open_last_tenth"] == 0:
-        print(
-            f"{progress.title}: SAR's gate was closed in the last tenth of the epochs: its anchors did not act",
-            flush=True,
-        )
+    readings = getattr(getattr(runner.bare_model.head, "regularizer", None), "readings", ())
+    for remark in remarks(runner.history, readings):
+        print(f"{progress.title}: {remark}", flush=True)
     if len(runner.threads_used) > 1:
         result["machine"]["threads_used"] = runner.threads_used
-    extra = {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format, **gate}
+    extra = {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format}
+    extra |= in_record(runner.history, readings)
     if runner.lost_best_epoch is not None:
         extra |= {"lost_best_epoch": runner.lost_best_epoch, "best_searched_from": runner.best_from}
     return {**result, "run_id": runner.run_id, "extra": extra}
@@ -100,15 +99,6 @@ def _start_with_a_free_device(device: torch.device) -> None:
     gc.collect()  # a runner and its loops refer to each other
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
-
-
-def _gate(history: list[dict[str, Any]]) -> dict[str, float]:
-    """How often SAR's gate was open over all epochs and over the last tenth of them; nothing for another regularizer."""
-    if "share_gate_open" not in history[-1]:
-        return {}
-    shares = [row["share_gate_open"] for row in history]
-    tail = shares[-max(1, len(shares) // 10) :]
-    return {"share_gate_open": sum(shares) / len(shares), "share_gate_open_last_tenth": sum(tail) / len(tail)}
 
 
 def _logits(runner: DeviceRunner) -> dict[str, Tensor]:

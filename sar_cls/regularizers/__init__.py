@@ -3,7 +3,7 @@
 ``REGULARIZERS`` is the one place where a method is added: write a subclass of :class:`Regularizer`, enter it here.
 """
 
-from sar_cls.regularizers.base import Regularizer
+from sar_cls.regularizers.base import Reading, Regularizer
 from sar_cls.regularizers.car import CAR
 from sar_cls.regularizers.center import CenterLoss
 from sar_cls.regularizers.fixed import FixedAnchors
@@ -16,4 +16,4 @@ REGULARIZERS: dict[str, type[Regularizer]] = {
     "CenterLoss": CenterLoss,
 }
 
-__all__ = ["CAR", "REGULARIZERS", "SAR", "CenterLoss", "FixedAnchors", "Regularizer"]
+__all__ = ["CAR", "REGULARIZERS", "SAR", "CenterLoss", "FixedAnchors", "Reading", "Regularizer"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +18,23 @@ Classifier = Callable[[Tensor], Tensor]
 
 # Rows of soft targets may miss the sum 1 by this much: bfloat16 targets do, logits passed by mistake miss it by far.
 ROW_SUM_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One figure of :meth:`Regularizer.diagnostics`, and what is worth doing with it.
+
+    Attributes:
+        name: its key there, and its column in the history of a run.
+        title: of its panel in the figure of a regularizer's readings, a share from 0 to 1; empty where it is not drawn.
+        in_record: whether the record keeps its mean over all epochs and over the last tenth of them.
+        remark_at_zero: a sentence for a run in whose last tenth of epochs it was 0; empty for none.
+    """
+
+    name: str
+    title: str = ""
+    in_record: bool = False
+    remark_at_zero: str = ""
 
 
 class Regularizer(nn.Module):
@@ -36,6 +55,8 @@ class Regularizer(nn.Module):
     whatever wraps the model (see :meth:`synchronize`). Wrapped with the model (DistributedDataParallel, ``fully_shard``)
     its parameters are trained like the model's.
 
+    What :meth:`diagnostics` returns is logged with each epoch; ``readings`` says which of it a record keeps and which is drawn.
+
     Args:
         num_classes: number of classes C, at least 2.
         feat_dim: length D of the feature vectors, at least 1.
@@ -43,6 +64,8 @@ class Regularizer(nn.Module):
     Raises:
         ValueError: an argument is out of its range.
     """
+
+    readings: ClassVar[tuple[Reading, ...]] = ()
 
     def __init__(self, num_classes: int, feat_dim: int) -> None:
         super().__init__()

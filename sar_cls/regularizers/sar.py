@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sar_cls.anchors import ANCHOR_KINDS, class_anchors
-from sar_cls.regularizers.base import Classifier, Regularizer, squared_distance
+from sar_cls.regularizers.base import Classifier, Reading, Regularizer, squared_distance
 from sar_cls.regularizers.classifier_call import without_gradient
 
 # Keeps the denominator of the anchor weights away from zero; the value of the published code.
@@ -85,6 +85,19 @@ class SAR(Regularizer):
         >>> sorted(losses)
         ['loss_anchor', 'loss_aux']
     """
+
+    readings = (
+        Reading("share_above_tau", "Anchors above τ"),
+        Reading("share_above_delta", "Anchors above δ"),
+        Reading(
+            "share_gate_open",
+            "Steps with the gate open",
+            in_record=True,
+            remark_at_zero="SAR's gate was closed in the last tenth of the epochs: its anchors did not act",
+        ),
+        Reading("mean_loss_aux"),
+        Reading("mean_loss_anchor"),
+    )
 
     class_anchors: Tensor
     semantic_anchors: Tensor

@@ -64,7 +64,7 @@ def test_every_picture_of_every_stage_as_png_and_svg(work_dir: Path, tmp_path: P
     out_dir = tmp_path / "new" / "plots"
     written = plots.plot_suites([load_suite(tmp_path / "configs", "lt")], scan(work_dir), out_dir, sentences.append)
     assert {path.stem for path in written} == {
-        f"lt-if100-stage1-{picture}" for picture in ("reliability", "per-class", "epochs", "gate")
+        f"lt-if100-stage1-{picture}" for picture in ("reliability", "per-class", "epochs", "readings")
     }
     assert sorted(path.name for path in out_dir.iterdir()) == sorted(path.name for path in written)
     for path in written:
@@ -93,7 +93,7 @@ def test_kept_runs_without_logits__accuracies_per_class_from_their_file_and_one_
     sentences: list[str] = []
     again = [entry(work_dir, row) for row in ("mixup", "mixup_sar")]
     written = plots.plot_series(again, tmp_path / "out", "x", sentences.append)
-    assert {path.stem for path in written} == {"x-per-class", "x-epochs", "x-gate"}
+    assert {path.stem for path in written} == {"x-per-class", "x-epochs", "x-readings"}
     for one, expected in zip(again, from_logits, strict=True):
         np.testing.assert_allclose(one.class_accuracies, expected, atol=5e-5)
     assert len(sentences) == 1
@@ -134,7 +134,7 @@ def test_epochs_plot_shows_the_mean_over_seeds(work_dir: Path) -> None:
 def test_only_whole_epochs_are_ticks(work_dir: Path, epochs: int, ticks: list[int]) -> None:
     one = entry(work_dir, "mixup_sar", runs=1)
     write_history(one.run_dirs[0], 1, epochs=epochs, sar=True)
-    gate = pictures.gate_plot([one])
+    gate = pictures.readings_plot([one])
     assert gate is not None
     for axis in (*pictures.epochs_plot([one]).axes, *gate.axes):
         low, high = axis.get_xlim()
@@ -168,9 +168,9 @@ def test_names_say_what_differs_and_the_caption_what_does_not(tmp_path: Path) ->
     assert pictures.names([Series("a", (tmp_path,), (1,))]) == (["a"], "1 run")
 
 
-def test_gate_plot_leaves_out_rows_without_a_gate(work_dir: Path) -> None:
-    assert pictures.gate_plot([entry(work_dir, "mixup")]) is None
-    figure = pictures.gate_plot([entry(work_dir, "mixup"), entry(work_dir, "mixup_sar")])
+def test_readings_plot_leaves_out_rows_without_readings(work_dir: Path) -> None:
+    assert pictures.readings_plot([entry(work_dir, "mixup")]) is None
+    figure = pictures.readings_plot([entry(work_dir, "mixup"), entry(work_dir, "mixup_sar")])
     assert figure is not None
     assert [len(axis.lines) for axis in figure.axes] == [1, 1, 1]
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [4, 8, 12, 16, 20])  # epoch / 25, in percent

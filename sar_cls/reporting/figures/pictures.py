@@ -1,5 +1,5 @@
 """Draws one picture of some runs: reliability diagram (Guo et al. 2017, Fig. 1), accuracy per class over the classes' frequency,
-accuracy over epochs, and what SAR's gate did over epochs. Needs matplotlib (the extra ``viz``).
+accuracy over epochs, and what regularizers say of themselves over epochs. Needs matplotlib (the extra ``viz``).
 """
 
 from __future__ import annotations
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, which stay apart for colour-blind readers; without the yellow, which is too faint on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LINE_STYLES = ("-", "--", "-.", ":")
-GATE_COLUMNS = {
-    "share_above_tau": "Anchors above τ",
-    "share_above_delta": "Anchors above δ",
-    "share_gate_open": "Steps with the gate open",
-}
 LEAST_SPAN = 2.0  # percentage points
 _NUM_BINS = 15
 _LEGEND: dict[str, Any] = {"loc": "outside upper center", "fontsize": 8, "title_fontsize": 8, "frameon": False}
@@ -122,19 +117,27 @@ def epochs_plot(series: Sequence[Series]) -> Figure:
     return figure
 
 
-def gate_plot(series: Sequence[Series]) -> Figure | None:
-    """What SAR's anchors and its gate did over epochs; None where no entry has these columns."""
-    gated = [entry for entry in series if set(GATE_COLUMNS) & set(entry.histories[0].columns)]
-    if not gated:
+def readings_plot(series: Sequence[Series]) -> Figure | None:
+    """What the regularizers have to say of themselves, over epochs; None where no entry has a reading that is drawn."""
+    from sar_cls.regularizers import REGULARIZERS  # imports torch
+
+    drawn = {
+        reading.name: reading.title for kind in REGULARIZERS.values() for reading in kind.readings if reading.title
+    }
+    shown = [entry for entry in series if set(drawn) & set(entry.histories[0].columns)]
+    panels = {
+        name: title for name, title in drawn.items() if any(name in entry.histories[0].columns for entry in shown)
+    }
+    if not shown:
         return None
-    figure = _figure(10.0, 3.8)
-    axes = figure.subplots(1, len(GATE_COLUMNS), sharex=True, sharey=True)
-    labels, caption = names(gated)
-    for axis, (column, title) in zip(axes, GATE_COLUMNS.items(), strict=True):
-        for entry, label, style in zip(gated, labels, _styles(len(gated)), strict=True):
+    figure = _figure(max(4.0, 10.0 * len(panels) / 3), 3.8)
+    axes = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+    labels, caption = names(shown)
+    for axis, (column, title) in zip(axes, panels.items(), strict=True):
+        for entry, label, style in zip(shown, labels, _styles(len(shown)), strict=True):
             if column in entry.histories[0].columns:
                 _band(axis, entry, label, column, style, scale=100)
-        _epochs_axis(axis, gated)
+        _epochs_axis(axis, shown)
         axis.set_title(title, fontsize=10)
         axis.set(xlabel="Epoch", ylim=(-3, 103))
         axis.grid(alpha=0.3)

@@ -10,8 +10,8 @@ from sar_cls.errors import InputError
 from sar_cls.files import refusing, replacing
 from sar_cls.reporting.figures.pictures import (
     epochs_plot,
-    gate_plot,
     per_class_plot,
+    readings_plot,
     reliability_diagram,
     require_matplotlib,
 )
@@ -113,7 +113,7 @@ def _draw(series: Sequence[Series], out_dir: Path | str, name: str, warn: Warn, 
         "reliability": (reliability_diagram, OUTPUTS),
         "per-class": (per_class_plot, CLASS_ACCURACIES),
         "epochs": (epochs_plot, HISTORIES),
-        "gate": (gate_plot, HISTORIES),
+        "readings": (readings_plot, HISTORIES),
     }
     sources = dict.fromkeys(source for _, source in pictures.values())
     drawable = {source: missing.readable(series, source, warn) for source in sources}
