@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import json
@@ -87,31 +88,54 @@ def _uncounted(value: Any, key: str = "") -> Any:
     return None if key == "class_counts" and value == "train" else value
 
 
-def _place_of(error: BaseException, path: Path) -> tuple[Path, int | None]:
-    """File and line to which an error in reading the config ``path`` belongs: those of a base, where it is at fault.
+def _chain(path: Path) -> dict[Path, int | None]:
+    """A config and those that it is based on, each with the line of its ``_base_``; as far as they can be read.
 
-    mmengine reads each file of the chain in a call of its own and compiles it under its name (older versions: under none).
+    The text alone is looked at, the last file of the chain first in the result, so that what is wrong with a base is found there.
     """
-    files, line = [path], None
-    trace = error.__traceback__
+    found: dict[Path, int | None] = {path: None}
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return found
+    for node in tree.body:
+        names = (
+            [target.id for target in node.targets if isinstance(target, ast.Name)]
+            if isinstance(node, ast.Assign)
+            else []
+        )
+        if isinstance(node, ast.Assign) and "_base_" in names:
+            found[path] = node.lineno
+            bases = [part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant)]
+            for base in bases:
+                if isinstance(base, str) and "::" not in base:
+                    nested = Path(os.path.abspath(path.parent / base))
+                    if nested != path and nested.is_file():
+                        found = {**_chain(nested), **found}
+    return found
+
+
+def _place_of(error: BaseException, path: Path) -> tuple[Path, int | None]:
+    """File and line to which an error in reading the config ``path`` belongs: those of a base, where it is at fault."""
+    chain = _chain(path)
+    for file in chain:
+        try:
+            ast.parse(file.read_bytes().decode("utf-8"))
+        except SyntaxError as found:
+            return file, found.lineno
+        except UnicodeDecodeError as found:
+            return file, file.read_bytes()[: found.start].count(b"\n") + 1
+        except (OSError, ValueError):
+            return file, None
+    # mmengine compiles each file under its name, so the innermost line of one of them is where it happened.
+    trace, place = error.__traceback__, None
     while trace is not None:
-        frame = trace.tb_frame
-        if frame.f_code.co_name == "_file2dict" and "filename" in frame.f_locals:
-            file = Path(os.path.abspath(frame.f_locals["filename"]))
-            if file != files[-1]:
-                files.append(file)
-        elif frame.f_code.co_filename in ("", str(files[-1])):
-            line = trace.tb_lineno
+        file = Path(os.path.abspath(trace.tb_frame.f_code.co_filename))
+        place = (file, trace.tb_lineno) if file in chain else place
         trace = trace.tb_next
-    file = next(name for name in reversed(files) if name.is_file() or name == path)
-    if isinstance(error, SyntaxError):
-        line = error.lineno
-    elif isinstance(error, UnicodeDecodeError):
-        line = file.read_bytes()[: error.start].count(b"\n") + 1
-    elif isinstance(error, OSError) and line is None:  # a base that is not there
-        lines = file.read_text(encoding="utf-8").splitlines()
-        line = next((number for number, text in enumerate(lines, 1) if text.startswith("_base_")), None)
-    return file, line
+    if place is not None:
+        return place
+    return path, chain[path] if isinstance(error, OSError) else None  # a base that is not there
 
 
 def _plain(value: Any) -> Any:

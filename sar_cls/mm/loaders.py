@@ -10,13 +10,9 @@ import torch
 from mmengine.registry import DATA_SAMPLERS
 
 from sar_cls.data import (
-    ClassAware,
-    ClassBalanced,
+    SAMPLERS,
     DeviceLoader,
     ImageSet,
-    InstanceBalanced,
-    ProgressivelyBalanced,
-    SquareRoot,
     load_image_set,
     longtail_counts,
     longtail_indices,
@@ -31,7 +27,7 @@ IMAGES = {"train": "training images", "val": "validation images", "test": "test 
 # Images of a class: training, test. The long tails of the literature start from these.
 _PER_CLASS = {"cifar10": (5000, 1000), "cifar100": (500, 100)}
 
-for _sampler in (InstanceBalanced, ClassAware, ClassBalanced, SquareRoot, ProgressivelyBalanced):
+for _sampler in SAMPLERS.values():
     DATA_SAMPLERS.register_module(module=_sampler)
 
 

@@ -168,11 +168,6 @@ def attach(
     return AttachedModel(model, built.to(device=weight.device), ClassifierInput(found)).train(model.training)
 
 
-def feature_dim(model: nn.Module, classifier: str | None = None) -> int:
-    """D, the number of features that enter the model's classifier: what a regularizer takes as ``feat_dim``."""
-    return find_classifier(model, classifier).feat_dim
-
-
 def _named_arguments(model: nn.Module) -> frozenset[str]:
     """The arguments that a model's forward takes under a name of their own."""
     try:

@@ -15,7 +15,7 @@ _USUAL_NAMES = ("head.fc", "fc", "classifier", "heads.head", "heads", "head", "l
 
 
 @dataclass(frozen=True)
-class Classifier:
+class FoundClassifier:
     """The last linear map of a model: features [*, D] -> logits [*, C].
 
     Attributes:
@@ -47,7 +47,7 @@ class ClassifierInput:
     every other pass; ``torch.compile`` traces through it.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: FoundClassifier) -> None:
         self.classifier = classifier
         self.active = False
         self.inputs: list[Tensor] = []
@@ -103,7 +103,7 @@ def flat_features(features: Tensor, feat_dim: int, classifier_name: str) -> Tens
     return features.flatten(1)
 
 
-def find_classifier(model: nn.Module, name: str | None = None) -> Classifier:
+def find_classifier(model: nn.Module, name: str | None = None) -> FoundClassifier:
     """The last linear layer of a timm, torchvision, mmpretrain or other classification model.
 
     Args:
@@ -146,7 +146,7 @@ def find_classifier(model: nn.Module, name: str | None = None) -> Classifier:
     return _describe(model, *linear[-1])
 
 
-def _describe(model: nn.Module, name: str, module: nn.Module) -> Classifier:
+def _describe(model: nn.Module, name: str, module: nn.Module) -> FoundClassifier:
     """Follows a classifier of several layers to its last linear one."""
     if not _is_linear(module):
         parts = [(path, part) for path, part in module.named_modules() if not list(part.children())]
@@ -173,7 +173,7 @@ def _describe(model: nn.Module, name: str, module: nn.Module) -> Classifier:
             )
     weight = module.weight
     assert isinstance(weight, Tensor)
-    return Classifier(name=name, module=module, feat_dim=weight.shape[1], num_classes=weight.shape[0])
+    return FoundClassifier(name=name, module=module, feat_dim=weight.shape[1], num_classes=weight.shape[0])
 
 
 def _is_linear(module: nn.Module) -> bool:

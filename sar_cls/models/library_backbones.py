@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sar_cls.errors import InputError
-from sar_cls.models.classifiers import Classifier, ClassifierInput, find_classifier, flat_features
+from sar_cls.models.classifiers import ClassifierInput, FoundClassifier, find_classifier, flat_features
 from sar_cls.torchvision_shim import import_torchvision
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -36,7 +36,7 @@ class Backbone(nn.Module):
         model: nn.Module,
         spec: str,
         *,
-        classifier: Classifier | None,
+        classifier: FoundClassifier | None,
         feat_dim: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
@@ -55,7 +55,7 @@ class Backbone(nn.Module):
         self._classifier_input = ClassifierInput(classifier) if classifier else None
 
     @property
-    def classifier(self) -> Classifier:
+    def classifier(self) -> FoundClassifier:
         """Features [*, D] -> logits [*, C].
 
         Raises:
