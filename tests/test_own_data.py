@@ -1,0 +1,69 @@
+"""The page on images and suites of one's own, followed to the letter."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "own-data.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Seven classes of random 32x32 images with a tail of their own."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for number in range(7):
+            place = tmp_path / "images" / split / f"class{number}"
+            place.mkdir(parents=True)
+            for index in range(3 if split == "test" else 40 - 3 * number):
+                Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(place / f"{index}.png")
+    return tmp_path
+
+
+def call(folder: Path, *arguments: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sar_cls", *arguments],
+        capture_output=True, text=True, cwd=folder, env=environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_suite_kept_elsewhere(folder: Path) -> None:
+    suite = re.search(r"```toml\n# (\S+)\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert suite is not None
+    path = folder / suite.group(1)
+    path.parent.mkdir(parents=True)
+    path.write_text(suite.group(2), encoding="utf-8")
+    listed = call(folder, "run", "--configs", "mine", "--suite", "tails", "--list")
+    assert "a grid of 2: sar_0_5, sar_0_9" in listed
+    short = ("--seeds", "1", "--epochs", "1", "--device", "cpu", "--only", "plain", "sar_0_9")
+    table = call(folder, "run", "--configs", "mine", "--suite", "tails", *short)
+    assert "MixUp+SAR, tau = 0.9" in table
+    records = [json.loads(file.read_text()) for file in sorted(folder.glob("work_dirs/tails/*/*/record.json"))]
+    assert [record["row"] for record in records] == ["plain", "sar_0_9"]
+    assert records[0]["train_counts"] == [40, 37, 34, 31, 28, 25, 22]
+    assert "MixUp+SAR, tau = 0.9" in call(folder, "report", "--configs", "mine")
+
+
+def test_both_stages_on_a_folder(folder: Path) -> None:
+    common = ("--data-root", "images", "--epochs", "1", "--device", "cpu")
+    said = call(folder, "stage1", "--dataset", "folder", "--method", "mixup", *common)
+    run = re.search(r"checkpoint: (.*)/last\.pth", said)
+    assert run is not None, said
+    assert "217 of 217 found" in said
+    said = call(folder, "stage2", "--stage1", run.group(1), *common)
+    record = json.loads(next(folder.glob("work_dirs/folder_lt/*mislas/*/record.json")).read_text())
+    assert record["train_counts"] == [40, 37, 34, 31, 28, 25, 22]
+    assert record["overrides"]["imbalance"] == "none"
