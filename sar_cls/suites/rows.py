@@ -40,7 +40,7 @@ class Source:
     name: str = ""
 
     def __str__(self) -> str:
-        return self.place or str(self.config)
+        return self.place if self.place and self.changes else str(self.config)
 
     @property
     def title(self) -> str:

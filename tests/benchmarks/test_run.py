@@ -22,6 +22,18 @@ from sar_cls.suites.rows import list_suites
 SCRIPT = cli.ROOT / "benchmarks" / "run.py"
 
 
+def with_own_sar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Path:
+    """A copy of the configs in which the last row of the digits runs a config of its own, ``sar.py``."""
+    configs = Path(shutil.copytree(cli.CONFIGS, tmp_path / "configs"))
+    monkeypatch.setattr(cli, "CONFIGS", configs)
+    suite = configs / "digits" / "suite.toml"
+    head, row = suite.read_text(encoding="utf-8").split('name = "sar"\n')
+    kept = [line for line in row.splitlines() if not line.startswith(("config", "set."))]
+    suite.write_text("\n".join([f'{head}name = "sar"', *kept, ""]), encoding="utf-8")
+    (configs / "digits" / "sar.py").write_text(text)
+    return configs
+
+
 class Result(NamedTuple):
     """What a call of the script left: its exit code and what it printed."""
 
@@ -175,9 +187,7 @@ class TestMistakes:
     def test_a_config_that_does_not_parse(
         self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, line: int, word: str
     ) -> None:
-        configs = Path(shutil.copytree(cli.CONFIGS, tmp_path / "configs"))
-        monkeypatch.setattr(cli, "CONFIGS", configs)
-        (configs / "digits" / "sar.py").write_text(text)
+        configs = with_own_sar(tmp_path, monkeypatch, text)
         # The last row of the suite: the others must not have been run before it is found.
         result = run("--work-dir", tmp_path / "work", "--device", "cpu")
         refused(result, f"{configs / 'digits' / 'sar.py'}, line {line}: ", word)
@@ -194,9 +204,7 @@ class TestMistakes:
     def test_a_config_that_makes_no_sense(
         self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, word: str
     ) -> None:
-        configs = Path(shutil.copytree(cli.CONFIGS, tmp_path / "configs"))
-        monkeypatch.setattr(cli, "CONFIGS", configs)
-        (configs / "digits" / "sar.py").write_text(text)
+        configs = with_own_sar(tmp_path, monkeypatch, text)
         result = run("--work-dir", tmp_path / "work", "--device", "cpu")
         refused(result, str(configs / "digits" / "sar.py"), word)
         assert not (tmp_path / "work").exists()
@@ -307,11 +315,7 @@ class TestEndToEnd:
         assert markdown.strip() in again.out
 
     def test_a_failed_run_gives_exit_code_1(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        configs = Path(shutil.copytree(cli.CONFIGS, tmp_path / "configs"))
-        monkeypatch.setattr(cli, "CONFIGS", configs)
-        (configs / "digits" / "sar.py").write_text(
-            '_base_ = "./baseline.py"\noptim_wrapper = dict(optimizer=dict(lr=1e30))\n'
-        )
+        with_own_sar(tmp_path, monkeypatch, '_base_ = "./baseline.py"\noptim_wrapper = dict(optimizer=dict(lr=1e30))\n')
         arguments = ["--only", "baseline", "sar", "--epochs", "1", "--seeds", "1", "--device", "cpu"]
         result = run(*arguments, "--work-dir", tmp_path / "work")
         assert result.code == 1
