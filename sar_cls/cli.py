@@ -92,6 +92,7 @@ def up_to(most: int) -> Callable[[str], int]:
 
 
 epochs, threads, jobs = up_to(bounds.MOST_EPOCHS), up_to(bounds.MOST_THREADS), up_to(bounds.MOST_JOBS)
+image_size = up_to(bounds.MOST_PIXELS)
 number_of_seeds = up_to(bounds.MOST_SEEDS)
 seed = number(int, lambda value: 0 <= value < bounds.SEEDS, f"a whole number from 0 to {bounds.SEEDS - 1}")
 fraction = number(float, lambda value: 0 < value < 1, "a number between 0 and 1")
@@ -149,6 +150,12 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
             help="batch norm over each N images of a batch, as on devices with N images each (default: the whole batch)",
         )
         add("--weights", metavar="SOURCE", help="pre-trained weights: a file, timm:NAME, or none")
+        add(
+            "--image-size",
+            type=image_size,
+            metavar="N",
+            help="bring the images of a folder to N x N pixels (default: as they are, all of one size)",
+        )
         add("--val-fraction", type=fraction, metavar="F", help="hold out training images to choose the best epoch")
     if two_stages or second_stage:
         add(
@@ -214,6 +221,7 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
         "bn_batch",
         "hold",
         "weights",
+        "image_size",
     )
     given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     return Options(device=usable_device(arguments.device), **given, **more)

@@ -68,6 +68,13 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
             dataset.longtail["imbalance_factor"] = overrides["imbalance"] = options.imbalance
     if options.dataset is not None and options.dataset != dataset.name and not second_stage:
         dataset.name = overrides["dataset"] = options.dataset
+    if options.image_size is not None and not second_stage:
+        if dataset.name != "folder":
+            raise InputError(
+                f"--image-size is for folders of images: {source.title} takes {dataset.name} as its config says"
+            )
+        if options.image_size != dataset.get("size"):
+            dataset.size = overrides["size"] = options.image_size
     if options.classes is not None and not second_stage:
         if dataset.name != "cub200":
             raise InputError(f"--classes is for CUB-200: {source.title} takes all classes of {dataset.name}")
