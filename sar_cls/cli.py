@@ -247,7 +247,7 @@ def writable_folder(path: Path, option: str = "--work-dir") -> Path:
 
 def warn(sentence: str) -> None:
     """Prints a warning beside the results, under the name of the script."""
-    print(f"{Path(sys.argv[0]).name}: warning: {sentence}", file=sys.stderr)
+    print(f"{_program()}: warning: {sentence}", file=sys.stderr)
 
 
 @contextmanager
@@ -323,19 +323,18 @@ def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
     work before it begins; 1 and one line for a failed run; 3 and one line for a locked one; 130 for Ctrl-C."""
     show_what_the_terminal_can()
     wait_asleep()
-    name = Path(sys.argv[0]).name
     try:
         with interruptible():
             code = main()
         sys.stdout.flush()  # a full disk behind it is noticed here, not when Python is gone
     except InputError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{_program()}: {error}", file=sys.stderr)
         code = 2
     except RunLocked as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{_program()}: {error}", file=sys.stderr)
         code = 3
     except RunFailed as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        print(f"{_program()}: {error}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last whole epoch", file=sys.stderr)
@@ -345,11 +344,16 @@ def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
         code = 1
     except OSError as error:
         is_output = error.filename is None  # a file would have a name
-        print(f"{name}: {why(error, 'the output' if is_output else None)}", file=sys.stderr)
+        print(f"{_program()}: {why(error, 'the output' if is_output else None)}", file=sys.stderr)
         if is_output:
             _drop_output()
         code = 1 if is_output else 2
     sys.exit(code)
+
+
+def _program() -> str:
+    """What messages begin with: the script, or the command with its subcommand."""
+    return Path(sys.argv[0]).name
 
 
 def _drop_output() -> None:
