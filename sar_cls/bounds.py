@@ -5,3 +5,4 @@ MOST_EPOCHS = 10**6
 MOST_SEEDS = 10**4  # runs of a row
 MOST_THREADS = 1024
 MOST_JOBS = 256  # processes side by side
+MOST_PIXELS = 4096  # of the side of an image

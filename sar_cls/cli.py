@@ -92,6 +92,7 @@ def up_to(most: int) -> Callable[[str], int]:
 
 
 epochs, threads, jobs = up_to(bounds.MOST_EPOCHS), up_to(bounds.MOST_THREADS), up_to(bounds.MOST_JOBS)
+image_size = up_to(bounds.MOST_PIXELS)
 number_of_seeds = up_to(bounds.MOST_SEEDS)
 seed = number(int, lambda value: 0 <= value < bounds.SEEDS, f"a whole number from 0 to {bounds.SEEDS - 1}")
 fraction = number(float, lambda value: 0 < value < 1, "a number between 0 and 1")
@@ -149,6 +150,12 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
             help="batch norm over each N images of a batch, as on devices with N images each (default: the whole batch)",
         )
         add("--weights", metavar="SOURCE", help="pre-trained weights: a file, timm:NAME, or none")
+        add(
+            "--image-size",
+            type=image_size,
+            metavar="N",
+            help="bring the images of a folder to N x N pixels (default: as they are, all of one size)",
+        )
         add("--val-fraction", type=fraction, metavar="F", help="hold out training images to choose the best epoch")
     if two_stages or second_stage:
         add(
@@ -214,6 +221,7 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
         "bn_batch",
         "hold",
         "weights",
+        "image_size",
     )
     given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     return Options(device=usable_device(arguments.device), **given, **more)
@@ -237,15 +245,9 @@ def writable_folder(path: Path, option: str = "--work-dir") -> Path:
     return check_folder(path, f"give another {option}")
 
 
-def _name() -> str:
-    """What messages begin with: the script, or ``sar-cls`` and its subcommand."""
-    name = Path(sys.argv[0]).name
-    return "sar-cls" if name == "__main__.py" else name
-
-
 def warn(sentence: str) -> None:
     """Prints a warning beside the results, under the name of the script."""
-    print(f"{_name()}: warning: {sentence}", file=sys.stderr)
+    print(f"{_program()}: warning: {sentence}", file=sys.stderr)
 
 
 @contextmanager
@@ -326,13 +328,13 @@ def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
             code = main()
         sys.stdout.flush()  # a full disk behind it is noticed here, not when Python is gone
     except InputError as error:
-        print(f"{_name()}: {error}", file=sys.stderr)
+        print(f"{_program()}: {error}", file=sys.stderr)
         code = 2
     except RunLocked as error:
-        print(f"{_name()}: {error}", file=sys.stderr)
+        print(f"{_program()}: {error}", file=sys.stderr)
         code = 3
     except RunFailed as error:
-        print(f"{_name()}: {error}", file=sys.stderr)
+        print(f"{_program()}: {error}", file=sys.stderr)
         code = 1
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from the last whole epoch", file=sys.stderr)
@@ -342,11 +344,16 @@ def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
         code = 1
     except OSError as error:
         is_output = error.filename is None  # a file would have a name
-        print(f"{_name()}: {why(error, 'the output' if is_output else None)}", file=sys.stderr)
+        print(f"{_program()}: {why(error, 'the output' if is_output else None)}", file=sys.stderr)
         if is_output:
             _drop_output()
         code = 1 if is_output else 2
     sys.exit(code)
+
+
+def _program() -> str:
+    """What messages begin with: the script, or the command with its subcommand."""
+    return Path(sys.argv[0]).name
 
 
 def _drop_output() -> None:

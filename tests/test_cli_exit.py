@@ -48,3 +48,20 @@ cli.main_with_exit_code(main)
     environment = {name: value for name, value in os.environ.items() if name not in names} | given
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert done.stdout.strip() == f"{expected} False"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["nonsense"], "sar-cls: unknown command 'nonsense': choose one of run, report"),
+        (["run", "--suite", "nonsense"], "sar-cls run: unknown suite 'nonsense'; known are "),
+        (["stage1", "--seed", "-1"], "sar-cls stage1: argument --seed: '-1' must be"),
+        (["report", "--work-dir", "nowhere"], "sar-cls report: --work-dir nowhere is not a folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_messages_name_the_command_also_of_the_module(arguments: list[str], says: str) -> None:
+    done = subprocess.run([sys.executable, "-m", "sar_cls", *arguments], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(says)
+    assert len(done.stderr.splitlines()) == 1

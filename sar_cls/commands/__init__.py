@@ -28,6 +28,7 @@ def main() -> None:
 
 def _main() -> int:
     arguments = sys.argv[1:]
+    sys.argv = ["sar-cls", *arguments]  # what messages begin with, also of python -m sar_cls
     if not arguments or arguments[0] in ("-h", "--help"):
         width = max(map(len, COMMANDS))
         print("usage: sar-cls COMMAND ...\n")
@@ -40,7 +41,7 @@ def _main() -> int:
         return 0
     if name not in COMMANDS:
         raise InputError(f"unknown command {name!r}: choose one of {', '.join(COMMANDS)}")
-    sys.argv = [f"sar-cls {name}", *rest]  # what messages and usage lines begin with
+    sys.argv = [f"sar-cls {name}", *rest]
     try:
         return import_module(f"sar_cls.commands.{name}").main()
     except ModuleNotFoundError as error:

@@ -21,6 +21,7 @@ from typing import Any
 from sar_cls import cli
 from sar_cls.errors import InputError
 from sar_cls.files import refusing, why
+from sar_cls.suites import by_method
 from sar_cls.suites import rows as suites
 
 DEFAULT_WORK_DIR = Path("work_dirs")
@@ -63,33 +64,38 @@ def main() -> int:
     for option in ("keep", "plots"):
         if getattr(arguments, option) is not None:
             cli.writable_folder(getattr(arguments, option), f"--{option}")
-    if arguments.suite is not None:
+    folders = by_method.folder_suite(configs)
+    if folders is not None and arguments.suite == folders.name:
+        chosen = [folders]
+    elif arguments.suite is not None:
         chosen = list(suites.load_suite(configs, arguments.suite).all_suites)
     else:
         chosen = [
             suite for name in suites.list_suites(configs) for suite in suites.load_suite(configs, name).all_suites[:1]
         ]
+        chosen += [] if folders is None or folders.name in [suite.name for suite in chosen] else [folders]
 
     with cli.interruptible():
         from sar_cls.reporting.tables import suite_tables as table
         from sar_cls.runs import ledger
 
-    runs = ledger.scan(work_dir, warn)
+    runs = ledger.scan(work_dir, cli.warn)
     if arguments.suite is None:
         known = {suite.name for suite in chosen}
         for name in sorted({record["suite"] for _, record in runs} - known):
-            warn(f"runs are left out: there is no suite {name!r} (any more).")
+            cli.warn(f"runs are left out: there is no suite {name!r} (any more).")
         ran = [suite for suite in chosen if any(record["suite"] == suite.name for _, record in runs)]
         chosen = ran or [suite for suite in chosen if suite.paper_dataset]
+    chosen = [completed(suite, configs, [record for _, record in runs]) for suite in chosen]
     if arguments.recompute:
         runs = [(run_dir, recomputed(record, run_dir)) for run_dir, record in runs]
         warn_of_rounded_logits([run_dir for run_dir, _ in runs])
-    tables = table.tables_from_records(chosen, [record for _, record in runs], warn)
+    tables = table.tables_from_records(chosen, [record for _, record in runs], cli.warn)
     print(tables.to_csv() if arguments.format == "csv" else tables.to_markdown(), end="")
     if arguments.precisions:
         from sar_cls.reporting.tables.precisions import precision_table
 
-        found = precision_table(chosen, [record for _, record in runs], warn)
+        found = precision_table(chosen, [record for _, record in runs], cli.warn)
         print(f"\n{found or 'No row was run in two precisions with the same seed.'}")
     if arguments.keep is not None:
         with writing_to(arguments.keep, "--keep"):
@@ -98,9 +104,15 @@ def main() -> int:
         from sar_cls.reporting.figures import plots
 
         with writing_to(arguments.plots, "--plots"):
-            for path in plots.plot_suites(chosen, runs, arguments.plots, warn):
+            for path in plots.plot_suites(chosen, runs, arguments.plots, cli.warn):
                 print(f"wrote {path}", file=sys.stderr)
     return 0
+
+
+def completed(suite: suites.Suite, configs: Path, records: Sequence[dict[str, Any]]) -> suites.Suite:
+    """The suite as it is, or with rows for the methods that stage1.py and stage2.py were asked for beyond its own."""
+    ran = {record["row"] for record in records if record["suite"] == suite.name}
+    return by_method.with_methods(suite, configs) if ran - {row.name for row in suite.rows} else suite
 
 
 def recomputed(record: dict[str, Any], run_dir: Path) -> dict[str, Any]:
@@ -111,12 +123,12 @@ def recomputed(record: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     try:
         new = recompute(record, run_dir)
     except InputError as error:
-        warn(f"recorded metrics are kept: {error}")
+        cli.warn(f"recorded metrics are kept: {error}")
         return record
     try:
         write_per_class(run_dir, new)
     except OSError as error:
-        warn(f"{PER_CLASS_FILE} is left as it is: {why(error, run_dir / PER_CLASS_FILE)}")
+        cli.warn(f"{PER_CLASS_FILE} is left as it is: {why(error, run_dir / PER_CLASS_FILE)}")
     return new
 
 
@@ -127,7 +139,7 @@ def warn_of_rounded_logits(run_dirs: Sequence[Path]) -> None:
     rounded = [run_dir for run_dir in run_dirs if has_rounded_logits(run_dir)]
     if rounded:
         others = f" and {len(rounded) - 1} more" if len(rounded) > 1 else ""
-        warn(
+        cli.warn(
             f"the test logits of {rounded[0]}{others} were saved in float16 by an older version: ties go to the lower class, and "
             "recomputed figures can be off by some hundredths of a point."
         )
@@ -142,7 +154,7 @@ def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, An
     copies = keep_runs([(run_dir, record) for run_dir, record in runs if record["suite"] in names], folder)
     for suite in chosen:
         if any(record["suite"] == suite.name for _, record in runs):
-            table.write_tables(suite, folder, warn=warn)
+            table.write_tables(suite, folder, warn=cli.warn)
     print(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {folder}", file=sys.stderr)
 
 
@@ -151,7 +163,3 @@ def writing_to(folder: Path, option: str) -> Iterator[None]:
     """Turns what the system has against writing into a sentence that names the option."""
     with refusing(folder, f"give another {option}"):
         yield
-
-
-def warn(sentence: str) -> None:
-    print(f"report.py: warning: {sentence}", file=sys.stderr)

@@ -69,7 +69,9 @@ def like_first_stage(resolved: Resolved, folder: Path) -> Resolved:
     # All of the preprocessing but mixup, which belongs to the first stage.
     config.data_preprocessor = {key: value for key, value in before.data_preprocessor.items() if key not in _MIXUP}
     inherited = {
-        key: value for key, value in first["overrides"].items() if key in ("imbalance", "dataset", "val_fraction")
+        key: value
+        for key, value in first["overrides"].items()
+        if key in ("imbalance", "dataset", "size", "val_fraction")
     }
     settings = choose_settings(config, own_dataset)
     chosen = {} if settings is None else {"settings": settings}

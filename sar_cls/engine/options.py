@@ -33,6 +33,7 @@ class Options:
         bn_batch: images that batch norm normalises together instead of the config's (whole batches where it has none).
         hold: how a second stage keeps its backbone, "shifted_bn" or "frozen", instead of the config's.
         weights: file or name of pre-trained weights instead of the config's; "none" starts from random ones.
+        image_size: side in pixels that the images of a folder are brought to; None takes them as they are.
         tensorboard: whether to write TensorBoard files beside the record.
         deterministic: whether to ask torch for deterministic algorithms.
         mode: how a training step is run, "eager", "compile" or "cudagraph"; None for the default.
@@ -55,6 +56,7 @@ class Options:
     bn_batch: int | None = None
     hold: str | None = None
     weights: str | None = None
+    image_size: int | None = None
     tensorboard: bool = False
     deterministic: bool = False
     mode: str | None = None

@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from sar_cls.engine.config import recipe_hash, row_config
 from sar_cls.engine.config_values import check_values
+from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
 from sar_cls.engine.schedule import recipe_epochs
 from sar_cls.errors import InputError
@@ -68,6 +69,13 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
             dataset.longtail["imbalance_factor"] = overrides["imbalance"] = options.imbalance
     if options.dataset is not None and options.dataset != dataset.name and not second_stage:
         dataset.name = overrides["dataset"] = options.dataset
+    if options.image_size is not None and not second_stage:
+        if dataset.name != "folder":
+            raise InputError(
+                f"--image-size is for folders of images: {source.title} takes {dataset.name} as its config says"
+            )
+        if options.image_size != dataset.get("size"):
+            dataset.size = overrides["size"] = options.image_size
     if options.classes is not None and not second_stage:
         if dataset.name != "cub200":
             raise InputError(f"--classes is for CUB-200: {source.title} takes all classes of {dataset.name}")
@@ -127,6 +135,10 @@ def _check_complete(config: Config, source: Source) -> None:
         build_regularizer(head.get("regularizer"), head.get("num_classes", 2), head.get("in_channels", 1))
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
+    try:
+        check_parts(config)
+    except ValueError as error:
+        raise InputError(f"{source}, {error}") from error
 
 
 def run_name(seed: int, options: Options, resolved: Resolved) -> str:

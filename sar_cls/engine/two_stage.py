@@ -16,15 +16,13 @@ from sar_cls.mm.handover import Handover
 from sar_cls.mm.second_stage import hold_of
 from sar_cls.runs.folder import LAST, RECORD_FILE
 from sar_cls.runs.record import read_record
+from sar_cls.suites.by_method import GENERAL
 from sar_cls.suites.rows import SUITE_FILE, Row, list_suites, load_suite
-
-# The suite whose configs serve every data set that has no suite, or no such method, of its own.
-_GENERAL = "cifar100_lt"
 
 
 def without_batch_norm(configs: Path) -> list[str]:
     """The second stages, by method, that a backbone without batch norm can have."""
-    rows = {row.method: row for row in reversed(_rows(configs, _GENERAL, 2)) if row.method}
+    rows = {row.method: row for row in reversed(_rows(configs, GENERAL, 2)) if row.method}
     holds = {method: hold_of(row_config(row.source).model) for method, row in rows.items()}
     return [method for method in second_stage_methods(configs) if holds[method] != "shifted_bn"]
 
@@ -37,12 +35,12 @@ def _rows(configs: Path, suite: str, stage: int) -> list[Row]:
 
 def first_stage_methods(configs: Path) -> list[str]:
     """The names that ``--method`` takes: a row's name, without a leading "mixup_"."""
-    return [row.name.removeprefix("mixup_") for row in _rows(configs, _GENERAL, 1)]
+    return [row.name.removeprefix("mixup_") for row in _rows(configs, GENERAL, 1)]
 
 
 def second_stage_methods(configs: Path) -> list[str]:
     """The names that ``stage2.py --method`` takes."""
-    return list(dict.fromkeys(row.method for row in _rows(configs, _GENERAL, 2) if row.method))
+    return list(dict.fromkeys(row.method for row in _rows(configs, GENERAL, 2) if row.method))
 
 
 def first_stage_job(
@@ -62,7 +60,7 @@ def first_stage_job(
         The job, and the options completed by the data set where the config is that of another one.
     """
     suite = f"{dataset}_lt"
-    for home in (suite, _GENERAL):
+    for home in (suite, GENERAL):
         names = {row.name: row for row in _rows(configs, home, 1)}
         row = names.get(method) or names.get(f"mixup_{method}")
         if row is not None:
@@ -113,7 +111,7 @@ def second_stage_job(
         raise InputError(f"{stage1} is a second stage itself: give the run of a first stage")
     suite = first["suite"]
     list_suites(configs)  # says so where there are no configs at all
-    rows = [row for home in (suite, _GENERAL) for row in _rows(configs, home, 2) if row.method == method]
+    rows = [row for home in (suite, GENERAL) for row in _rows(configs, home, 2) if row.method == method]
     if not rows:
         raise InputError(f"unknown method {method!r}: choose one of {', '.join(second_stage_methods(configs))}")
     asked, options = options.precision, replace(options, precision=options.precision or first["precision"])

@@ -150,10 +150,7 @@ def list_suites(configs_dir: Path | str) -> list[str]:
     """
     names = sorted(path.parent.name for path in Path(configs_dir).glob(f"*/{SUITE_FILE}"))
     if not names:
-        raise InputError(
-            f"no suites in {configs_dir}: it should hold <suite>/{SUITE_FILE}; run the script from a checkout of the project "
-            "that is installed with pip install -e"
-        )
+        raise InputError(f"no suites in {configs_dir}: it should hold <suite>/{SUITE_FILE}, a folder for each suite")
     return names
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sar_cls.errors import InputError
 from sar_cls.files import why
+from sar_cls.suites.metric_names import METRICS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -91,6 +92,10 @@ def read_suite_file(path: Path) -> SuiteFile:
     for key in ("extra_metrics", "include"):
         if not all(isinstance(item, str) for item in file.head.get(key, [])):
             raise InputError(f"{file.where(key)}: {key} must be an array of strings.")
+    for key, names in (("metric", [file.head["metric"]]), ("extra_metrics", file.head.get("extra_metrics", []))):
+        for name in names:
+            if name not in METRICS:
+                raise InputError(f"{file.where(key)}: {unknown('metric', name, METRICS)}")
     return file
 
 

@@ -29,7 +29,7 @@ LINE = rf"top-1 {NUMBER} %, many (?:{NUMBER}|no class), medium {NUMBER}, few {NU
 
 
 class Result(NamedTuple):
-    """What a call of a script left: its exit code and what it printed, the progress of decoding images aside."""
+    """What a call of a script left: its exit code and what it printed, progress and remarks about the images aside."""
 
     code: int
     out: str
@@ -44,7 +44,8 @@ def call(script: str, *arguments: object) -> Result:
         patch.setattr(sys, "argv", [str(path), *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             runpy.run_path(str(path), run_name="__main__")
-    errors = [line for line in err.getvalue().splitlines(keepends=True) if not line.startswith("decoding ")]
+    about_images = re.compile(r"decoding |.* training images used|.* every epoch is one step$")
+    errors = [line for line in err.getvalue().splitlines(keepends=True) if not about_images.match(line)]
     return Result(int(end.value.code or 0), out.getvalue(), "".join(errors))
 
 
@@ -71,15 +72,18 @@ def run_dir(result: Result) -> Path:
     return Path(result.out.splitlines()[-1].split(": ", 1)[1]).parent
 
 
-def pictures(root: Path, classes: int = 3, train: int = 12, test: int = 4, seed: int = 0) -> Path:
-    """An image folder of noise: ``root/train/<class>/*.png`` and ``root/test/<class>/*.png``, 8x8 pixels."""
+def pictures(
+    root: Path, classes: int = 3, train: int = 12, test: int = 4, seed: int = 0, *, mixed: bool = False
+) -> Path:
+    """An image folder of noise: ``root/train/<class>/*.png`` and ``root/test/<class>/*.png``, 8x8 pixels or, ``mixed``, more."""
     rng = np.random.default_rng(seed)
     for split, number in (("train", train), ("test", test)):
         for name in ("ant", "bee", "cat")[:classes]:
             folder = root / split / name
             folder.mkdir(parents=True)
             for index in range(number):
-                pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                more = index % 3 if mixed else 0
+                pixels = rng.integers(0, 256, (8 + more, 8 + 2 * more, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{index:02}.png")
     return root
 
@@ -271,6 +275,28 @@ class TestSecondStage:
         assert read_record(run_dir(result))["train_counts"] == [12, 6, 4]
 
 
+class TestImagesOfManySizes:
+    def test_the_option_brings_them_to_one_for_both_stages(self, tmp_path: Path, one_thread: None) -> None:
+        data = pictures(tmp_path / "images", mixed=True)
+        arguments = ("--dataset", "folder", "--data-root", data, *SHORT, "--work-dir", tmp_path / "work")
+        refused(tmp_path / "work", "stage1", *arguments, says=r"is \d+x\d+ pixels, but .*--image-size N")
+        start = run_dir(call("stage1", *arguments, "--image-size", "10"))
+        assert start.name == "seed7-epochs1-ifnone-folder-size10"
+        assert read_record(start)["overrides"] == {"imbalance": "none", "dataset": "folder", "size": 10}
+        assert json.loads((start / "net.json").read_text())["image_size"] == [10, 10]
+        second = call("stage2", "--stage1", start, "--data-root", data, "--epochs", "1", "--device", "cpu")
+        assert read_record(run_dir(second))["data_fingerprint"] == read_record(start)["data_fingerprint"]
+        assert read_record(run_dir(second))["overrides"]["size"] == 10
+
+    @pytest.mark.parametrize("size", ["0", "4097", "8.5", "large"])
+    def test_sizes_that_are_none(self, tmp_path: Path, size: str) -> None:
+        refused(tmp_path, "stage1", "--dataset", "folder", "--image-size", size, says=f"--image-size: '{size}' must be")
+
+    def test_other_sets_have_a_size(self, tmp_path: Path) -> None:
+        arguments = ("--dataset", "digits", "--image-size", "16", "--work-dir", tmp_path)
+        refused(tmp_path, "stage1", *arguments, says="--image-size is for folders of images: .* takes digits")
+
+
 class TestFirstStageRefuses:
     @pytest.mark.parametrize(
         ("arguments", "says"),
@@ -399,7 +425,7 @@ class TestSecondStageRefuses:
 
     def test_no_configs_at_all(self, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(cli, "CONFIGS", tmp_path / "configs")
-        self.refused(tmp_path, copied, "--method", "tau", says=r"no suites in .*run the script from a checkout")
+        self.refused(tmp_path, copied, "--method", "tau", says=r"no suites in .*: it should hold")
 
     def test_a_second_stage(self, copied: Path, tmp_path: Path) -> None:
         second = run_dir(call("stage2", "--stage1", copied, "--method", "tau", "--device", "cpu"))

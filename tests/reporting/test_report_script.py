@@ -161,3 +161,30 @@ def test_tables_do_not_import_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stderr.strip() == "0 False False"
+
+
+def test_runs_on_an_image_folder_have_a_table_of_their_own(tmp_path: Path) -> None:
+    changes = {"dataset": "folder", "overrides": {"imbalance": "none", "dataset": "folder"}}
+    groups = {"many_shot": 91.25, "medium_shot": 52.5, "few_shot": 13.75, "ece": 4.5}
+    work = tmp_path / "work_dirs"
+    plain = make_record("folder_lt", "mixup", 1, 60.0, metrics=groups, **changes)
+    write_run(work, plain)
+    write_run(work, make_record("folder_lt", "mixup_sar", 1, 62.0, metrics=groups, **changes))
+    for arguments in ([], ["--suite", "folder_lt"]):
+        done = report(*arguments, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "### Image folders\n" in done.stdout
+        assert "60.00 (n = 1)" in done.stdout
+        assert "+2.00 (1 pair)" in done.stdout
+        for figure in groups.values():
+            assert f"{figure:.2f}" in done.stdout
+        assert "paper" not in done.stdout
+
+
+def test_runs_of_a_method_that_their_suite_has_no_row_for(tmp_path: Path) -> None:
+    write_run(tmp_path / "work_dirs", make_record("digits_lt", "ldam_drw", 1, 71.0))
+    write_run(tmp_path / "work_dirs", make_record("digits_lt", "gone", 1, 72.0))
+    done = report(cwd=tmp_path)
+    assert done.returncode == 0
+    assert "71.00 (n = 1)" in done.stdout
+    assert done.stderr == "report.py: warning: a run is left out: suite digits_lt has no row 'gone' (any more).\n"

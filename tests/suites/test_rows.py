@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from sar_cls.errors import InputError
-from sar_cls.suites.rows import describe, list_suites, load_suite, select_rows
+from sar_cls.metrics.accuracy import evaluate, evaluate_calibrated
+from sar_cls.suites.metric_names import METRICS
+from sar_cls.suites.rows import SUITE_FILE, describe, list_suites, load_suite, select_rows
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 HEAD = 'title = "A suite"\nmetric = "top1"\n'
@@ -87,6 +90,23 @@ def test_unknown_suite_and_row_suggest_near_names() -> None:
         select_rows(load_suite(CONFIGS, "cifar100"), ["resnet18_sra"])
     with pytest.raises(InputError, match="known are baseline, fixed"):
         select_rows(load_suite(CONFIGS, "digits"), ["qqqq"])
+
+
+@pytest.mark.parametrize("line", ['metric = "top_1"', 'metric = "top1"\nextra_metrics = ["top1", "mny_shot"]'])
+def test_a_metric_that_no_record_has(tmp_path: Path, line: str) -> None:
+    (tmp_path / "mine").mkdir()
+    text = f'title = "T"\n{line}\n[[rows]]\nname = "a"\nlabel = "A"\nconfig = "digits/baseline.py"\n'
+    (tmp_path / "mine" / SUITE_FILE).write_text(text)
+    with pytest.raises(InputError, match=r"suite.toml:[23]: unknown metric '(top_1|mny_shot)'; did you mean"):
+        load_suite(tmp_path, "mine")
+
+
+def test_the_metrics_of_suites_are_those_of_records() -> None:
+    logits, labels = torch.eye(10), torch.arange(10)
+    found = evaluate(logits, labels, [200] * 4 + [50] * 3 + [5] * 3) | evaluate_calibrated(
+        logits, labels, logits, labels
+    )
+    assert set(METRICS) == {name for name, value in found.items() if not isinstance(value, list)}
 
 
 def test_folder_without_suites(tmp_path: Path) -> None:

@@ -1,0 +1,13 @@
+"""Names of the metrics that a suite can show: those that a record can hold as one number."""
+
+_GROUPS = [f"{group}_shot{how}" for group in ("many", "medium", "few") for how in ("", "_index")]
+_CALIBRATION = ["ece", "classwise_ece", "nll", "brier"]
+
+METRICS = (
+    *("top1", "top5", "macro", "harmonic_mean", "geometric_mean", "worst_class"),
+    *_CALIBRATION,
+    *(f"{name}_calibrated" for name in _CALIBRATION),
+    "temperature",
+    *_GROUPS,
+    *(f"ece_{group}" for group in _GROUPS),
+)
