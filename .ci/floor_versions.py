@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 import sys
-import tomllib
 from pathlib import Path
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10; pip is in every environment that this is for
+    from pip._vendor import tomli as tomllib
 
 EXTRAS = ("bench-common", "bench", "export")
 CHOSEN_ELSEWHERE = ("torch", "torchvision", "sar-cls")
