@@ -11,25 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAM = """
-import importlib.util
-import torch
-import sar_cls
-from sar_cls.anchors import class_anchors
-from sar_cls.losses import LabelAwareSmoothing
-
-assert not [name for name in ("timm", "pandas", "mmengine", "scipy") if importlib.util.find_spec(name)]
-features, labels = torch.randn(8, 16, requires_grad=True), torch.arange(8) % 4
-classifier = torch.nn.Linear(16, 4)
-for name, method in sar_cls.REGULARIZERS.items():
-    loss = sum(method(num_classes=4, feat_dim=16)(features, labels, classifier).values())
-    loss.backward()
-model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 16), torch.nn.ReLU(), torch.nn.Linear(16, 4))
-logits, losses = sar_cls.attach(model, sar_cls.SAR).train()(torch.randn(8, 3, 2, 2), labels)
-LabelAwareSmoothing([5, 4, 3, 2])(logits, labels).backward()
-class_anchors("simplex", 4, 16)
-print(sorted(losses))
-"""
+PROGRAM = (ROOT / "tests" / "core_program.py").read_text(encoding="utf-8")
 
 
 def with_what_they_need(names: list[str]) -> set[str]:
@@ -57,7 +39,7 @@ def test_the_library_needs_torch_and_numpy_alone(tmp_path: Path) -> None:
             if top not in ("..", "__pycache__") and place.exists() and not (tmp_path / top).exists():
                 (tmp_path / top).symlink_to(place)
     (tmp_path / "sar_cls").symlink_to(ROOT / "sar_cls")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{PROGRAM}"
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nexec({PROGRAM!r})"
     done = subprocess.run([sys.executable, "-S", "-E", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "['loss_anchor', 'loss_aux']"

@@ -9,13 +9,16 @@ Resize to 600x600, random crop 448 and flip (test: centre crop); SGD 0.01 with N
 iteration, then cosine. "8xb8" means 8 devices with 8 images each: on ONE device the batch is 64, and
 batch norm takes its statistics over these 64, there over the 8 of a device: ``--bn-batch 8`` does it as there.
 
-Initialised from ImageNet-21k (MIIL) as published: the address stands in the shipped config; without network give the file with
---weights.
+Initialised from ImageNet-21k (MIIL) as published. The address is named here: the forks of mmpretrain ship the same config with
+another one, and the recipe is to be the same beside both. Without network give the file with --weights.
 """
 
 _base_ = "mmpretrain::resnet/resnet50_8xb8_cub.py"
 
-weights = _base_.pretrained
+pretrained = (
+    "https://download.openmmlab.com/mmclassification/v0/resnet/resnet50_3rdparty-mill_in21k_20220331-faac000b.pth"
+)
+weights = pretrained
 model = dict(backbone=dict(init_cfg=None), head=dict(type="RegularizedLinearClsHead"))
 data_preprocessor = dict(
     _delete_=True,

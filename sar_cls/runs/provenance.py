@@ -9,6 +9,7 @@ import os
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ PACKAGES = (
     "sar-cls", "torch", "torchvision", "timm", "mmengine", "mmpretrain", "mmcv-lite",
     "torchmetrics", "pandas", "numpy", "scipy",
 )  # fmt: skip
+# Forks that take the folders of mmengine, mmcv and mmpretrain: the names of the originals are then not installed.
+FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmpretrain", "onedl-mmsegmentation")
 _WITH_BUILD = ("torch", "torchvision")
 # What decides a result. Notes and results beside them may change without making the code another one.
 _CODE = ("sar_cls", "configs", "benchmarks", "longtail", "pyproject.toml")
@@ -51,6 +54,7 @@ def git_state(root: Path = _PACKAGE_ROOT) -> dict[str, Any]:
 def versions() -> dict[str, str | None]:
     """Versions of Python and of the libraries that results depend on; None for one that is not installed.
 
+    A fork of the mm libraries is named where it is installed, and not at all elsewhere.
     An imported torch says itself what it was built for (``2.13.0+cu130``); the name of its package may leave that out.
     """
     found: dict[str, str | None] = {"python": platform.python_version()}
@@ -61,6 +65,9 @@ def versions() -> dict[str, str | None]:
             found[name] = None
         if name in _WITH_BUILD and name in sys.modules:
             found[name] = str(getattr(sys.modules[name], "__version__", found[name]))
+    for name in FORKS:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
     return found
 
 

@@ -78,3 +78,20 @@ def test_the_build_of_an_imported_torch_is_named(monkeypatch: pytest.MonkeyPatch
     assert provenance.versions()["torch"] == build
     monkeypatch.delitem(sys.modules, "torch")
     assert provenance.versions()["torch"] == "2.13.0"
+
+
+def test_an_installed_fork_is_named_and_a_missing_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It writes the folder ``mmengine`` as well: a record that says "mmengine: None" alone would not say what ran."""
+    installed = {"onedl-mmengine": "0.10.12", "onedl-mmcv": "2.3.6", "torch": "2.13.0"}
+
+    def version(name: str) -> str:
+        if name not in installed:
+            raise provenance.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(provenance.metadata, "version", version)
+    found = provenance.versions()
+    assert found["onedl-mmengine"] == "0.10.12"
+    assert found["onedl-mmcv"] == "2.3.6"
+    assert found["mmengine"] is None
+    assert "onedl-mmpretrain" not in found
