@@ -73,6 +73,7 @@ def execute(
     if gate and gate["share_gate_open_last_tenth"] == 0:
         print(
             f"{progress.title}: SAR's gate was closed in the last tenth of the epochs: its anchors did not act",
+            file=sys.stderr,
             flush=True,
         )
     if len(runner.threads_used) > 1:
