@@ -73,7 +73,7 @@ def execute(
     )
     readings = getattr(getattr(runner.bare_model.head, "regularizer", None), "readings", ())
     for remark in remarks(runner.history, readings):
-        print(f"{progress.title}: {remark}", flush=True)
+        print(f"{progress.title}: {remark}", file=sys.stderr, flush=True)
     if len(runner.threads_used) > 1:
         result["machine"]["threads_used"] = runner.threads_used
     extra = {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format}

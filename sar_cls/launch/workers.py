@@ -64,7 +64,11 @@ def run_jobs_side_by_side(jobs: Sequence[Job], options: Options, workers: int) -
     threads = options.threads or threads_of_each(workers)
     options = replace(options, threads=threads)
     if waiting:
-        print(f"{workers} runs at a time with {threads} thread{'s' if threads > 1 else ''} each", flush=True)
+        print(
+            f"{workers} runs at a time with {threads} thread{'s' if threads > 1 else ''} each",
+            file=sys.stderr,
+            flush=True,
+        )
     pool: list[_Worker] = []
     try:
         while waiting or any(worker.job for worker in pool):

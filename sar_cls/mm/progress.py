@@ -77,7 +77,7 @@ class ProgressHook(Hook):
             return
         self.printed = now
         if not self.introduced:  # once in full; then its number says which run a line is about
-            print(f"{self.title}: {runner.max_epochs} epochs", file=sys.stderr)
+            print(f"{self.title}: {runner.max_epochs} epoch{'s' if runner.max_epochs > 1 else ''}", file=sys.stderr)
             self.introduced = True
         number = re.match(r"\[\d+/\d+\] ", self.title)
         print(f"{number.group() if number else ''}{self._words()}", file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,7 @@ def _compare_threads(runner: Any, before: list[int]) -> None:
         print(
             f"{runner.work_dir} was trained with {before[-1]} threads so far and goes on with {now}: its results are those of "
             "neither number, --threads sets it",
+            file=sys.stderr,
             flush=True,
         )
     runner.threads_used = before if before[-1:] == [now] else [*before, now]
@@ -151,11 +153,12 @@ def _recover_best(runner: Any, path: Path) -> None:
             return
         why = f"{path} is of epoch {found} and not of the best, {best}"
     if best == epoch:
-        print(f"{why}; written anew from {LAST}", flush=True)
+        print(f"{why}; written anew from {LAST}", file=sys.stderr, flush=True)
     else:
         print(
             f"{why}; training goes on, but the weights of the best epoch so far ({best}) are unknown: the best is looked for from "
             f"epoch {epoch} on, and the record says so",
+            file=sys.stderr,
             flush=True,
         )
         runner.best_from = epoch

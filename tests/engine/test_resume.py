@@ -102,7 +102,7 @@ class TestLostBest:
         assert record["extra"]["best_searched_from"] == 2
         assert read_checkpoint(job.run_dir / BEST)["meta"]["epoch"] == 3
         assert np.abs(best_outputs(job)).max() < 500  # nothing of a foreign classifier
-        assert "the best epoch so far (1) are unknown" in capsys.readouterr().out.replace("\n", " ")
+        assert "the best epoch so far (1) are unknown" in capsys.readouterr().err.replace("\n", " ")
         assert (job.run_dir / f"{BEST}.unusable").exists() == (lose is not missing)
 
     def test_it_stays_known_over_a_further_interruption(
@@ -142,7 +142,7 @@ class TestLostBest:
         stop_after(2, job, cache)
         lose(job.run_dir / BEST)
         record = engine.run(job, Options(), cache)
-        assert f"written anew from {LAST}" in capsys.readouterr().out
+        assert f"written anew from {LAST}" in capsys.readouterr().err
         assert record["metrics"] == first["metrics"]
         assert "lost_best_epoch" not in record["extra"]
         assert np.array_equal(best_outputs(job), best_outputs(whole))
@@ -320,7 +320,7 @@ class TestThreads:
         job, before = make_job(), torch.get_num_threads()
         stop_after(1, job, cache, Options(threads=1))
         record = engine.run(job, Options(threads=2), cache)
-        assert "with 1 threads so far and goes on with 2" in capsys.readouterr().out
+        assert "with 1 threads so far and goes on with 2" in capsys.readouterr().err
         assert (record["machine"]["threads"], record["machine"]["threads_used"]) == (2, [1, 2])
         assert torch.get_num_threads() == before
 
@@ -330,7 +330,7 @@ class TestThreads:
         job = make_job()
         stop_after(1, job, cache, Options(threads=2))
         record = engine.run(job, Options(threads=2), cache)
-        assert "threads" not in capsys.readouterr().out
+        assert "threads" not in capsys.readouterr().err
         assert record["machine"]["threads"] == 2
         assert "threads_used" not in record["machine"]
 

@@ -63,7 +63,7 @@ def test_the_same_records_as_one_after_the_other(tmp_path: Path, capsys: pytest.
     printed = capsys.readouterr()
     assert "2 of 3 runs, about " in printed.err
     assert " left" not in printed.out
-    assert "2 runs at a time with 1 thread each" in printed.out
+    assert "2 runs at a time with 1 thread each" in printed.err
     for one, two in zip(folders["one"], folders["two"], strict=True):
         assert result(one) == result(two)
     outcome = run_jobs_side_by_side(jobs, options, 2)  # nothing is left to do, and no worker is started
