@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
-from sar_cls.engine.options import Options
+from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.results import outcome
 from sar_cls.errors import InputError
 from sar_cls.metrics import topk_accuracy
@@ -16,20 +16,13 @@ from sar_cls.metrics.correction import adjust_logits, tau_normalized_linear
 from sar_cls.mm.loaders import DataSplits, test_loader
 from sar_cls.mm.loops import predict
 from sar_cls.mm.second_stage import first_stage_weights
-from sar_cls.steps.precision import exact_float32, precision_of
-
-if TYPE_CHECKING:
-    from sar_cls.engine.first_stage import FirstStage
-    from sar_cls.engine.recipe import Resolved
-    from sar_cls.engine.run import Job
+from sar_cls.steps.precision import exact_float32
 
 # The strengths that are tried where a validation split can choose between them (Kang et al. 2020 do so).
 _TAUS = [round(0.1 * step, 1) for step in range(11)]
 
 
-def execute(
-    job: Job, options: Options, resolved: Resolved, splits: DataSplits, stage1: FirstStage | None
-) -> dict[str, Any]:
+def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
     """Applies ``config.posthoc``: ``dict(type="tau_norm" | "logit_adjustment", tau=1.0)``.
 
     With a validation split ``tau`` is the value from 0, 0.1 ... 1 with the best accuracy there; without one it is the config's.
@@ -37,14 +30,14 @@ def execute(
     Raises:
         InputError: an unknown type, or no first stage.
     """
-    if stage1 is None:
-        raise InputError(f"{job.suite}/{job.row} corrects a first stage: give its run with --stage1")
-    config, device = resolved.config, torch.device(options.device)
-    precision = precision_of(config)
+    first = planned.first
+    if first is None:
+        raise InputError(f"{planned.suite}/{planned.row} corrects a first stage: give its run with --stage1")
+    config, device, precision = planned.config, torch.device(planned.options.device), planned.precision
     exact_float32()
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
-    model.load_state_dict(first_stage_weights(stage1.state_dict, model, str(job.stage1_dir)), strict=False)
+    model.load_state_dict(first_stage_weights(first.state_dict, model, str(first.folder)), strict=False)
     model.to(device).to(memory_format=torch.channels_last)
     linear, counts = model.head.fc, splits.train.counts
 
@@ -63,5 +56,5 @@ def execute(
         tau = max(_TAUS, key=lambda value: float(topk_accuracy(corrected(splits.val, value), labels)))
     parts = {"test": splits.test} if splits.val is None else {"test": splits.test, "val": splits.val}
     logits = {split: dict.fromkeys(("last", "best"), corrected(part, tau)) for split, part in parts.items()}
-    result = outcome(job, resolved, splits, logits, device, precision, [], best_epoch=0)
+    result = outcome(planned, splits, logits, device, precision, [], best_epoch=0)
     return {**result, "extra": {"tau": tau}}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -14,9 +13,6 @@ from mmpretrain.registry import OPTIMIZERS, PARAM_SCHEDULERS
 from sar_cls.bounds import MOST_EPOCHS
 from sar_cls.errors import InputError
 from sar_cls.suites.rows import Source
-
-if TYPE_CHECKING:
-    from sar_cls.engine.recipe import Resolved
 
 _Rule = tuple[Callable[[Any], bool], str]
 
@@ -132,25 +128,3 @@ def _try(optimizer: dict[str, Any], schedulers: list[dict[str, Any]], source: So
     except Exception as error:  # of torch, of mmengine, of a class of the config's own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise InputError(f"{source}: the {where} cannot be built ({reason}); correct the config") from error
-
-
-def check_batch(resolved: Resolved, images: int, name: str) -> None:
-    """Refuses a batch larger than the training set: an epoch would be one smaller step, by a learning rate meant for more.
-
-    Where the command line chose other data or less of it, the config is not to blame, and a line says it instead.
-
-    Args:
-        resolved: the config and what the command line changed.
-        images: in the training set.
-        name: of the config's file, for messages.
-
-    Raises:
-        InputError: it is.
-    """
-    batch = resolved.config.train_dataloader.batch_size
-    if batch <= images:
-        return
-    sentence = f"{name} trains on batches of {batch} images and the training set has {images}"
-    if not {"dataset", "imbalance", "classes", "val_fraction"} & set(resolved.overrides):
-        raise InputError(f"{sentence}: use a smaller batch_size")
-    print(f"{sentence}: every epoch is one step", file=sys.stderr, flush=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import copy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,44 +21,66 @@ _MIXUP = ("mixup_alpha", "num_classes")
 
 @dataclass(frozen=True)
 class FirstStage:
-    """The finished run that a second stage starts from: its record and the weights of its last epoch."""
+    """The finished run that a second stage starts from.
 
+    Attributes:
+        folder: of the run.
+        record: its record.
+        handover: its net and its data.
+        state_dict: the weights of its last epoch; empty before :meth:`loaded`.
+    """
+
+    folder: Path
     record: dict[str, Any]
-    state_dict: dict[str, Any]
+    handover: Handover
+    state_dict: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, folder: Path, splits: DataSplits) -> FirstStage:
-        """Reads the run in ``folder``.
+    def read(cls, folder: Path, name: str = "") -> FirstStage:
+        """Reads all but the weights of the run in ``folder``.
+
+        Args:
+            folder: of the run.
+            name: what to call it, if not by its folder.
 
         Raises:
-            InputError: it is not finished, damaged, a second stage itself, or had other training, validation or test images.
+            InputError: it is not finished, is a second stage itself, or what it left for a second one is not sound.
         """
         found = record.read_record(folder)
         if found["stage"] != 1:
-            raise InputError(f"{folder} is a second stage itself: give the run of a first stage")
-        if found["data_fingerprint"]["train"] != splits.train.fingerprint:
+            raise InputError(f"{name or folder} is a second stage itself: give the run of a first stage")
+        return cls(folder, found, Handover.read(folder))
+
+    def loaded(self, splits: DataSplits) -> FirstStage:
+        """The same with its weights.
+
+        Args:
+            splits: the images that the second stage has.
+
+        Raises:
+            InputError: it had other training, validation or test images, or its checkpoint is missing or damaged.
+        """
+        had = self.record["data_fingerprint"]
+        if had["train"] != splits.train.fingerprint:
             raise InputError(
-                f"{folder} was trained on other images than the second stage would be: give the same --data-root and imbalance"
+                f"{self.folder} was trained on other images than the second stage would be: "
+                "give the same --data-root and imbalance"
             )
         for name, fingerprint in splits.fingerprints.items():
-            if found["data_fingerprint"].get(name) != fingerprint:
+            if had.get(name) != fingerprint:
                 raise InputError(
-                    f"{folder} had other {IMAGES[name]} than the second stage would have: give the same --data-root"
+                    f"{self.folder} had other {IMAGES[name]} than the second stage would have: give the same --data-root"
                 )
-        return cls(found, read_checkpoint(folder / LAST)["state_dict"])
+        return replace(self, state_dict=read_checkpoint(self.folder / LAST)["state_dict"])
 
 
-def like_first_stage(resolved: Resolved, folder: Path) -> Resolved:
+def like_first_stage(resolved: Resolved, first: FirstStage) -> Resolved:
     """A second stage's config with the data and the net of its first stage, whatever suite that was from.
 
     Settings that are published for that data take the place of the config's own (:mod:`sar_cls.engine.mislas`); the override
     ``settings`` says so then, or that none are published.
-
-    Raises:
-        InputError: there is no finished first stage in ``folder``, or what it left for a second one is not sound.
     """
-    first, config = record.read_record(folder), resolved.config
-    before = Handover.read(folder)
+    config, before = copy.deepcopy(resolved.config), first.handover
     own_dataset = config.train_dataloader.dataset
     config.train_dataloader.dataset = before.dataset
     config.model.backbone, config.model.neck = before.backbone, before.neck
@@ -70,9 +93,9 @@ def like_first_stage(resolved: Resolved, folder: Path) -> Resolved:
     config.data_preprocessor = {key: value for key, value in before.data_preprocessor.items() if key not in _MIXUP}
     inherited = {
         key: value
-        for key, value in first["overrides"].items()
+        for key, value in first.record["overrides"].items()
         if key in ("imbalance", "dataset", "size", "val_fraction")
     }
     settings = choose_settings(config, own_dataset)
     chosen = {} if settings is None else {"settings": settings}
-    return replace(resolved, overrides={**inherited, **chosen, **resolved.overrides})
+    return replace(resolved, config=config, overrides={**inherited, **chosen, **resolved.overrides})

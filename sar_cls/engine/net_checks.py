@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from torch import nn
 
+from sar_cls.engine.recipe import Resolved
 from sar_cls.errors import InputError
 from sar_cls.mm.second_stage import hold_of
 from sar_cls.models import use_virtual_batches
 from sar_cls.models.library_backbones import build_backbone
 from sar_cls.models.shifted_bn import has_batch_norm
 from sar_cls.weights import load_weights, look_up_weights
-
-if TYPE_CHECKING:
-    from sar_cls.engine.recipe import Resolved
 
 
 def check_net(resolved: Resolved) -> None:

@@ -17,9 +17,7 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.schedule import recipe_epochs
 from sar_cls.errors import InputError
 from sar_cls.mm.head import build_regularizer
-from sar_cls.mm.loaders import DataSplits
 from sar_cls.mm.second_stage import SECOND_STAGE, hold_of
-from sar_cls.models.library_backbones import build_backbone
 from sar_cls.steps.precision import DEFAULT_PRECISION, precision_of
 from sar_cls.suites.rows import Source
 
@@ -28,9 +26,10 @@ _REQUIRED = ("model", "data_preprocessor", "train_dataloader", "val_dataloader",
 
 @dataclass(frozen=True)
 class Resolved:
-    """A row's config with the options applied.
+    """A row's config with the options applied. The config is not changed by who gets it: who needs another one copies it.
 
     Attributes:
+        source: what the row runs, for messages.
         config: what is run.
         recipe: hash of the row's config as it stands.
         overrides: what the options changed about the recipe, but for the epochs: name -> value.
@@ -38,11 +37,17 @@ class Resolved:
         epochs: epochs to run.
     """
 
+    source: Source
     config: Config
     recipe: str
     overrides: dict[str, Any]
     full_epochs: int
     epochs: int
+
+    @property
+    def precision(self) -> str:
+        """How it is run, "fp32" or "bf16"."""
+        return precision_of(self.config)
 
 
 def resolve(source: Source, options: Options, *, second_stage: bool = False) -> Resolved:
@@ -109,7 +114,7 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
         config.optim_wrapper["precision"] = options.precision
     full = recipe_epochs(config)
     wanted = options.stage2_epochs if second_stage else options.epochs
-    return Resolved(config, recipe, overrides, full, full if wanted is None or full == 0 else wanted)
+    return Resolved(source, config, recipe, overrides, full, full if wanted is None or full == 0 else wanted)
 
 
 def _weights_label(source: str, published: str | None) -> str | None:
@@ -159,8 +164,8 @@ def run_name(seed: int, options: Options, resolved: Resolved) -> str:
             "" if value is True else f"{value:g}" if isinstance(value, float) else re.sub(r"[^\w.]+", "_", str(value))
         )
         parts.append(f"{short.get(name, name)}{text}")
-    if precision_of(resolved.config) != DEFAULT_PRECISION:
-        parts.append(precision_of(resolved.config))
+    if resolved.precision != DEFAULT_PRECISION:
+        parts.append(resolved.precision)
     return "-".join(parts)
 
 
@@ -174,57 +179,3 @@ def second_stage_name(stage1_dir: Path, options: Options, resolved: Resolved) ->
     if "hold" in resolved.overrides:
         parts.append(resolved.overrides["hold"])
     return "-".join(parts)
-
-
-def fit_to_data(resolved: Resolved, splits: DataSplits, name: str, *, second_stage: bool = False) -> None:
-    """Puts into the config what only the data knows.
-
-    Args:
-        resolved: changed in place.
-        splits: the images.
-        name: of the config's file, for messages.
-        second_stage: whether the net is given by a first stage.
-
-    Raises:
-        InputError: config and data disagree on the classes, or the crop is larger than the images.
-    """
-    config, classes = resolved.config, len(splits.train.classes)
-    head = config.model.head
-    if not second_stage and {"dataset", "classes"} & set(resolved.overrides):
-        head.num_classes = classes
-        if "num_classes" in config.data_preprocessor:
-            config.data_preprocessor.num_classes = classes
-    elif head.num_classes != classes:
-        raise InputError(
-            f"{name} has a head of {head.num_classes} classes and the data has {classes}: "
-            "correct num_classes or --data-root"
-        )
-    if not second_stage and "backbone" in resolved.overrides:
-        _put_library_backbone(config, resolved.overrides["backbone"], splits.train.image_size)
-    crop = config.data_preprocessor.get("crop_size")
-    if crop is not None and crop > min(splits.train.image_size):
-        height, width = splits.train.image_size
-        raise InputError(
-            f"a crop of {crop} pixels does not fit into images of {height}x{width}: use a smaller crop_size"
-        )
-    if isinstance(head.get("loss"), dict) and "class_counts" in head.loss:
-        head.loss["class_counts"] = [int(count) for count in splits.train.counts]
-
-
-def _put_library_backbone(config: Config, name: str, image_size: tuple[int, int]) -> None:
-    """Replaces a config's backbone by one of timm or torchvision, with that model's own mean, std and crop size.
-
-    The crop is at most the image; a model of one fixed size, such as a vision transformer, is built for the crop.
-    """
-    info = build_backbone(name, num_classes=0)
-    crop = min(*info.input_size, *image_size)
-    size_argument = "image_size" if name.startswith("torchvision:") else "img_size"
-    fixed = {size_argument: crop} if info.fixed_input_size and crop != info.input_size[0] else {}
-    config.model.backbone = dict(type="LibraryBackbone", name=name, **fixed)
-    config.model.neck = None
-    config.model.head.in_channels = info.feat_dim
-    config.data_preprocessor.update(mean=list(info.mean), std=list(info.std))
-    if crop < min(image_size):
-        config.data_preprocessor.crop_size = crop
-    else:
-        config.data_preprocessor.pop("crop_size", None)

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import resource
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sar_cls import metrics
+from sar_cls.engine.planned import PlannedRun
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.runs import provenance
 from sar_cls.runs.outputs import write_outputs
 from sar_cls.runs.per_class import write_per_class
-
-if TYPE_CHECKING:
-    from sar_cls.engine.recipe import Resolved
-    from sar_cls.engine.run import Job
+from sar_cls.runs.record import stage1_reference
 
 
 def outcome(
-    job: Job,
-    resolved: Resolved,
+    planned: PlannedRun,
     splits: DataSplits,
     logits: dict[str, dict[str, Tensor]],
     device: torch.device,
@@ -32,8 +29,7 @@ def outcome(
     """Saves the test logits and the accuracy of each class, and returns the fields of the record.
 
     Args:
-        job: which run.
-        resolved: its config.
+        planned: the run.
         splits: its images.
         logits: of the "test" set and, where there is one, of the "val" split: [n, C] of the "last" and of the "best" epoch.
         device: where it ran.
@@ -55,31 +51,32 @@ def outcome(
     if val_labels is not None:
         for epoch, values in stored["val"].items():
             figures[epoch] |= metrics.evaluate_calibrated(stored["test"][epoch], labels, values, val_labels)
-    write_outputs(job.run_dir, stored, labels, val_labels, splits.test.classes)
-    write_per_class(job.run_dir, {"train_counts": counts})
+    write_outputs(planned.run_dir, stored, labels, val_labels, splits.test.classes)
+    write_per_class(planned.run_dir, {"train_counts": counts})
     seconds = sum(row["seconds_train"] for row in history)
-    model, parts = resolved.config.model, {"train": splits.train, "val": splits.val, "test": splits.test}
+    model, parts = planned.config.model, {"train": splits.train, "val": splits.val, "test": splits.test}
     origin = provenance.collect(torch.cuda.get_device_name(device) if device.type == "cuda" else None)
     # Sums are split between threads, so their number moves the last digits of a step, and in the end a result.
     origin["machine"]["threads"] = torch.get_num_threads()
     return {
         **origin,
-        "suite": job.suite,
-        "row": job.row,
+        "suite": planned.suite,
+        "row": planned.row,
         "method": (model.head.get("regularizer") or {}).get("type", "none"),
         "backbone": model.backbone.get("name")
         or f"{model.backbone.type}-{model.backbone.get('depth', '')}".rstrip("-"),
         "dataset": splits.train.name,
-        "seed": job.seed,
-        "epochs": resolved.epochs,
-        "epochs_recipe": resolved.full_epochs,
-        "overrides": resolved.overrides,
+        "seed": planned.seed,
+        "epochs": planned.epochs,
+        "epochs_recipe": planned.full_epochs,
+        "overrides": planned.overrides,
+        "stage1": None if planned.first is None else stage1_reference(planned.first.record),
         "metrics": figures,
         "best_epoch": best_epoch,
         "best_on": "test" if splits.val is None else "val",
         "train_counts": counts,
         "data_fingerprint": {name: part.fingerprint for name, part in parts.items() if part is not None},
-        "config_hash": resolved.recipe,
+        "config_hash": planned.recipe,
         "device": device.type,
         "precision": precision,
         "wall_seconds": seconds + sum(row["seconds_eval"] for row in history),

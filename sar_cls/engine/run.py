@@ -8,26 +8,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import filelock
 
 from sar_cls.engine import closed_form as posthoc
 from sar_cls.engine import training
-from sar_cls.engine.config_values import check_batch
-from sar_cls.engine.first_stage import FirstStage, like_first_stage
+from sar_cls.engine.job import Job
 from sar_cls.engine.net_checks import check_net
 from sar_cls.engine.options import Options, check_seed, threads, usable_device
-from sar_cls.engine.recipe import fit_to_data, resolve
+from sar_cls.engine.planned import fit, plan
 from sar_cls.errors import InputError, RunFailed, RunLocked
 from sar_cls.files import check_file, check_folder, refusing
 from sar_cls.memory import allocating
 from sar_cls.mm.loaders import IMAGES, DataSplits, load_splits
 from sar_cls.runs import folder, record
 from sar_cls.runs.folder import LAST
-from sar_cls.steps.precision import precision_of
-from sar_cls.suites.rows import Source
 
 
 @dataclass
@@ -70,19 +66,6 @@ class DataCache:
         return repr((sorted(config.items()), options.data_root, options.val_fraction))
 
 
-@dataclass(frozen=True)
-class Job:
-    """A row of a suite with one seed: everything that says which run it is."""
-
-    suite: str
-    row: str
-    source: Source
-    seed: int
-    run_dir: Path
-    stage1_dir: Path | None = None
-    title: str = ""
-
-
 def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str, Any]:
     """Trains, or resumes, or passes over what is finished; returns the record.
 
@@ -112,22 +95,15 @@ def _run(job: Job, options: Options, cache: DataCache) -> dict[str, Any]:
     done = finished(job, options, cache)
     if done is not None:
         return done
-    second_stage = job.stage1_dir is not None
-    resolved = resolve(job.source, options, second_stage=second_stage)
-    if job.stage1_dir is not None:
-        if not record.is_finished(job.stage1_dir) and folder.is_locked(job.stage1_dir):
-            raise RunLocked(f"{job.title or job.run_dir}: another process is at its first stage, passed over")
-        resolved = like_first_stage(resolved, job.stage1_dir)
-        options = replace(options, val_fraction=resolved.overrides.get("val_fraction"))
-    elif not (job.run_dir / LAST).exists():  # a run that is resumed has its weights
-        check_net(resolved)
+    first = job.stage1_dir
+    if first is not None and not record.is_finished(first) and folder.is_locked(first):
+        raise RunLocked(f"{job.title or job.run_dir}: another process is at its first stage, passed over")
+    planned = plan(job, options)
+    if first is None and not (job.run_dir / LAST).exists():  # a run that is resumed has its weights
+        check_net(planned)
     with allocating("reading the images", "use fewer or smaller ones"):
-        splits = cache.get(resolved.config.train_dataloader.dataset.to_dict(), options)
-    with allocating("building the backbone", "use a smaller one"):
-        fit_to_data(resolved, splits, job.source.config.name, second_stage=second_stage)
-    if not second_stage:  # which may draw an image more than once
-        check_batch(resolved, len(splits.train), str(job.source))
-    stage1 = None if job.stage1_dir is None else FirstStage.read(job.stage1_dir, splits)
+        splits = cache.get(planned.config.train_dataloader.dataset.to_dict(), planned.options)
+    planned = fit(planned, splits)
     check_place(job)
     fresh = not job.run_dir.exists()
     with refusing(job.run_dir, "give another --work-dir"):
@@ -147,9 +123,9 @@ def _run(job: Job, options: Options, cache: DataCache) -> dict[str, Any]:
             about += [] if splits.val is None else [f"{len(splits.val):,} held out"]
             about += [splits.train.order] if splits.train.order else []
             print(f"{job.title or job.run_dir}: {', '.join(about)}", file=sys.stderr, flush=True)
-        method = posthoc if resolved.config.get("posthoc") else training
+        method = posthoc if planned.config.get("posthoc") else training
         try:
-            result = method.execute(job, options, resolved, splits, stage1)
+            result = method.execute(planned, splits)
         except InputError:
             if fresh and not (job.run_dir / LAST).exists():  # bad weights, say: no epoch was trained that could be lost
                 shutil.rmtree(job.run_dir, ignore_errors=True)
@@ -159,7 +135,6 @@ def _run(job: Job, options: Options, cache: DataCache) -> dict[str, Any]:
             raise
         origin = {"data_order": splits.train.order, "images_found": splits.found}
         result["extra"] = {**result.get("extra", {}), **{name: value for name, value in origin.items() if value}}
-        result["stage1"] = None if stage1 is None else record.stage1_reference(stage1.record)
         record.write_record(job.run_dir, result)
         folder.remove_error_log(job.run_dir)
     return record.read_record(job.run_dir)
@@ -188,20 +163,17 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
     if not record.is_finished(job.run_dir):
         return None
     found = record.read_record(job.run_dir)
-    resolved = resolve(job.source, options, second_stage=job.stage1_dir is not None)
-    first = job.stage1_dir
-    if first is not None and record.is_finished(first):
-        resolved = like_first_stage(resolved, first)
+    planned, first = plan(job, options, missing_ok=True), job.stage1_dir
+    is_whole = first is None or planned.first is not None  # only the first stage knows a second one's data
     expected: dict[str, Any] = {
-        "config_hash": resolved.recipe,
-        "epochs": resolved.epochs,
-        "precision": precision_of(resolved.config),
+        "config_hash": planned.recipe,
+        "epochs": planned.epochs,
+        "precision": planned.precision,
     }
-    if first is None or record.is_finished(first):
-        expected["overrides"] = resolved.overrides
+    if is_whole:
+        expected["overrides"] = planned.overrides
     differing = [name for name, value in expected.items() if found[name] != value]
-    mended = first is not None and record.is_finished(first) and not differing
-    if first is not None and mended and found["stage1"]["run_id"] != record.read_record(first)["run_id"]:
+    if planned.first is not None and not differing and found["stage1"]["run_id"] != planned.first.record["run_id"]:
         raise InputError(
             f"{job.run_dir} started from another first stage than the one that is in {first} now: move this second stage "
             "away to have it run again, or use another --work-dir"
@@ -211,9 +183,9 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
         raise InputError(
             f"{job.run_dir} holds a finished run with another {what} than is asked for: move it away, or use another --work-dir"
         )
-    if first is None or record.is_finished(first):  # only the first stage knows a second one's data
-        options = replace(options, val_fraction=resolved.overrides.get("val_fraction"))
-        there = (cache or DataCache()).fingerprints(resolved.config.train_dataloader.dataset.to_dict(), options) or {}
+    if is_whole:
+        dataset = planned.config.train_dataloader.dataset.to_dict()
+        there = (cache or DataCache()).fingerprints(dataset, planned.options) or {}
         others = [IMAGES[name] for name in there if found["data_fingerprint"].get(name) != there[name]]
         if others:
             raise InputError(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sar_cls.engine.options import Options
+from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.readings import in_record, remarks
 from sar_cls.engine.results import outcome
 from sar_cls.engine.schedule import shorten
@@ -28,34 +29,24 @@ from sar_cls.runs.checkpoint import read_own
 from sar_cls.runs.folder import BEST, CONFIG, LAST
 from sar_cls.steps.allocator import keep_freed_memory
 from sar_cls.steps.modes import DEFAULT_MODE
-from sar_cls.steps.precision import exact_float32, precision_of
+from sar_cls.steps.precision import exact_float32
 from sar_cls.weights import load_weights
 
-if TYPE_CHECKING:
-    from sar_cls.engine.first_stage import FirstStage
-    from sar_cls.engine.recipe import Resolved
-    from sar_cls.engine.run import Job
 
-
-def execute(
-    job: Job, options: Options, resolved: Resolved, splits: DataSplits, stage1: FirstStage | None
-) -> dict[str, Any]:
+def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
     """Trains to the last epoch, from ``last.pth`` where there is one; saves the test logits and returns the record's fields.
 
     Args:
-        job: which run.
-        options: of the command line.
-        resolved: the config.
+        planned: the run, fitted to the images.
         splits: the images.
-        stage1: the first stage, for a second one.
     """
     exact_float32()
-    device = torch.device(options.device)
+    device = torch.device(planned.options.device)
     if device.type == "cpu":
         keep_freed_memory()
     else:
         _start_with_a_free_device(device)
-    runner, progress = build_runner(job, options, resolved, splits, stage1)
+    runner, progress = build_runner(planned, splits)
     try:
         with allocating(f"training {_work(runner)}", "use a smaller batch_size, image or backbone"):
             try:
@@ -63,14 +54,12 @@ def execute(
             finally:
                 progress.close()
             last = _logits(runner)
-            runner.bare_model.load_state_dict(read_own(job.run_dir / BEST, runner.identity)["state_dict"])
+            runner.bare_model.load_state_dict(read_own(planned.run_dir / BEST, runner.identity)["state_dict"])
             best = _logits(runner)
     finally:
         runner.close()
     logits = {split: {"last": last[split], "best": best[split]} for split in last}
-    result = outcome(
-        job, resolved, splits, logits, runner.device, runner.precision, runner.history, runner.best_epoch()
-    )
+    result = outcome(planned, splits, logits, runner.device, runner.precision, runner.history, runner.best_epoch())
     readings = getattr(getattr(runner.bare_model.head, "regularizer", None), "readings", ())
     for remark in remarks(runner.history, readings):
         print(f"{progress.title}: {remark}", file=sys.stderr, flush=True)
@@ -107,40 +96,38 @@ def _logits(runner: DeviceRunner) -> dict[str, Tensor]:
     return {split: predict(runner.bare_model, loader, runner.precision) for split, loader in loaders.items()}
 
 
-def build_runner(
-    job: Job, options: Options, resolved: Resolved, splits: DataSplits, stage1: FirstStage | None
-) -> tuple[DeviceRunner, ProgressHook]:
+def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner, ProgressHook]:
     """The runner of a run, ready for ``train()``, and the hook that shows its progress; arguments as for :func:`execute`."""
-    config, device = resolved.config, torch.device(options.device)
+    options, run_dir, first = planned.options, planned.run_dir, planned.first
+    # What the length of the schedule and mmengine change is this runner's own.
+    config, device = copy.deepcopy(planned.config), torch.device(options.device)
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else some versions of torch refuse cuBLAS
-    loader = train_loader(splits.train, config.train_dataloader, job.seed, device)
-    shorten(config, resolved.epochs, len(loader))
+    loader = train_loader(splits.train, config.train_dataloader, planned.seed, device)
+    shorten(config, planned.epochs, len(loader))
     evaluated = {"test": splits.test} if splits.val is None else {"val": splits.val, "test": splits.test}
-    precision = precision_of(config)
     preprocessor = config.data_preprocessor.to_dict()
     if options.memory_format != "channels_last":
         preprocessor["memory_format"] = options.memory_format
     identity = {
-        "recipe": resolved.recipe,
-        "seed": str(job.seed),
-        "epochs": str(resolved.epochs),
+        "recipe": planned.recipe,
+        "seed": str(planned.seed),
+        "epochs": str(planned.epochs),
         **{IMAGES[name]: fingerprint for name, fingerprint in splits.fingerprints.items()},
-        "precision": precision,
-        "options": json.dumps(resolved.overrides, sort_keys=True),
+        "precision": planned.precision,
+        "options": json.dumps(planned.overrides, sort_keys=True),
     }
-    if stage1 is not None:
-        identity["first stage"] = stage1.record["run_id"]
-    is_resumed = (job.run_dir / LAST).exists()
+    if first is not None:
+        identity["first stage"] = first.record["run_id"]
+    is_resumed = (run_dir / LAST).exists()
     if is_resumed:
-        read_own(job.run_dir / LAST, identity)  # a foreign run stops here, before anything of it is overwritten
-    progress = ProgressHook(job.title or f"{job.suite}/{job.row} seed {job.seed}")
+        read_own(run_dir / LAST, identity)  # a foreign run stops here, before anything of it is overwritten
+    progress = ProgressHook(planned.title)
 
     def initialize(model: nn.Module) -> None:
-        if stage1 is not None:
+        if first is not None:
             with_classifier = config.get("continue_classifier", True)
-            state, path = stage1.state_dict, str(job.stage1_dir)
-            weights = first_stage_weights(state, model, path, with_classifier=with_classifier)
+            weights = first_stage_weights(first.state_dict, model, str(first.folder), with_classifier=with_classifier)
             model.load_state_dict(weights, strict=False)
         elif config.get("weights") is not None:
             print(f"{progress.title}: {load_weights(model, config.weights)}", file=sys.stderr, flush=True)
@@ -150,7 +137,7 @@ def build_runner(
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
         runner = DeviceRunner(
             device=device,
-            precision=precision,
+            precision=planned.precision,
             mode=options.mode or DEFAULT_MODE,
             memory_format=options.memory_format,
             bn_batch=config.get("bn_batch"),
@@ -158,7 +145,7 @@ def build_runner(
             identity=identity,
             initialize=initialize,
             model=dict(config.model.to_dict(), data_preprocessor=preprocessor),
-            work_dir=str(job.run_dir),
+            work_dir=str(run_dir),
             train_dataloader=loader,
             train_cfg=config.train_cfg.to_dict(),
             optim_wrapper=config.optim_wrapper.to_dict(),
@@ -170,9 +157,9 @@ def build_runner(
             default_hooks=dict(runtime_info=None, timer=None, sampler_seed=None, logger=None, checkpoint=None),
             custom_hooks=[dict(type="HistoryHook"), progress, dict(type="AtomicCheckpointHook")],
             default_scope="mmpretrain",
-            randomness=dict(seed=job.seed, deterministic=options.deterministic),
+            randomness=dict(seed=planned.seed, deterministic=options.deterministic),
             env_cfg=dict(cudnn_benchmark=device.type == "cuda" and not options.deterministic),
-            experiment_name=f"{job.suite}-{job.row}-{job.run_dir.name}",
+            experiment_name=f"{planned.suite}-{planned.row}-{run_dir.name}",
             log_level="ERROR",
             visualizer=dict(
                 type="UniversalVisualizer",
@@ -180,9 +167,9 @@ def build_runner(
             ),
             cfg=config,
         )
-    with replacing(job.run_dir / CONFIG) as temporary:
+    with replacing(run_dir / CONFIG) as temporary:
         temporary.write_text(config.pretty_text, encoding="utf-8")
-    Handover.of(config, splits.train.image_size).write(job.run_dir)
+    Handover.of(config, splits.train.image_size).write(run_dir)
     if is_resumed:
         print(f"{progress.title}: resuming", file=sys.stderr, flush=True)
     return runner, progress

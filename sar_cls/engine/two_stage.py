@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from sar_cls.engine.config import row_config
+from sar_cls.engine.first_stage import FirstStage
+from sar_cls.engine.job import Job
 from sar_cls.engine.net_checks import built_backbone, check_hold
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve, run_name, second_stage_name
-from sar_cls.engine.run import Job
 from sar_cls.errors import InputError
-from sar_cls.mm.handover import Handover
 from sar_cls.mm.second_stage import hold_of
 from sar_cls.runs.folder import LAST, RECORD_FILE
-from sar_cls.runs.record import read_record
 from sar_cls.suites.by_method import GENERAL
 from sar_cls.suites.rows import SUITE_FILE, Row, list_suites, load_suite
 
@@ -106,9 +105,8 @@ def second_stage_job(
         InputError: there is no finished first stage, the method is unknown, or there is no work directory to tell.
     """
     folder = run_folder(stage1).absolute()
-    first = read_record(folder)
-    if first["stage"] != 1:
-        raise InputError(f"{stage1} is a second stage itself: give the run of a first stage")
+    found = FirstStage.read(folder, str(stage1))
+    first = found.record
     suite = first["suite"]
     list_suites(configs)  # says so where there are no configs at all
     rows = [row for home in (suite, GENERAL) for row in _rows(configs, home, 2) if row.method == method]
@@ -120,7 +118,7 @@ def second_stage_job(
     source = (row or rows[0]).source
     name = row.name if row is not None else f"{first['row']}_{method}"
     resolved = resolve(source, options, second_stage=True)
-    check_hold(resolved, *built_backbone(Handover.read(folder).backbone), method, without_batch_norm(configs))
+    check_hold(resolved, *built_backbone(found.handover.backbone), method, without_batch_norm(configs))
     if work_dir is None:
         if (folder.parent.name, folder.parent.parent.name) != (first["row"], suite):
             raise InputError(

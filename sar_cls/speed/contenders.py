@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from sar_cls.data.augment import normalize
 from sar_cls.engine.options import Options
-from sar_cls.engine.recipe import Resolved
-from sar_cls.engine.run import Job
+from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.schedule import recipe_epochs
 from sar_cls.engine.training import build_runner
 from sar_cls.mm.loaders import DataSplits
@@ -120,8 +119,21 @@ def own_runner(setting: Setting, splits: DataSplits, regularizer: str | None, fo
     config = setting_config(setting, len(splits.train.classes), regularizer)
     epochs = recipe_epochs(config)
     options = Options(device=str(setting.device), mode=setting.mode, memory_format=setting.memory_format)
-    job = Job("speed", setting.net, source_of(setting.net), 0, folder, title=setting.title)
-    runner, progress = build_runner(job, options, Resolved(config, "speed", {}, epochs, epochs), splits, None)
+    planned = PlannedRun(
+        source=source_of(setting.net),
+        config=config,
+        recipe="speed",
+        overrides={},
+        full_epochs=epochs,
+        epochs=epochs,
+        suite="speed",
+        row=setting.net,
+        seed=0,
+        run_dir=folder,
+        title=setting.title,
+        options=options,
+    )
+    runner, progress = build_runner(planned, splits)
     # The hook does its work at every interval, but shows it to nobody.
     progress.console, progress.interval = Console(file=io.StringIO()), float("inf")
     prepare(runner)

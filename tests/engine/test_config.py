@@ -21,6 +21,7 @@ from sar_cls.cli import CONFIGS, ROOT
 from sar_cls.data import DeviceLoader, ImageSet, longtail_counts
 from sar_cls.engine import recipe
 from sar_cls.engine.config import load_config, recipe_hash, row_config
+from sar_cls.engine.fitting import fit_to_data
 from sar_cls.engine.options import Options
 from sar_cls.errors import InputError
 from sar_cls.mm.head import build_regularizer
@@ -255,8 +256,8 @@ class TestBenchmark:
         resolved = recipe.resolve(row.source, Options(), second_stage=row.stage == 2)
         if resolved.config.data_preprocessor.get("crop_size", 0) > 64:  # a convolutional net does not mind
             resolved.config.data_preprocessor.crop_size = 64
-        config, splits = resolved.config, synthetic_splits(resolved.config)
-        recipe.fit_to_data(resolved, splits, row.name, second_stage=row.stage == 2)  # type: ignore[arg-type]
+        splits = synthetic_splits(resolved.config)
+        config = fit_to_data(resolved, splits, second_stage=row.stage == 2).config  # type: ignore[arg-type]
         with DefaultScope.overwrite_default_scope("mmpretrain"):
             model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
             wrapper = build_optim_wrapper(model, config.optim_wrapper)

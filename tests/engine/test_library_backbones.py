@@ -10,8 +10,9 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
 from sar_cls.data import ImageSet
+from sar_cls.engine.fitting import fit_to_data
 from sar_cls.engine.options import Options
-from sar_cls.engine.recipe import fit_to_data, resolve
+from sar_cls.engine.recipe import resolve
 from sar_cls.engine.run import Job, run
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits
@@ -53,8 +54,7 @@ def test_any_suite_takes_a_timm_backbone_with_a_regularizer(tmp_path: Path) -> N
 )
 def test_the_model_s_own_mean_std_and_crop(name: str, side: int, crop: int | None, built_for: int | None) -> None:
     source = load_suite(CONFIGS, "cub200").row("resnet50_sar").source
-    resolved = resolve(source, Options(classes=3, backbone=name))
-    fit_to_data(resolved, image_splits(3, side), "resnet50_sar.py")
+    resolved = fit_to_data(resolve(source, Options(classes=3, backbone=name)), image_splits(3, side))
     config, info = resolved.config, build_backbone(name, num_classes=0)
     assert config.data_preprocessor.mean == list(info.mean)
     assert config.data_preprocessor.get("crop_size") == crop
@@ -66,8 +66,7 @@ def test_the_model_s_own_mean_std_and_crop(name: str, side: int, crop: int | Non
 def test_a_vision_transformer_trains_with_sar() -> None:
     source = load_suite(CONFIGS, "cub200").row("resnet50_sar").source
     splits = image_splits(3, 32)
-    resolved = resolve(source, Options(classes=3, backbone="timm:vit_tiny_patch16_224"))
-    fit_to_data(resolved, splits, "resnet50_sar.py")
+    resolved = fit_to_data(resolve(source, Options(classes=3, backbone="timm:vit_tiny_patch16_224")), splits)
     config = resolved.config
     with DefaultScope.overwrite_default_scope("mmpretrain"):
         model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
@@ -100,7 +99,7 @@ def test_classes_are_for_cub_only() -> None:
 def test_a_crop_larger_than_the_image() -> None:
     source = load_suite(CONFIGS, "cub200").row("resnet18").source
     with pytest.raises(InputError, match="crop of 448"):
-        fit_to_data(resolve(source, Options(classes=3)), image_splits(3, 400), "resnet18.py")
+        fit_to_data(resolve(source, Options(classes=3)), image_splits(3, 400))
 
 
 @pytest.mark.parametrize("kind", ["missing", "no checkpoint", "another net", "unknown backbone"])

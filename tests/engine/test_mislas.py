@@ -18,7 +18,7 @@ from sar_cls.cli import CONFIGS
 from sar_cls.engine import mislas
 from sar_cls.engine import run as engine
 from sar_cls.engine.config import load_config, recipe_hash
-from sar_cls.engine.first_stage import like_first_stage
+from sar_cls.engine.first_stage import FirstStage, like_first_stage
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import Resolved, resolve
 from sar_cls.engine.run import DataCache, Job
@@ -48,7 +48,7 @@ def second_stage(tmp_path: Path, config: Path, dataset: str, factor: float | Non
     first.train_dataloader.dataset = dict(name=dataset, longtail=tail)
     first.model.head.num_classes = 10 if dataset == "cifar10" else 100
     first.dump(str(folder / CONFIG))
-    return like_first_stage(resolve(Source(config), Options(), second_stage=True), folder)
+    return like_first_stage(resolve(Source(config), Options(), second_stage=True), FirstStage.read(folder))
 
 
 def settings_of(config: Any) -> tuple[float, float, Any, bool]:

@@ -10,7 +10,7 @@ import torch
 
 from sar_cls.data import ImageSet
 from sar_cls.engine.options import Options
-from sar_cls.engine.recipe import resolve
+from sar_cls.engine.planned import plan
 from sar_cls.engine.results import outcome
 from sar_cls.engine.run import Job
 from sar_cls.mm.loaders import DataSplits
@@ -36,7 +36,7 @@ def test_metrics_come_from_float32_logits(dtype: torch.dtype, make_job: Callable
     job = make_job()
     job.run_dir.mkdir(parents=True)
     splits = DataSplits(image_set("train"), image_set("test"))
-    record = outcome(job, resolve(job.source, Options()), splits, scores, torch.device("cpu"), "fp32", [], best_epoch=0)
+    record = outcome(plan(job, Options()), splits, scores, torch.device("cpu"), "fp32", [], best_epoch=0)
     for epoch in ("last", "best"):
         assert record["metrics"][epoch]["top1"] == 100.0
     saved = read_outputs(job.run_dir)

@@ -1,0 +1,92 @@
+"""What only the images know of a config: classes, counts, the crop of a library's backbone; and whether the two fit."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from dataclasses import replace
+from typing import TypeVar
+
+from mmengine.config import Config
+
+from sar_cls.engine.recipe import Resolved
+from sar_cls.errors import InputError
+from sar_cls.mm.loaders import DataSplits
+from sar_cls.models.library_backbones import build_backbone
+
+AnyResolved = TypeVar("AnyResolved", bound=Resolved)
+
+
+def fit_to_data(resolved: AnyResolved, splits: DataSplits, *, second_stage: bool = False) -> AnyResolved:
+    """The same with what only the data knows in a config of its own.
+
+    Args:
+        resolved: stays as it is.
+        splits: the images.
+        second_stage: whether the net is given by a first stage.
+
+    Raises:
+        InputError: config and data disagree on the classes, or the crop is larger than the images.
+    """
+    config, classes = copy.deepcopy(resolved.config), len(splits.train.classes)
+    head = config.model.head
+    if not second_stage and {"dataset", "classes"} & set(resolved.overrides):
+        head.num_classes = classes
+        if "num_classes" in config.data_preprocessor:
+            config.data_preprocessor.num_classes = classes
+    elif head.num_classes != classes:
+        raise InputError(
+            f"{resolved.source.config.name} has a head of {head.num_classes} classes and the data has {classes}: "
+            "correct num_classes or --data-root"
+        )
+    if not second_stage and "backbone" in resolved.overrides:
+        _put_library_backbone(config, resolved.overrides["backbone"], splits.train.image_size)
+    crop = config.data_preprocessor.get("crop_size")
+    if crop is not None and crop > min(splits.train.image_size):
+        height, width = splits.train.image_size
+        raise InputError(
+            f"a crop of {crop} pixels does not fit into images of {height}x{width}: use a smaller crop_size"
+        )
+    if isinstance(head.get("loss"), dict) and "class_counts" in head.loss:
+        head.loss["class_counts"] = [int(count) for count in splits.train.counts]
+    return replace(resolved, config=config)
+
+
+def _put_library_backbone(config: Config, name: str, image_size: tuple[int, int]) -> None:
+    """Replaces a config's backbone by one of timm or torchvision, with that model's own mean, std and crop size.
+
+    The crop is at most the image; a model of one fixed size, such as a vision transformer, is built for the crop.
+    """
+    info = build_backbone(name, num_classes=0)
+    crop = min(*info.input_size, *image_size)
+    size_argument = "image_size" if name.startswith("torchvision:") else "img_size"
+    fixed = {size_argument: crop} if info.fixed_input_size and crop != info.input_size[0] else {}
+    config.model.backbone = dict(type="LibraryBackbone", name=name, **fixed)
+    config.model.neck = None
+    config.model.head.in_channels = info.feat_dim
+    config.data_preprocessor.update(mean=list(info.mean), std=list(info.std))
+    if crop < min(image_size):
+        config.data_preprocessor.crop_size = crop
+    else:
+        config.data_preprocessor.pop("crop_size", None)
+
+
+def check_batch(resolved: Resolved, images: int) -> None:
+    """Refuses a batch larger than the training set: an epoch would be one smaller step, by a learning rate meant for more.
+
+    Where the command line chose other data or less of it, the config is not to blame, and a line says it instead.
+
+    Args:
+        resolved: the config and what the command line changed.
+        images: in the training set.
+
+    Raises:
+        InputError: it is.
+    """
+    batch = resolved.config.train_dataloader.batch_size
+    if batch <= images:
+        return
+    sentence = f"{resolved.source} trains on batches of {batch} images and the training set has {images}"
+    if not {"dataset", "imbalance", "classes", "val_fraction"} & set(resolved.overrides):
+        raise InputError(f"{sentence}: use a smaller batch_size")
+    print(f"{sentence}: every epoch is one step", file=sys.stderr, flush=True)
