@@ -29,11 +29,12 @@ LINE = rf"top-1 {NUMBER} %, many (?:{NUMBER}|no class), medium {NUMBER}, few {NU
 
 
 class Result(NamedTuple):
-    """What a call of a script left: its exit code and what it printed, progress and remarks about the images aside."""
+    """What a call of a script left: its exit code, what it printed, and apart from it progress and remarks on stderr."""
 
     code: int
     out: str
     err: str
+    remarks: str = ""
 
 
 def call(script: str, *arguments: object) -> Result:
@@ -44,9 +45,11 @@ def call(script: str, *arguments: object) -> Result:
         patch.setattr(sys, "argv", [str(path), *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             runpy.run_path(str(path), run_name="__main__")
-    about_images = re.compile(r"decoding |.* training images used|.* every epoch is one step$")
-    errors = [line for line in err.getvalue().splitlines(keepends=True) if not about_images.match(line)]
-    return Result(int(end.value.code or 0), out.getvalue(), "".join(errors))
+    is_remark = re.compile(r"decoding |.* training images used|.* every epoch is one step$|.*: SAR's gate was closed")
+    lines: dict[bool, list[str]] = {False: [], True: []}
+    for line in err.getvalue().splitlines(keepends=True):
+        lines[bool(is_remark.match(line))].append(line)
+    return Result(int(end.value.code or 0), out.getvalue(), "".join(lines[False]), "".join(lines[True]))
 
 
 def refused(work_dir: Path, script: str, *arguments: object, says: str) -> None:
@@ -187,7 +190,7 @@ class TestFirstStage:
         record = read_record(run_dir(first))
         used, found = sum(record["train_counts"]), record["extra"]["images_found"]
         assert used < found == 1352
-        assert f"digits_lt/mixup_sar seed 7: {used} of 1,352 training images used\n" in first.err
+        assert f"digits_lt/mixup_sar seed 7: {used} of 1,352 training images used\n" in first.remarks
         about = first.out.splitlines()[-4]
         assert about == f"training images: {used} of 1,352 found, fingerprint {record['data_fingerprint']['train']}"
 
@@ -418,7 +421,7 @@ class TestSecondStageRefuses:
         assert not (tmp_path / "deep").exists()
 
     def test_a_first_stage_that_would_run_code(self, copied: Path, tmp_path: Path) -> None:
-        (copied / "for_second_stage.json").unlink()
+        (copied / "net.json").unlink()
         (copied / "config.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
         self.refused(tmp_path, copied, "--method", "tau", says=r"config\.py is damaged .*run this first stage again")
         assert not (tmp_path / "ran").exists()

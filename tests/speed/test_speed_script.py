@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 from sar_cls.cli import ROOT
+from sar_cls.commands import speed
 from sar_cls.errors import RunFailed
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.speed import contenders, evaluation, report, setting
@@ -21,14 +21,13 @@ SCRIPT = ROOT / "benchmarks" / "speed.py"
 
 def parsed(monkeypatch: pytest.MonkeyPatch, *arguments: str):
     monkeypatch.setattr(sys, "argv", ["speed.py", *arguments])
-    return runpy.run_path(str(SCRIPT))["parse"]()
+    return speed.parse()
 
 
 def test_names_in_the_script_are_those_of_the_package() -> None:
     """They are repeated there so that a wrong argument is refused before torch is imported."""
-    script = runpy.run_path(str(SCRIPT))
-    assert script["CONTENDERS"] == contenders.NAMES
-    assert script["NETS"] == tuple(setting.NETS)
+    assert speed.CONTENDERS == contenders.NAMES
+    assert tuple(setting.NETS) == speed.NETS
 
 
 def test_tables_and_json(
