@@ -192,7 +192,7 @@ def build_runner(
         )
     with replacing(job.run_dir / CONFIG) as temporary:
         temporary.write_text(config.pretty_text, encoding="utf-8")
-    Handover.of(config, splits.train.image_size).write(job.run_dir)
+    Handover.of(config, splits.train.image_size, options.data_root).write(job.run_dir)
     if is_resumed:
         print(f"{progress.title}: resuming", file=sys.stderr, flush=True)
     return runner, progress
