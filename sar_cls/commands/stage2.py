@@ -3,8 +3,9 @@
     python longtail/stage2.py --stage1 work_dirs/cifar100_lt/mixup/seed1024
     python longtail/stage2.py --stage1 work_dirs/cifar100_lt/ce/seed1024 --method crt
 
-Data set, imbalance, net and seed are the first stage's. MiSLAS takes 10 epochs of ceil(n / 128) + 1 batches, as its published
-code does. Give the same command again to go on after an interruption.
+Data set, imbalance, net and seed are the first stage's, and so is the place of the data unless --data-root names another. MiSLAS
+takes 10 epochs of ceil(n / 128) + 1 batches, as its published code does. Give the same command again to go on after an
+interruption.
 Exit code: 0 done; 1 the run failed; 2 a wrong argument, config, data set or first stage; 3 another process is at this run;
 130 interrupted.
 """
@@ -39,7 +40,10 @@ def main() -> int:
     with cli.interruptible():
         from sar_cls.engine import two_stage as longtail
         from sar_cls.launch.serial import run_or_fail
+        from sar_cls.mm.handover import former_data_root
 
+    if arguments.data_root is None:
+        arguments.data_root = former_data_root(longtail.run_folder(arguments.stage1))
     options = cli.run_options(arguments, stage2_epochs=arguments.epochs, full_epochs=arguments.full_epochs)
     job, options = longtail.second_stage_job(configs, arguments.stage1, arguments.method, options, arguments.work_dir)
     cli.writable_folder(job.run_dir)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,8 @@ def save_safetensors(model: TrainedModel, path: Path) -> None:
         from safetensors.torch import save_file
     except ImportError as error:
         raise InputError("safetensors is not installed: pip install 'sar-cls[export]'") from error
-    about = {"handover": asdict(model.handover), "classes": list(model.classes)}
+    handover = replace(model.handover, data_root=None)  # of no use elsewhere
+    about = {"handover": asdict(handover), "classes": list(model.classes)}
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.net.state_dict().items()}
     save_file(tensors, path, metadata={_METADATA: json.dumps(about)})
 

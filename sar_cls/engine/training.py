@@ -169,7 +169,7 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
         )
     with replacing(run_dir / CONFIG) as temporary:
         temporary.write_text(config.pretty_text, encoding="utf-8")
-    Handover.of(config, splits.train.image_size).write(run_dir)
+    Handover.of(config, splits.train.image_size, options.data_root).write(run_dir)
     if is_resumed:
         print(f"{progress.title}: resuming", file=sys.stderr, flush=True)
     return runner, progress

@@ -60,6 +60,7 @@ class Handover:
         bn_batch: images that batch norm goes over, where it is not the whole batch.
         classifier: the config's ``model.head.classifier``; None for a plain linear layer.
         image_size: (H, W) of the images it was trained on; None where that is not known.
+        data_root: where its command line had the data on this machine; None for the default. See :func:`former_data_root`.
     """
 
     dataset: dict[str, Any]
@@ -71,9 +72,12 @@ class Handover:
     bn_batch: int | None = None
     classifier: dict[str, Any] | None = None
     image_size: list[int] | None = None
+    data_root: str | None = None
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], image_size: tuple[int, int] | None = None) -> Handover:
+    def of(
+        cls, config: Mapping[str, Any], image_size: tuple[int, int] | None = None, data_root: str | None = None
+    ) -> Handover:
         """From a resolved config, or the values of one.
 
         Raises:
@@ -91,6 +95,7 @@ class Handover:
             bn_batch=config.get("bn_batch"),
             classifier=_plain(head.get("classifier")),
             image_size=None if image_size is None else list(image_size),
+            data_root=None if data_root is None else str(Path(data_root).expanduser().absolute()),
         )
 
     def write(self, folder: Path) -> None:
@@ -142,6 +147,8 @@ class Handover:
             and all(isinstance(side, int) and side >= 1 for side in self.image_size)
         ):
             return "image_size must be two whole numbers of at least 1"
+        if not isinstance(self.data_root, (str, type(None))):
+            return "data_root must be text"
         if self.classifier is not None and not (
             isinstance(self.classifier, dict)
             and self.classifier.get("type") in CLASSIFIERS
@@ -156,6 +163,18 @@ class Handover:
             if problem:
                 return problem
         return _dataset_problem(self.dataset)
+
+
+def former_data_root(folder: Path) -> str | None:
+    """Where the run in ``folder`` had its data, if that is a folder here; None where it is not, or ``net.json`` is not sound.
+
+    A hint for a second stage that is given no place: the images there are compared with the first stage's as any others are.
+    """
+    try:
+        found = _from_json(folder / NET).get("data_root")
+        return found if isinstance(found, str) and Path(found).is_dir() else None
+    except (OSError, ValueError, RecursionError, MemoryError):
+        return None  # who reads all of it says what is wrong
 
 
 def _from_json(path: Path) -> dict[str, Any]:

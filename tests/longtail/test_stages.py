@@ -29,12 +29,17 @@ LINE = rf"top-1 {NUMBER} %, many (?:{NUMBER}|no class), medium {NUMBER}, few {NU
 
 
 class Result(NamedTuple):
-    """What a call of a script left: its exit code, what it printed, and apart from it progress and remarks on stderr."""
+    """What a call of a script left: its exit code and what it printed, the progress of decoding images aside."""
 
     code: int
     out: str
     err: str
-    remarks: str = ""
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines on stderr without remarks about a run."""
+        remarks = re.compile(r".*( training images used|every epoch is one step$|SAR's gate was closed)")
+        return [line for line in self.err.splitlines() if not remarks.match(line)]
 
 
 def call(script: str, *arguments: object) -> Result:
@@ -45,11 +50,8 @@ def call(script: str, *arguments: object) -> Result:
         patch.setattr(sys, "argv", [str(path), *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
             runpy.run_path(str(path), run_name="__main__")
-    is_remark = re.compile(r"decoding |.* training images used|.* every epoch is one step$|.*: SAR's gate was closed")
-    lines: dict[bool, list[str]] = {False: [], True: []}
-    for line in err.getvalue().splitlines(keepends=True):
-        lines[bool(is_remark.match(line))].append(line)
-    return Result(int(end.value.code or 0), out.getvalue(), "".join(lines[False]), "".join(lines[True]))
+    errors = [line for line in err.getvalue().splitlines(keepends=True) if not line.startswith("decoding ")]
+    return Result(int(end.value.code or 0), out.getvalue(), "".join(errors))
 
 
 def refused(work_dir: Path, script: str, *arguments: object, says: str) -> None:
@@ -57,9 +59,9 @@ def refused(work_dir: Path, script: str, *arguments: object, says: str) -> None:
     before = content(work_dir)
     result = call(script, *arguments)
     assert result.code == 2, result
-    assert len(result.err.splitlines()) == 1, result.err
-    assert result.err.startswith(f"{script}.py: ")
-    assert re.search(says, result.err), result.err
+    assert len(result.errors) == 1, result.err
+    assert result.errors[0].startswith(f"{script}.py: ")
+    assert re.search(says, result.errors[0]), result.err
     assert content(work_dir) == before
 
 
@@ -71,7 +73,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def run_dir(result: Result) -> Path:
     """The run that a script names in its last line."""
-    assert (result.code, result.err) == (0, ""), result
+    assert (result.code, result.errors) == (0, []), result
     return Path(result.out.splitlines()[-1].split(": ", 1)[1]).parent
 
 
@@ -190,7 +192,7 @@ class TestFirstStage:
         record = read_record(run_dir(first))
         used, found = sum(record["train_counts"]), record["extra"]["images_found"]
         assert used < found == 1352
-        assert f"digits_lt/mixup_sar seed 7: {used} of 1,352 training images used\n" in first.remarks
+        assert f"digits_lt/mixup_sar seed 7: {used} of 1,352 training images used\n" in first.err
         about = first.out.splitlines()[-4]
         assert about == f"training images: {used} of 1,352 found, fingerprint {record['data_fingerprint']['train']}"
 
@@ -217,16 +219,16 @@ class TestFirstStage:
             result = call("stage1", *arguments)
         log = tmp_path / "digits_lt" / "mixup" / "seed7-epochs1" / "error.log"
         assert (result.code, result.out) == (1, "")
-        assert result.err == (
-            f"stage1.py: digits_lt/mixup seed 7: failed, RuntimeError: out of memory (all of it in {log})\n"
-        )
+        assert result.errors == [
+            f"stage1.py: digits_lt/mixup seed 7: failed, RuntimeError: out of memory (all of it in {log})"
+        ]
         assert "and many more lines" in log.read_text()
         start = run_dir(call("stage1", *arguments))
         assert not log.exists()
         with monkeypatch.context() as patch:
             patch.setattr(engine.posthoc, "execute", fails)
             result = call("stage2", "--stage1", start, "--method", "tau")
-        assert (result.code, len(result.err.splitlines())) == (1, 1)
+        assert (result.code, len(result.errors)) == (1, 1)
         assert "digits_lt/mixup_tau seed 7: failed, RuntimeError: out of memory" in result.err
 
     def test_a_run_that_another_process_is_at(self, tmp_path: Path) -> None:
@@ -276,6 +278,27 @@ class TestSecondStage:
         result = call("stage2", "--stage1", start, "--data-root", data, "--epochs", "1", "--device", "cpu")
         assert run_dir(result).parent == start.parent.parent / "mixup_mislas"
         assert read_record(run_dir(result))["train_counts"] == [12, 6, 4]
+
+
+class TestThePlaceOfTheData:
+    def test_is_the_first_stages_unless_another_is_named(self, folder_first: tuple[Path, Path], tmp_path: Path) -> None:
+        data, start = folder_first
+        assert str(data) not in (start / "record.json").read_text()
+        arguments = ("--stage1", start, "--method", "tau", "--work-dir", tmp_path)
+        assert read_record(run_dir(call("stage2", *arguments)))["train_counts"] == [12, 6, 4]
+        others = pictures(tmp_path / "others", seed=1)
+        refused(start, "stage2", *arguments[:2], "--data-root", others, says="give the same --data-root")
+
+    @pytest.mark.parametrize("root", ["gone", 3, ["a"]], ids=str)
+    def test_a_place_that_is_not_here(self, folder_first: tuple[Path, Path], tmp_path: Path, root: object) -> None:
+        _, start = folder_first
+        copy = tmp_path / "folder_lt" / "mixup" / "seed7"
+        shutil.copytree(start, copy)
+        net = json.loads((copy / "net.json").read_text()) | {"data_root": root}
+        (copy / "net.json").write_text(json.dumps(net))
+        refused(
+            tmp_path, "stage2", "--stage1", copy, "--method", "tau", says="data/train is not a folder|data_root must"
+        )
 
 
 class TestImagesOfManySizes:
