@@ -4,6 +4,7 @@
     python longtail/stage1.py --method car
 
 Paper (Tab. 10): 38.0 top-1 (-1.5).
+CAR by its defaults: absent classes take part in no term, no linear layer (mixup_car_published.py: the published setting).
 """
 
 _base_ = "./mixup.py"

@@ -4,6 +4,7 @@
     python longtail/stage1.py --dataset cifar10 --method car
 
 The paper has no such table.
+CAR by its defaults: absent classes take part in no term, no linear layer (mixup_car_published.py: the published setting).
 """
 
 _base_ = "./mixup.py"

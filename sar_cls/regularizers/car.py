@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,19 +28,24 @@ class CAR(Regularizer):
       with what it exceeds ``theta = c2c_margin / (C - 1)`` by; row sums are clipped to [1e-5, 1 - 1e-5];
       ``(mean over rows)^2``.
     * ``loss_inter_c2s``, centre to sample: energies ``f sg(P)'`` with the entry of the own class replaced by
-      ``P_y . P_y`` (which carries gradient), ``/ sqrt(D)``, softmax; entries of other classes count with what they
-      exceed ``c2s_margin / (C - 1)`` by; row sums are clipped likewise; ``(mean over samples)^2``.
+      ``sg(P_y . P_y)``, ``/ sqrt(D)``, softmax; entries of other classes count with what they exceed
+      ``c2s_margin / (C - 1)`` by; row sums are clipped likewise; ``(mean over samples)^2``. A sample is pushed away
+      from the centres of other classes and from nothing else: the published code stops the gradient of the centres
+      before it forms any energy.
 
     A class without a centre takes part in no term: it is no row, no column and no entry of a softmax.
 
     Soft targets Y (mixup) reduce to the above for one-hot rows: ``P = Y'F / Y'1``; a sample's centre P_y is ``Y P``;
-    in the last term the energies are ``(1 - Y) * F sg(P)' + Y * (P . P)`` and an entry counts with the weight
+    in the last term the energies are ``(1 - Y) * F sg(P)' + Y * sg(P . P)`` and an entry counts with the weight
     ``1 - Y``.
+
+    Two settings: the plain constructor keeps classes without a centre out and has no linear layer; what the published
+    program does instead is :meth:`published`.
 
     The linear layer, if asked for, serves these losses only: they see the projected features, the classifier sees
     the plain ones. The published code has such a layer in the network itself, before the classifier, and merges the
-    two for inference; beside the network it can meet the losses without any change of the features, so it is off
-    here unless asked for.
+    two for inference; here it stands beside the network and is dropped with the regularizer. So it can meet the losses
+    without any change of the features, and is off unless asked for.
 
     With ``running_centers`` the centres are ``decay * sg(old) + (1 - decay) * P``, summed over the batches of all
     processes of a distributed run; the first centre of a class is taken as it is, and a class keeps its last centre,
@@ -97,6 +103,26 @@ class CAR(Regularizer):
             self.register_buffer("centers", torch.zeros(self.num_classes, self.feat_dim))
             self.register_buffer("initialized", torch.zeros(self.num_classes, dtype=torch.bool))
 
+    @classmethod
+    def published(cls, num_classes: int, feat_dim: int, **overrides: Any) -> CAR:
+        """CAR as its published program sets it: absent classes as zero vectors, and a linear layer in front.
+
+        The same from a config: ``dict(type="CAR", absent_as_zero=True, linear_layer=True)``. One difference is left:
+        the published layer is a part of the network before the classifier, ours is beside it (see above).
+
+        Source: edwardyehuang/CAR, ``car_core/utils.py`` and the layer that its models put before the losses; the terms'
+        weights, margins and the absence of running centres are the constructor's defaults.
+
+        Args:
+            num_classes: number of classes C.
+            feat_dim: length D of the features.
+            **overrides: any argument of the constructor, also the two that are set here.
+
+        Raises:
+            ValueError: an argument is out of its range.
+        """
+        return cls(num_classes, feat_dim, **{"absent_as_zero": True, "linear_layer": True, **overrides})
+
     def losses(self, features: Tensor, label_weights: Tensor, classifier: Classifier | None) -> dict[str, Tensor]:
         features = self.linear(features)
         centers, has_center = self._centers(features, label_weights)
@@ -141,9 +167,10 @@ class CAR(Regularizer):
         return ((row_sums * has_center).sum() / has_center.sum()).square()
 
     def _center_to_sample(self, features: Tensor, label_weights: Tensor, centers: Tensor, has_center: Tensor) -> Tensor:
+        # Before any energy: with a gradient into P_y . P_y the term would mostly stretch or shrink the own centre.
+        centers = centers.detach()
         other_weights = 1 - label_weights
-        self_energies = centers.square().sum(dim=1)
-        energies = other_weights * (features @ centers.detach().T) + label_weights * self_energies
+        energies = other_weights * (features @ centers.T) + label_weights * centers.square().sum(dim=1)
         relation = self._relation(energies, has_center)
         excess = (relation - self.c2s_margin / (self.num_classes - 1)).relu() * other_weights
         row_sums = excess.sum(dim=1).clamp(ROW_SUM_EPS, 1 - ROW_SUM_EPS)

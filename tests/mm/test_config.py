@@ -16,11 +16,13 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
 import sar_cls.mm  # noqa: F401
+from sar_cls import CAR
 from sar_cls.cli import CONFIGS, ROOT
 from sar_cls.data import DeviceLoader, ImageSet, longtail_counts
 from sar_cls.errors import InputError
 from sar_cls.mm import recipe
 from sar_cls.mm.config import load_config, recipe_hash
+from sar_cls.mm.head import build_regularizer
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.mm.options import Options
 from sar_cls.reporting.suites import list_suites, load_suite
@@ -205,6 +207,16 @@ class TestBenchmark:
     @pytest.mark.parametrize("name", list_suites(CONFIGS))
     def test_every_row_has_its_config(self, name: str) -> None:
         assert [row.config for row in load_suite(CONFIGS, name).rows if not row.config.is_file()] == []
+
+    @pytest.mark.parametrize(
+        "path", sorted(CONFIGS.glob("*/*car*.py")), ids=lambda path: f"{path.parent.name}/{path.stem}"
+    )
+    def test_a_row_of_car_is_the_setting_that_its_name_says(self, path: Path) -> None:
+        row = next(row for row in load_suite(CONFIGS, path.parent.name).rows if row.config == path)
+        built = build_regularizer(load_config(path).model.head.regularizer, 5, 3)
+        named = CAR.published(5, 3) if row.name.endswith("_published") else CAR(5, 3)
+        assert repr(built) == repr(named)
+        assert ("published setting" in row.label) == row.name.endswith("_published")
 
     @pytest.mark.parametrize("path", FILES, ids=NAMES)
     def test_it_trains_a_step(self, path: Path) -> None:

@@ -148,26 +148,28 @@ def car_c2c(moving_centers: Array, fixed_centers: Array, has_center: list[bool],
 
 
 def car_c2s(
-    features: Array,
-    label_weights: Array,
-    moving_centers: Array,
-    fixed_centers: Array,
-    has_center: list[bool],
-    margin: float = 0.25,
+    features: Array, label_weights: Array, fixed_centers: Array, has_center: list[bool], margin: float = 0.25
 ) -> float:
-    num_classes, feat_dim = moving_centers.shape
+    """The published term: all centres are constants, in the energy of a sample with its own class too."""
+    num_classes, feat_dim = fixed_centers.shape
     classes = [c for c in range(num_classes) if has_center[c]]
     threshold = margin / (num_classes - 1)
-    row_sums = []
-    for feature, own in zip(features, label_weights, strict=True):
-        energies = [
-            (1 - own[c]) * (feature @ fixed_centers[c]) + own[c] * (moving_centers[c] @ moving_centers[c])
-            for c in classes
-        ]
-        relation = softmax(np.array(energies) / np.sqrt(feat_dim))
-        row_sum = sum((1 - own[c]) * (r - threshold) for r, c in zip(relation, classes, strict=True) if r > threshold)
-        row_sums.append(min(max(row_sum, 1e-5), 1 - 1e-5))
-    return float(np.mean(row_sums) ** 2)
+    clipped = []
+    for i in range(len(features)):
+        scores = np.zeros(len(classes))
+        for k, c in enumerate(classes):
+            to_sample, to_itself = 0.0, 0.0
+            for d in range(feat_dim):
+                to_sample += features[i, d] * fixed_centers[c, d]
+                to_itself += fixed_centers[c, d] * fixed_centers[c, d]
+            own = label_weights[i, c]
+            scores[k] = ((1 - own) * to_sample + own * to_itself) / np.sqrt(feat_dim)
+        row_sum = 0.0
+        for k, probability in enumerate(softmax(scores)):
+            if probability > threshold:
+                row_sum += (1 - label_weights[i, classes[k]]) * (probability - threshold)
+        clipped.append(min(max(row_sum, 1e-5), 1 - 1e-5))
+    return (sum(clipped) / len(clipped)) ** 2
 
 
 # Center loss

@@ -50,7 +50,7 @@ def expected_losses(moving: np.ndarray, held: np.ndarray, weights: np.ndarray, a
     return [
         reference.car_intra(moving, weights, fixed_centers),
         reference.car_c2c(moving_centers, fixed_centers, has_center),
-        reference.car_c2s(moving, weights, moving_centers, fixed_centers, has_center),
+        reference.car_c2s(moving, weights, fixed_centers, has_center),
     ]
 
 
@@ -102,6 +102,56 @@ def test_a_hand_computed_batch(device: torch.device) -> None:
     sigmoid = [1 / (1 + math.exp(x)) for x in (8, 6, 10, 8)]
     assert losses["loss_inter_c2c"].item() == pytest.approx(sigmoid[0] ** 2)
     assert losses["loss_inter_c2s"].item() == pytest.approx((sum(max(s, 1e-5) for s in sigmoid[1:]) / 3) ** 2)
+
+
+def test_center_to_sample__no_gradient_into_the_centers(device: torch.device) -> None:
+    """Only a sample whose own row exceeds the threshold moves, though every centre is a mean of samples that do not."""
+    # Centres 1 and -3, one dimension, theta = 0.25. Row of 4: own energy 1, other -12. Row of -2: own 1, other 6. Row of
+    # -3: own 9, other -3. Only the second has an entry above the threshold, sigmoid(5).
+    features = torch.tensor([[4.0], [-2.0], [-3.0]], dtype=torch.float64, device=device, requires_grad=True)
+    loss = CAR(2, 1).double().to(device)(features, torch.tensor([0, 0, 1], device=device))["loss_inter_c2s"]
+    loss.backward()
+    sigmoid = 1 / (1 + math.exp(-5))
+    mean = (sigmoid - 0.25 + 2e-5) / 3
+    assert loss.item() == pytest.approx(mean**2)
+    by_hand = 2 * mean * sigmoid * (1 - sigmoid) * -3 / 3  # the energy 6 is f times -3
+    assert features.grad is not None
+    assert features.grad.flatten().tolist() == [0.0, pytest.approx(by_hand), 0.0]
+
+
+@pytest.mark.parametrize("kind", ["hard", "absent", "soft", "mixup"])
+@pytest.mark.parametrize("setting", ["plain", "published"])
+@pytest.mark.parametrize("seed", range(5))
+def test_center_to_sample__gradient_of_random_batches(kind: str, setting: str, seed: int, device: torch.device) -> None:
+    """Enough batches that a gradient which only happens to be near the published one shows."""
+    shape = (4, 6, 9)
+    features, targets, weights = draw_batch(shape, kind, device, seed=seed, spread=1.0)
+    car = CAR(*shape[:2]) if setting == "plain" else CAR.published(*shape[:2], linear_layer=False)
+    features.requires_grad_()
+    (gradient,) = torch.autograd.grad(car.double().to(device)(features, targets)["loss_inter_c2s"], features)
+    held, present = reference.centers(numpy(features), weights)
+    has_center = [True] * shape[0] if setting == "published" else present
+    numeric = reference.numeric_gradient(lambda f: reference.car_c2s(f, weights, held, has_center), numpy(features))
+    assert np.abs(numeric).max() > 1e-4
+    np.testing.assert_allclose(numpy(gradient), numeric, rtol=1e-5, atol=1e-8)
+
+
+def test_published_setting() -> None:
+    torch.manual_seed(0)
+    published = CAR.published(6, 3, decay=0.5).double()
+    torch.manual_seed(0)
+    by_hand = CAR(6, 3, absent_as_zero=True, linear_layer=True, decay=0.5).double()
+    features, labels, weights = draw_batch((6, 3, 5), "absent", torch.device("cpu"), spread=3.0)
+    losses = published(features, labels)
+    assert all(torch.equal(losses[key], value) for key, value in by_hand(features, labels).items())
+    assert not torch.allclose(losses["loss_inter_c2s"], CAR(6, 3).double()(features, labels)["loss_inter_c2s"])
+    projected = numpy(features) @ numpy(published.linear.weight).T + numpy(published.linear.bias)
+    np.testing.assert_allclose(
+        [losses[key].item() for key in KEYS], expected_losses(projected, projected, weights, True), rtol=1e-9
+    )
+    assert isinstance(CAR.published(6, 3, linear_layer=False).linear, torch.nn.Identity)
+    with pytest.raises(ValueError, match="decay"):
+        CAR.published(6, 3, decay=2.0)
 
 
 def test_absent_classes_take_part_in_no_term(device: torch.device) -> None:
@@ -189,7 +239,7 @@ def test_running_centers(kind: str, device: torch.device) -> None:
             return [
                 reference.car_intra(f, weights, held),
                 reference.car_c2c(blended(f), held, has_center),
-                reference.car_c2s(f, weights, blended(f), held, has_center),
+                reference.car_c2s(f, weights, held, has_center),
             ]
 
         losses = car(features, targets)
