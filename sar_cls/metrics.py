@@ -26,9 +26,15 @@ INDEX_GROUPS: dict[int, dict[str, range]] = {
         "many_shot_index": range(0, 36),
         "medium_shot_index": range(36, 71),
         "few_shot_index": range(71, 100),
-    }
+    },
+    10: {
+        "many_shot_index": range(0, 3),
+        "medium_shot_index": range(3, 7),
+        "few_shot_index": range(7, 10),
+    },
 }
-"""Number of classes -> the fixed class ranges that the code of MiSLAS uses at every imbalance factor (CIFAR-100-LT)."""
+"""Number of classes -> the fixed class ranges that the code of MiSLAS uses at every imbalance factor (CIFAR-100-LT and
+CIFAR-10-LT)."""
 
 
 def correct_at_k(logits: Tensor, labels: Tensor, k: int = 1) -> Tensor:
@@ -137,9 +143,10 @@ def evaluate(
 
         With ``train_counts``: ``many_shot``, ``medium_shot``, ``few_shot`` (> 100, 20-100, < 20 training images), each
         the mean of its classes' accuracies, and ``ece_many_shot`` ... over the test images of these classes. With 100
-        classes also ``many_shot_index`` (classes 0-35), ``medium_shot_index`` (36-70), ``few_shot_index`` (71-99) and
-        their ``ece_...``: the fixed ranges of MiSLAS for CIFAR-100-LT, which mean something only where classes are
-        sorted by falling frequency. For other numbers of classes there are no such ranges and the keys are absent.
+        classes also ``many_shot_index`` (classes 0-35), ``medium_shot_index`` (36-70), ``few_shot_index`` (71-99), with
+        10 classes 0-2, 3-6, 7-9, and their ``ece_...``: the fixed ranges of MiSLAS for CIFAR-100-LT and CIFAR-10-LT,
+        which mean something only where classes are sorted by falling frequency. For other numbers of classes there are
+        no such ranges and the keys are absent.
 
         ``empty_classes``: classes without a test image. ``untrained_classes``: classes without a training image.
         ``empty_groups``: groups whose value is ``None`` because none of their classes has a test image.

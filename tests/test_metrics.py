@@ -91,6 +91,8 @@ def loop_evaluate(logits: np.ndarray, labels: np.ndarray, counts: list[int] | No
         rules["many_shot_index"] = list(range(36))
         rules["medium_shot_index"] = list(range(36, 71))
         rules["few_shot_index"] = list(range(71, 100))
+    if num_classes == 10:
+        rules |= {"many_shot_index": [0, 1, 2], "medium_shot_index": [3, 4, 5, 6], "few_shot_index": [7, 8, 9]}
     out["empty_groups"] = []
     for name, classes in rules.items():
         tested = [recall[c] for c in classes if c in recall]

@@ -25,6 +25,8 @@ _NOT_RECIPE = {
     "visualizer",
 }
 _NOT_RECIPE |= {"vis_backends", "default_hooks", "custom_hooks", "custom_imports", "default_scope", "auto_scale_lr"}
+# Chooses by the data of a first stage; what it chose stands among the overrides of the run.
+_NOT_RECIPE |= {"settings_by_data"}
 
 
 def load_config(path: Path) -> Config:

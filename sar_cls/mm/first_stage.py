@@ -10,6 +10,7 @@ from sar_cls.errors import InputError
 from sar_cls.mm.checkpoint import LAST, read_checkpoint
 from sar_cls.mm.config import load_config
 from sar_cls.mm.loaders import DataSplits
+from sar_cls.mm.mislas import choose_settings
 from sar_cls.mm.recipe import Resolved
 from sar_cls.reporting import record
 
@@ -44,11 +45,15 @@ class FirstStage:
 def like_first_stage(resolved: Resolved, folder: Path) -> Resolved:
     """A second stage's config with the data and the net of its first stage, whatever suite that was from.
 
+    Settings that are published for that data take the place of the config's own (:mod:`sar_cls.mm.mislas`); the override
+    ``settings`` says so then, or that none are published.
+
     Raises:
         InputError: there is no finished first stage in ``folder``.
     """
     first, config = record.read_record(folder), resolved.config
     before = load_config(folder / CONFIG)
+    own_dataset = config.train_dataloader.dataset
     config.train_dataloader.dataset = before.train_dataloader.dataset
     config.model.backbone, config.model.neck = before.model.backbone, before.model.get("neck")
     config.pop("weights", None)
@@ -59,4 +64,6 @@ def like_first_stage(resolved: Resolved, folder: Path) -> Resolved:
     inherited = {
         key: value for key, value in first["overrides"].items() if key in ("imbalance", "dataset", "val_fraction")
     }
-    return replace(resolved, overrides={**inherited, **resolved.overrides})
+    settings = choose_settings(config, own_dataset)
+    chosen = {} if settings is None else {"settings": settings}
+    return replace(resolved, overrides={**inherited, **chosen, **resolved.overrides})

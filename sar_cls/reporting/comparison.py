@@ -33,6 +33,7 @@ class Line:
         to_paper: last epoch minus paper; None where the runs are no reproduction.
         to_baseline: paired difference at the last epoch; None without a baseline to compare with.
         extra: further metrics at the last epoch.
+        extra_best: the same at the best epoch, which is the one of the highest headline metric.
         extra_paper: published figures of the further metrics.
         deviations: how the recipe differs from the row's own.
         others: what tells this line from other reproductions of the row, for instance the precision.
@@ -47,6 +48,7 @@ class Line:
     to_paper: float | None = None
     to_baseline: PairedDifference | None = None
     extra: dict[str, Summary] = field(default_factory=dict)
+    extra_best: dict[str, Summary] = field(default_factory=dict)
     extra_paper: dict[str, Figure] = field(default_factory=dict)
     deviations: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
@@ -120,6 +122,7 @@ def _entry(suite: Suite, line: Line) -> dict[str, Any]:
     for metric in suite.extra_metrics:
         summary = asdict(line.extra[metric]) if metric in line.extra else {}
         entry |= {f"{metric}_mean": summary.get("mean"), f"{metric}_std": summary.get("std")}
+        entry[f"{metric}_best_mean"] = line.extra_best[metric].mean if metric in line.extra_best else None
         entry[f"{metric}_paper"] = line.extra_paper[metric].value if metric in line.extra_paper else None
     return entry
 
@@ -127,9 +130,7 @@ def _entry(suite: Suite, line: Line) -> dict[str, Any]:
 def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str, list[Group]]) -> list[Line]:
     """The lines of a row in one variant; without runs, one line that holds the paper's figures alone."""
     found = [group for group in groups[row.name] if group.recipe.imbalance == imbalance]
-    dataset = None
-    if suite.paper_dataset is not None:
-        dataset = suite.paper_dataset.format(imbalance=f"{imbalance:g}" if imbalance is not None else "")
+    dataset = suite.published_dataset(imbalance)
     figure = find(dataset, row.paper, suite.metric, row.stage) if row.paper else None
     extra_paper = {m: find(dataset, row.paper, m, row.stage) for m in suite.extra_metrics} if row.paper else {}
     published = {metric: value for metric, value in extra_paper.items() if value is not None}
@@ -151,6 +152,7 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
                 to_paper=last.mean - figure.value if figure and last.mean is not None and not deviations else None,
                 to_baseline=_difference(group, baseline, suite.metric) if baseline else None,
                 extra={m: summarize(group.values("last", m).values()) for m in suite.extra_metrics},
+                extra_best={m: summarize(group.values("best", m).values()) for m in suite.extra_metrics},
                 extra_paper=published,
                 deviations=deviations,
                 others=_distinctions(group, found),

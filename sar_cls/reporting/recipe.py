@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sar_cls.reporting.ledger import Warn
+from sar_cls.reporting.paper import find
 from sar_cls.reporting.suites import Row, Suite
 
 
@@ -18,11 +19,14 @@ class Recipe:
     Attributes:
         epochs: epochs run.
         epochs_recipe: epochs of the row's recipe.
-        overrides: what else the command line changed, as sorted JSON; the imbalance factor is not among it.
+        overrides: what else the command line changed, as sorted JSON; imbalance factor and ``settings`` are not among it.
         data: fingerprints of the image sets, as sorted JSON.
         precision: "fp32" or "bf16".
         config_hash: hash of the resolved config; it is the row's own, so rows that are compared differ in it.
         imbalance: imbalance factor, for long-tailed suites.
+        settings: whose settings a second stage took for another data set or factor than its row's: ``"published"``, or those of
+            what; "" where it has the row's own.
+        unpublished: why a run with another factor than the suite's reproduces nothing, in a few words; "" where it may.
         stage1_row: for a second stage, the row it started from.
         stage1: for a second stage, the recipe of the run it started from.
         orphan: for a second stage, whether the very run it started from is missing from the work directory.
@@ -35,6 +39,8 @@ class Recipe:
     precision: str
     config_hash: str
     imbalance: float | None = None
+    settings: str = ""
+    unpublished: str = ""
     stage1_row: str | None = None
     stage1: Recipe | None = None
     orphan: bool = False
@@ -43,16 +49,18 @@ class Recipe:
     def comparable(self) -> Recipe:
         """The part that two rows must share to be compared: all but what makes them different rows."""
         stage1 = self.stage1.comparable if self.stage1 is not None else None
-        return replace(self, config_hash="", stage1_row=None, stage1=stage1, orphan=False)
+        return replace(self, config_hash="", unpublished="", stage1_row=None, stage1=stage1, orphan=False)
 
     def deviations(self, row: Row) -> list[str]:
         """How the runs differ from the row's own recipe, in a few words each; empty for a reproduction."""
         found = [] if self.epochs == self.epochs_recipe else [f"{self.epochs} of {self.epochs_recipe} epochs"]
         found += [_describe(name, value) for name, value in json.loads(self.overrides).items()]
+        found += [self.unpublished] if self.unpublished else []
         if self.stage1 is not None:
             if self.stage1_row != row.after:
                 found.append(f"stage 1 is {self.stage1_row}")
-            found += [f"stage 1: {text}" for text in self.stage1.deviations(row)]
+            first = self.stage1 if not self.unpublished else replace(self.stage1, unpublished="")
+            found += [f"stage 1: {text}" for text in first.deviations(row)]
         return found
 
 
@@ -95,6 +103,8 @@ def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str]
     overrides = dict(record["overrides"])
     overrides.pop("epochs", None)  # told by the fields of that name
     imbalance = overrides.pop("imbalance", stage1.imbalance if stage1 else suite.imbalance)
+    imbalance = None if imbalance is None else float(imbalance)
+    settings = str(overrides.pop("settings", ""))
     return Recipe(
         epochs=record["epochs"],
         epochs_recipe=record["epochs_recipe"],
@@ -102,11 +112,30 @@ def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str]
         data=json.dumps(record["data_fingerprint"], sort_keys=True),
         precision=record["precision"],
         config_hash=record["config_hash"],
-        imbalance=None if imbalance is None else float(imbalance),
+        imbalance=imbalance,
+        settings=settings,
+        unpublished=_unpublished(record["row"], suite, imbalance, settings),
         stage1_row=reference["row"] if reference else None,
         stage1=stage1,
         orphan=reference is not None and reference["run_id"] not in known_ids,
     )
+
+
+def _unpublished(name: str, suite: Suite, imbalance: float | None, settings: str) -> str:
+    """Why a run of the row ``name`` with this factor and these settings is no reproduction; "" where it may be one.
+
+    The rows' own recipes are published for the suite's factor. With another one a run reproduces something only where a figure is
+    published for it, and a second stage only with the settings that are published for it (MiSLAS has some for each factor).
+    """
+    if settings and settings != "published":
+        return settings
+    if imbalance is None or suite.imbalance is None or imbalance == suite.imbalance:
+        return ""
+    row = next((row for row in suite.rows if row.name == name), None)
+    dataset = suite.published_dataset(imbalance)
+    if row is None or row.paper is None or find(dataset, row.paper, suite.metric, row.stage) is None:
+        return f"imbalance {imbalance:g} has no published figure"
+    return "" if row.stage == 1 or settings else f"settings of imbalance {suite.imbalance}"
 
 
 def group_runs(suite: Suite, records: Iterable[Mapping[str, Any]], warn: Warn) -> dict[str, list[Group]]:

@@ -91,6 +91,12 @@ class Suite:
         before = f"{self.row(row.after).label}, " if row.after is not None else ""
         return row.label if row.label.startswith(before) else before + row.label
 
+    def published_dataset(self, imbalance: float | None) -> str | None:
+        """The data set's name in ``paper.csv`` at this imbalance factor; None where the suite has none there."""
+        if self.paper_dataset is None:
+            return None
+        return self.paper_dataset.format(imbalance=f"{imbalance:g}" if imbalance is not None else "")
+
     @property
     def all_suites(self) -> tuple[Suite, ...]:
         """This suite and the included ones, in the order in which they are run and shown."""

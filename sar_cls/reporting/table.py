@@ -20,6 +20,8 @@ from sar_cls.reporting.suites import Suite
 if TYPE_CHECKING:
     import pandas as pd
 
+_BY_COUNT = {"many_shot", "medium_shot", "few_shot"}
+_BY_INDEX = {"many_shot_index", "medium_shot_index", "few_shot_index"}
 METRIC_LABELS = {
     "top1": "top-1",
     "top5": "top-5",
@@ -27,9 +29,9 @@ METRIC_LABELS = {
     "many_shot": "many",
     "medium_shot": "medium",
     "few_shot": "few",
-    "many_shot_index": "many (classes 0-35)",
-    "medium_shot_index": "medium (classes 36-70)",
-    "few_shot_index": "few (classes 71-99)",
+    "many_shot_index": "many (by index)",
+    "medium_shot_index": "medium (by index)",
+    "few_shot_index": "few (by index)",
 }
 
 
@@ -202,12 +204,16 @@ def _any_paper(lines: Sequence[Line]) -> bool:
 
 
 def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | None:
-    """Further metrics at the last epoch, a line for each row and stage; None where nothing is known."""
+    """Further metrics at the last epoch, a line for each row and stage; None where nothing is known.
+
+    A published figure stands beside what it is to be compared with: ours of the best epoch, where it is of the best epoch.
+    """
     import pandas as pd
 
     notes, rows = Notes(), []
     shown: set[str] = set()
     published = [metric for metric in suite.extra_metrics if any(metric in line.extra_paper for line in lines)]
+    of_best = {metric for line in lines for metric, figure in line.extra_paper.items() if "best epoch" in figure.note}
     for line in lines:
         if line.group is None and not line.extra_paper:
             continue
@@ -215,6 +221,7 @@ def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | Non
         for metric in suite.extra_metrics:
             cells.append(mean_cell(line.extra.get(metric)))
             if metric in published:
+                cells += [mean_cell(line.extra_best.get(metric))] if metric in of_best else []
                 figure = line.extra_paper.get(metric)
                 cells.append(f"{figure.value:.2f}" if figure and line.row.name not in shown else EMPTY)
         rows.append(cells)
@@ -224,9 +231,17 @@ def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | Non
     columns = ["method", "n"]
     for metric in suite.extra_metrics:
         label = METRIC_LABELS.get(metric, metric)
-        columns += [label, f"{label}, published"] if metric in published else [label]
+        if metric in of_best:
+            columns += [f"{label}, last epoch", f"{label}, best epoch", f"{label}, published (best epoch)"]
+        else:
+            columns += [label, f"{label}, published"] if metric in published else [label]
     texts = notes.texts()
-    if {"many_shot", "medium_shot", "few_shot"} & set(suite.extra_metrics):
+    if _BY_INDEX & set(suite.extra_metrics):
+        texts.append(
+            "many, medium, few (by index): mean accuracy of fixed ranges of classes, sorted by falling frequency, as in MiSLAS's "
+            "code: 0-35, 36-70, 71-99 of 100 classes, 0-2, 3-6, 7-9 of 10."
+        )
+    if _BY_COUNT & set(suite.extra_metrics):
         texts.append(
             "many, medium, few: mean accuracy of the classes with more than 100, with 20 to 100, and with fewer than 20 "
             "training images; empty where there is no such class."
@@ -249,6 +264,6 @@ def _baseline_name(suite: Suite, lines: Sequence[Line]) -> str:
 
 
 def _extra_heading(suite: Suite) -> str:
-    shots = {"many_shot", "medium_shot", "few_shot"} & set(suite.extra_metrics)
+    shots = (_BY_COUNT | _BY_INDEX) & set(suite.extra_metrics)
     names = (["shot groups"] if shots else []) + (["calibration"] if "ece" in suite.extra_metrics else [])
     return " and ".join(names) or "further metrics"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from sar_cls.cli import CONFIGS
 from sar_cls.reporting.suites import Suite, load_suite
 from sar_cls.reporting.table import SuiteTables, suite_tables, write_tables
 
@@ -86,6 +87,13 @@ def make_suite(tmp_path: Path, name: str, text: str) -> Suite:
     folder.mkdir(parents=True)
     (folder / "suite.toml").write_text(text, encoding="utf-8")
     return load_suite(tmp_path / "configs", name)
+
+
+def with_extra(record: dict, many_shot: float, ece: float) -> dict:
+    """The record with further metrics; its best epoch is better calibrated by one point."""
+    record["metrics"]["last"] |= {"many_shot": many_shot, "ece": ece}
+    record["metrics"]["best"] |= {"many_shot": many_shot, "ece": ece - 1}
+    return record
 
 
 def cells(tables: SuiteTables, table: int = 0) -> list[list[str]]:
@@ -242,9 +250,11 @@ def test_metric_that_was_not_finite_is_left_out_of_the_mean(small: Suite, tmp_pa
 def test_both_stages_side_by_side(two_stages: Suite, tmp_path: Path) -> None:
     for row, first, second, ece in (("mixup", 39.0, 47.0, 8.0), ("mixup_sar", 40.0, 47.5, 9.0)):
         for seed in (1, 2):
-            metrics = {"many_shot": 60.0 + seed, "ece": ece}
-            one = write_run(tmp_path, make_record("cifar100_lt", row, seed, first + seed / 10, metrics=metrics))
-            write_run(tmp_path, second_stage("cifar100_lt", f"{row}_mislas", second + seed / 10, one, metrics=metrics))
+            one = write_run(
+                tmp_path, with_extra(make_record("cifar100_lt", row, seed, first + seed / 10), 60.0 + seed, ece)
+            )
+            two = second_stage("cifar100_lt", f"{row}_mislas", second + seed / 10, one)
+            write_run(tmp_path, with_extra(two, 60.0 + seed, ece))
     tables = suite_tables(two_stages, tmp_path)
     assert [table.title for table in tables.tables] == [
         "CIFAR-100-LT, imbalance factor 100 (paper Tab. 10)",
@@ -264,16 +274,32 @@ def test_both_stages_side_by_side(two_stages: Suite, tmp_path: Path) -> None:
             *("MiSLAS", "48.00", "47.65 ± 0.07 (n = 2)", "48.15 ± 0.07", "-0.35", "+0.50 [+0.50, +0.50] (2 pairs)"),
         ],
     ]
-    assert list(tables.tables[1].frame.columns) == ["method", "n", "many", "ECE", "ECE, published"]
-    assert cells(tables, 1) == [
-        ["MixUp", "2", "61.50 ± 0.71", "8.00 ± 0.00", "8.82"],
-        ["MixUp+SAR", "2", "61.50 ± 0.71", "9.00 ± 0.00", "–"],
-        ["MixUp, MiSLAS", "2", "61.50 ± 0.71", "8.00 ± 0.00", "4.83"],
-        ["MixUp+SAR, MiSLAS", "2", "61.50 ± 0.71", "9.00 ± 0.00", "–"],
+    assert list(tables.tables[1].frame.columns) == [
+        *("method", "n", "many", "ECE, last epoch", "ECE, best epoch", "ECE, published (best epoch)")
     ]
+    assert cells(tables, 1) == [
+        ["MixUp", "2", "61.50 ± 0.71", "8.00 ± 0.00", "7.00 ± 0.00", "8.82"],
+        ["MixUp+SAR", "2", "61.50 ± 0.71", "9.00 ± 0.00", "8.00 ± 0.00", "–"],
+        ["MixUp, MiSLAS", "2", "61.50 ± 0.71", "8.00 ± 0.00", "7.00 ± 0.00", "4.83"],
+        ["MixUp+SAR, MiSLAS", "2", "61.50 ± 0.71", "9.00 ± 0.00", "8.00 ± 0.00", "–"],
+    ]
+    assert tables.frame["ece_mean"].tolist()[:2] == [8.0, 9.0]
+    assert tables.frame["ece_best_mean"].tolist()[:2] == [7.0, 8.0]
     notes = " ".join(tables.tables[1].notes)
     assert "more than 100" in notes
-    assert "Published by MiSLAS (ECE with 15 bins)." in notes
+    assert "Published by MiSLAS (ECE with 15 bins; best epoch on the test set)." in notes
+
+
+def test_groups_by_index_have_names_and_a_note_of_their_own(tmp_path: Path) -> None:
+    suite = load_suite(CONFIGS, "cifar10_lt")
+    metrics = {"many_shot_index": 80.0, "medium_shot_index": 70.0, "few_shot_index": 60.0, "ece": 5.0}
+    write_run(tmp_path, make_record("cifar10_lt", "mixup", 1, 71.0, metrics=metrics))
+    table = suite_tables(suite, tmp_path).tables[-1]
+    assert table.title.endswith(": shot groups and calibration")
+    assert list(table.frame.columns)[2:] == ["many (by index)", "medium (by index)", "few (by index)", "ECE"]
+    assert list(table.frame.iloc[0])[2:] == ["80.00", "70.00", "60.00", "5.00"]
+    assert "0-2, 3-6, 7-9 of 10" in " ".join(table.notes)
+    assert "more than 100" not in " ".join(table.notes)
 
 
 def test_a_second_stage_joins_only_the_run_that_it_names(two_stages: Suite, tmp_path: Path) -> None:
@@ -336,7 +362,8 @@ def test_optional_second_stage_is_compared_with_the_run_it_started_from(two_stag
 def test_other_imbalance_factor_has_its_own_table_and_published_figures(two_stages: Suite, tmp_path: Path) -> None:
     write_run(tmp_path, make_record("cifar100_lt", "mixup", 1, 39.0))
     one = write_run(tmp_path, make_record("cifar100_lt", "mixup", 1, 45.0, overrides={"imbalance": 50.0}), "seed1-if50")
-    write_run(tmp_path, second_stage("cifar100_lt", "mixup_mislas", 52.0, one), "seed1-if50")
+    published = {"imbalance": 50.0, "settings": "published"}
+    write_run(tmp_path, second_stage("cifar100_lt", "mixup_mislas", 52.0, one, overrides=published), "seed1-if50")
     tables = suite_tables(two_stages, tmp_path)
     titles = [table.title for table in tables.tables]
     assert titles[2] == "CIFAR-100-LT, imbalance factor 50"
@@ -347,6 +374,49 @@ def test_other_imbalance_factor_has_its_own_table_and_published_figures(two_stag
     assert any(
         "MiSLAS's here: published results (best epoch on the test set)" in note for note in tables.tables[2].notes
     )
+
+
+@pytest.mark.parametrize(
+    ("factor", "settings", "deviation"),
+    [
+        (50.0, "published", None),
+        (50.0, None, "settings of imbalance 100"),  # a run of before the settings followed the factor
+        (50.0, "settings of cifar100, imbalance 100", "settings of cifar100, imbalance 100"),
+        (20.0, "settings of cifar100, imbalance 100", "settings of cifar100, imbalance 100"),
+        (20.0, "published", "imbalance 20 has no published figure"),
+    ],
+)
+def test_another_imbalance_factor_is_a_reproduction_only_by_published_settings(
+    two_stages: Suite, tmp_path: Path, factor: float, settings: str | None, deviation: str | None
+) -> None:
+    one = write_run(tmp_path, make_record("cifar100_lt", "mixup", 1, 45.0, overrides={"imbalance": factor}))
+    overrides = {"imbalance": factor} | ({} if settings is None else {"settings": settings})
+    write_run(tmp_path, second_stage("cifar100_lt", "mixup_mislas", 52.0, one, overrides=overrides))
+    tables = suite_tables(two_stages, tmp_path)
+    found = tables.frame[tables.frame["n"] == 1].set_index("stage")
+    assert found["imbalance"].tolist() == [factor, factor]
+    assert found["deviations"].fillna("").tolist() == [
+        "" if factor == 50 else "imbalance 20 has no published figure",
+        deviation or "",
+    ]
+    assert found["reproduction"].tolist() == [factor == 50, deviation is None]
+    assert pd.isna(found.loc[2, "to_paper"]) == (deviation is not None)
+    assert "52.00 (n = 1)" in tables.to_markdown()
+    assert (f"{deviation}: not a reproduction" in tables.to_markdown()) is (deviation is not None)
+
+
+def test_rows_without_a_figure_for_a_factor_are_still_compared_there(two_stages: Suite, tmp_path: Path) -> None:
+    for row, first, second in (("mixup", 45.0, 52.0), ("mixup_sar", 46.0, 52.5)):
+        one = write_run(tmp_path, make_record("cifar100_lt", row, 1, first, overrides={"imbalance": 50}), "seed1-if50")
+        published = {"imbalance": 50, "settings": "published"}
+        write_run(tmp_path, second_stage("cifar100_lt", f"{row}_mislas", second, one, overrides=published))
+    frame = suite_tables(two_stages, tmp_path).frame
+    found = frame[frame["n"] == 1].set_index("row")
+    assert found["to_baseline"].dropna().to_dict() == {"mixup_sar": 1.0, "mixup_sar_mislas": 0.5}
+    assert found["reproduction"].to_dict() == {
+        **{"mixup": True, "mixup_mislas": True},
+        **{"mixup_sar": False, "mixup_sar_mislas": False},
+    }
 
 
 def test_a_suite_the_paper_does_not_have_shows_no_paper_columns(tmp_path: Path) -> None:
