@@ -80,6 +80,7 @@ def main() -> int:
         chosen = ran or [suite for suite in chosen if suite.paper_dataset]
     if arguments.recompute:
         runs = [(run_dir, recomputed(record, run_dir)) for run_dir, record in runs]
+        warn_of_rounded_logits([run_dir for run_dir, _ in runs])
     tables = table.tables_from_records(chosen, [record for _, record in runs], warn)
     print(tables.to_csv() if arguments.format == "csv" else tables.to_markdown(), end="")
     if arguments.precisions:
@@ -114,6 +115,19 @@ def recomputed(record: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     except OSError as error:
         warn(f"{run_dir / PER_CLASS_FILE} is left as it is: {error.strerror}")
     return new
+
+
+def warn_of_rounded_logits(run_dirs: Sequence[Path]) -> None:
+    """Says once, for all runs together, that recomputed figures come from logits that were saved in half precision."""
+    from sar_cls.reporting.outputs import has_rounded_logits
+
+    rounded = [run_dir for run_dir in run_dirs if has_rounded_logits(run_dir)]
+    if rounded:
+        others = f" and {len(rounded) - 1} more" if len(rounded) > 1 else ""
+        warn(
+            f"the test logits of {rounded[0]}{others} were saved in float16 by an older version: ties go to the lower class, and "
+            "recomputed figures can be off by some hundredths of a point."
+        )
 
 
 def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]], folder: Path) -> None:

@@ -20,7 +20,11 @@ def parse() -> argparse.Namespace:
     parser = cli.Parser(prog="stage2.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument_group("what to run").add_argument
     add("--stage1", type=Path, required=True, metavar="PATH", help="folder of a finished first stage, or its last.pth")
-    add("--method", default="mislas", help="mislas, crt, lws, tau, logit_adjustment (default: mislas)")
+    add(
+        "--method",
+        default="mislas",
+        help="mislas, crt, lws, crt_published, lws_published, tau, logit_adjustment (default: mislas)",
+    )
     add("--full-epochs", action="store_true", help="an epoch is all that the sampler gives, not the published length")
     cli.add_run_options(parser, second_stage=True)
     return parser.parse_args()

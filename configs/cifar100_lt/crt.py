@@ -4,6 +4,8 @@
     python longtail/stage2.py --stage1 RUN --method crt
 
 Class-balanced sampling, cross-entropy, 10 epochs as long as MiSLAS's second stage, cosine from 0.1. No figure in the paper.
+The same length and schedule for all second stages, on purpose, and the whole backbone stands still; as Kang et al. do it:
+crt_published.py.
 """
 
 _base_ = "./ce.py"

@@ -25,16 +25,28 @@ def effective_number_weights(class_counts: ClassCounts, beta: float = 0.9999) ->
     return weights * len(counts) / weights.sum()
 
 
-def weighted_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor) -> Tensor:
-    """Mean over the batch of ``w_y nll_y``: divided by N, not by the sum of the batch's weights.
+DIVISORS = ("batch", "weights")
+
+
+def weighted_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor, divide_by: str = "batch") -> Tensor:
+    """Sum over the batch of ``w_y nll_y``, divided by the number of samples or by the sum of their weights.
 
     Args:
         logits: [N, C].
         targets: [N] int64 or soft [N, C].
         class_weights: [C].
+        divide_by: ``"batch"``: N, so that a batch of rare classes counts more than one of frequent classes.
+            ``"weights"``: ``sum_i w_{y_i}``, as torch's weighted cross-entropy does with class indices.
+
+    Raises:
+        ValueError: an unknown ``divide_by``.
     """
+    if divide_by not in DIVISORS:
+        raise ValueError(f"unknown divide_by {divide_by!r}: choose one of {', '.join(DIVISORS)}.")
     nll = negative_log_likelihood(logits)
-    return expected_cost(class_weights.to(nll) * nll, targets)
+    weights = class_weights.to(nll)
+    loss = expected_cost(weights * nll, targets)
+    return loss if divide_by == "batch" else loss / expected_cost(weights.expand_as(nll), targets)
 
 
 class ClassBalancedCrossEntropy(ClassCountLoss):
@@ -42,19 +54,28 @@ class ClassBalancedCrossEntropy(ClassCountLoss):
 
     Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", CVPR 2019, class-balanced softmax
     cross-entropy ``(1 - beta) / (1 - beta^{N_y}) CE`` with the effective number of its Proposition 1
-    (https://arxiv.org/abs/1901.05555); weights are normalized to sum to C, as there.
+    (https://arxiv.org/abs/1901.05555); weights are normalized to sum to C, as there and in the published code of LDAM
+    (Cao et al. 2019), which compares with it: ``weights / sum(weights) * C``. That code hands them to torch's weighted
+    cross-entropy, which divides a batch by the sum of its weights: ``divide_by="weights"``.
 
     Args:
         class_counts: Training images per class [C].
         beta: In [0, 1).
+        divide_by: ``"batch"`` or ``"weights"``, see :func:`weighted_cross_entropy`.
+
+    Raises:
+        ValueError: Bad counts, beta outside [0, 1), or an unknown ``divide_by``.
     """
 
     class_weights: Tensor
 
-    def __init__(self, class_counts: ClassCounts, beta: float = 0.9999) -> None:
+    def __init__(self, class_counts: ClassCounts, beta: float = 0.9999, divide_by: str = "batch") -> None:
         super().__init__(class_counts)
+        if divide_by not in DIVISORS:
+            raise ValueError(f"unknown divide_by {divide_by!r}: choose one of {', '.join(DIVISORS)}.")
+        self.divide_by = divide_by
         self.register_buffer("class_weights", effective_number_weights(class_counts, beta).float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.check_logits(logits)
-        return weighted_cross_entropy(logits, targets, self.class_weights)
+        return weighted_cross_entropy(logits, targets, self.class_weights, self.divide_by)

@@ -36,7 +36,7 @@ class FocalLoss(ClassCountLoss):
 
     Args:
         class_counts: Training images per class [C].
-        gamma: Focusing parameter, at least 0.
+        gamma: Focusing parameter, at least 0: 2 in its paper; 1 in the comparison of LDAM (Cao et al. 2019) on long tails.
         beta: Where given, alpha is ``effective_number_weights(class_counts, beta)``; otherwise all ones.
 
     Raises:

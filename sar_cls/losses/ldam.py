@@ -51,9 +51,10 @@ class LDAM(ClassCountLoss):
 
     Cao et al., "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss", NeurIPS 2019, Eq. 12-13 and
     Algorithm 1 (https://arxiv.org/abs/1906.07413). Logits are cosines: use the classifier
-    ``sar_cls.models.CosineLinear``. The re-weighting is that of Cui et al. 2019, and as in the published code a
-    batch is divided by its sum of weights. Needs ``set_epoch`` at the start of each epoch; without a call the classes
-    stay weighted alike (plain LDAM). Hard labels only.
+    ``sar_cls.models.CosineLinear``. Its program trains 200 epochs at 0.1 with 5 of warm-up, a hundredth of that after
+    epoch 160, where the re-weighting begins, and a ten-thousandth after 180. The re-weighting is that of Cui et al.
+    2019, and as in the published code a batch is divided by its sum of weights. Needs ``set_epoch`` at the start of
+    each epoch; without a call the classes stay weighted alike (plain LDAM). Hard labels only.
 
     Args:
         class_counts: Training images per class [C].

@@ -17,6 +17,7 @@ from sar_cls.reporting.suites import SUITE_FILE, Row, load_suite
 # The suite whose configs serve every data set that has no suite, or no such method, of its own.
 _GENERAL = "cifar100_lt"
 _STAGE2_CONFIGS = {"mislas": "mislas", "crt": "crt", "lws": "lws", "tau": "tau_norm"}
+_STAGE2_CONFIGS |= {name: name for name in ("crt_published", "lws_published")}
 _STAGE2_CONFIGS["logit_adjustment"] = "logit_adjustment_posthoc"
 SECOND_STAGE_METHODS = tuple(_STAGE2_CONFIGS)
 

@@ -20,7 +20,8 @@ class SecondStageClassifier(ImageClassifier):
 
     Args:
         hold: "shifted_bn": the backbone stays in training mode, so that the running statistics of its batch norms move to the
-            new sampling (MiSLAS, Zhong et al. 2021, Sec. 3.3); "frozen": nothing of it moves (Kang et al. 2020).
+            new sampling (MiSLAS, Zhong et al. 2021, Sec. 3.3; also the program of Kang et al. 2020); "frozen": it is in evaluation
+            mode, nothing of it moves (MiSLAS without shifted batch norm, as on CIFAR-10-LT).
         **kwargs: as for ``ImageClassifier``.
     """
 

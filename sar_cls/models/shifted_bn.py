@@ -7,7 +7,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def freeze(backbone: nn.Module) -> None:
-    """No gradient and evaluation mode: no parameter and no buffer changes (cRT, LWS: Kang et al. 2020, Sec. 4).
+    """No gradient and evaluation mode: no parameter and no buffer changes.
+
+    The backbone that is kept as it is in cRT and LWS (Kang et al. 2020, Sec. 4; their program leaves batch norms in training
+    mode, see :func:`freeze_with_shifted_bn`), and MiSLAS's second stage on CIFAR-10-LT (``shift_bn: False``).
 
     ``model.train()`` switches the backbone back to training mode, so call this after it, each time.
     """

@@ -35,6 +35,10 @@ class SAR(Regularizer):
       used. A sample with label weights Y counts with the weight s that falls on accepted classes:
       ``s * (F - (Y A^) / s)^2``, 0 where s = 0.
 
+    One difference to the published code: it takes the logarithm of a softmax, which is -inf once a probability underflows
+    (logits some 104 apart in float32), and its weights and loss are NaN from then on. Here p_i comes from a log-softmax, so
+    that such an anchor has a finite loss and a run goes on where the published one ends.
+
     In ``eval()`` the stored A^ is used as it is, where the gate is open and A^ has been started. Nothing of SAR runs
     at inference.
 

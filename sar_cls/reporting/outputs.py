@@ -1,4 +1,9 @@
-"""The test logits that a run keeps, so that a new metric needs no new training."""
+"""The test logits that a run keeps, so that a new metric needs no new training.
+
+They are float32, the ones that the recorded metrics come from. Files of older versions hold float16, whose rounding makes ties
+(see :mod:`sar_cls.metrics`): figures computed anew from such a file can differ from the recorded ones by some hundredths of a
+point, and :attr:`TestOutputs.rounded` says so.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +44,11 @@ class TestOutputs:
     val_labels: np.ndarray | None = None
     classes: np.ndarray | None = None
 
+    @property
+    def rounded(self) -> bool:
+        """Whether the logits were saved in half precision, as older versions did."""
+        return self.logits.dtype == np.float16
+
 
 def read_outputs(run_dir: Path | str) -> TestOutputs:
     """Reads ``test_outputs.npz`` of a run; nothing in it is unpickled.
@@ -55,6 +65,14 @@ def read_outputs(run_dir: Path | str) -> TestOutputs:
         raise InputError(f"{path} is missing; run this row again to have its test logits.") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is damaged ({error}); run this row again.") from error
+
+
+def has_rounded_logits(run_dir: Path | str) -> bool:
+    """Whether the run's test logits are there and in half precision."""
+    try:
+        return read_outputs(run_dir).rounded
+    except InputError:
+        return False
 
 
 def recompute(record: Mapping[str, Any], run_dir: Path | str) -> dict[str, Any]:

@@ -58,13 +58,15 @@ def second_stage(suite: str, row: str, top1: float, stage1: dict[str, Any], **ch
     return make_record(suite, row, stage1["seed"], top1, **{**defaults, **changes})
 
 
-def write_outputs(run_dir: Path, seed: int, num_classes: int = 10, skill: float = 2.0, num_images: int = 2000) -> None:
+def write_outputs(
+    run_dir: Path, seed: int, num_classes: int = 10, skill: float = 2.0, num_images: int = 2000, dtype: Any = np.float32
+) -> None:
     """``test_outputs.npz`` of a classifier that gets better with ``skill``, worse towards the last class."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, num_classes, num_images)
     logits = rng.normal(size=(num_images, num_classes)) * 1.5
     logits[np.arange(num_images), labels] += skill * (1.5 - labels / num_classes)
-    np.savez(run_dir / "test_outputs.npz", logits=logits.astype(np.float16), labels=labels)
+    np.savez(run_dir / "test_outputs.npz", logits=logits.astype(dtype), labels=labels)
 
 
 def write_history(run_dir: Path, seed: int, epochs: int = 40, top: float = 75.0, sar: bool = False) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -71,6 +72,17 @@ def test_csv_and_recompute(tmp_path: Path) -> None:
     assert means == [11.0, 100.0]
     lines = (tmp_path / "digits" / "sar" / "seed1" / "per_class.csv").read_text().splitlines()
     assert lines[:2] == ["class,name,train_count,last_accuracy,best_accuracy", "0,,500,100.0000,"]
+
+
+def test_recompute_says_once_that_old_logits_are_rounded(tmp_path: Path) -> None:
+    for seed in (1, 2, 3):
+        write_run(tmp_path, make_record("digits", "sar", seed, 11.0))
+        write_outputs(tmp_path / "digits" / "sar" / f"seed{seed}", seed, dtype=np.float32 if seed == 2 else np.float16)
+    arguments = ("--work-dir", str(tmp_path), "--suite", "digits")
+    assert report(*arguments, cwd=tmp_path).stderr == ""
+    lines = report(*arguments, "--recompute", cwd=tmp_path).stderr.splitlines()
+    assert len(lines) == 1
+    assert "seed1 and 1 more were saved in float16" in lines[0]
 
 
 def test_recompute_without_logits_keeps_what_was_recorded(tmp_path: Path) -> None:
