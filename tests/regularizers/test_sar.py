@@ -274,6 +274,20 @@ def test_extreme_probabilities_stay_finite(margin: float, tau: float, through: b
         assert 0 <= loss.item() <= (0 if suppressed else 3 * each + 1e-7)
 
 
+@pytest.mark.parametrize(("gap", "is_number"), [(100.0, True), (110.0, False)])
+def test_finite_where_the_published_formula_is_not_a_number(gap: float, is_number: bool) -> None:
+    """The logarithm of a softmax in float32, as published, against that of a log-softmax in float64."""
+    logits = torch.zeros(3, 3).fill_diagonal_(2.0)
+    logits[0, 1] = gap + 2.0
+    log_of_softmax = logits.softmax(dim=1).diagonal().log()
+    published = log_of_softmax / (log_of_softmax.sum() + 1e-9)
+    assert bool(published.isfinite().all()) is is_number
+    exact = logits.double().log_softmax(dim=1).diagonal().numpy()
+    expected = -float((exact / exact.sum() * exact).sum())
+    loss = SAR(3, 4, tau=1.0)(torch.randn(2, 4), torch.tensor([0, 2]), Table(logits))["loss_aux"]
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("total", [1e-9, 1.0000001e-9, 5e-10, 2e-9, 0.0])
 def test_the_pole_of_the_weights_is_out_of_reach(total: float, dtype: torch.dtype) -> None:
