@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,11 @@ from reporting.synthetic import make_record, write_run
 
 import sar_cls.mm  # noqa: F401
 from sar_cls.cli import CONFIGS
+from sar_cls.errors import InputError
+from sar_cls.mm import engine, mislas
+from sar_cls.mm.checkpoint import LAST, read_checkpoint
 from sar_cls.mm.config import load_config, recipe_hash
+from sar_cls.mm.engine import DataCache, Job
 from sar_cls.mm.first_stage import CONFIG, like_first_stage
 from sar_cls.mm.options import Options
 from sar_cls.mm.recipe import Resolved, resolve
@@ -121,3 +126,24 @@ def test_cifar10_leaves_the_statistics_of_batch_norm_alone(tmp_path: Path) -> No
     model.backbone(torch.randn(4, 3, 32, 32))
     assert before
     assert all(torch.equal(before[name], buffer) for name, buffer in model.backbone.named_buffers())
+
+
+def test_a_whole_run_records_them_and_is_refused_under_others(
+    make_job: Callable[..., Job], cache: DataCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_job(row="first")
+    engine.run(first, Options(imbalance=20), cache)
+    text = (
+        f'_base_ = "{CONFIGS}/digits_lt/mislas.py"\nsettings_by_data = "mislas"\n'
+        "train_cfg = dict(max_epochs=1)\nparam_scheduler = dict(T_max=1)\n"
+    )
+    second = make_job(text, row="second", stage1_dir=first.run_dir)
+    monkeypatch.setitem(mislas.STAGE2, ("digits", 20.0), mislas.Stage2(0.3, 0.0, 0.1, False))
+    record = engine.run(second, Options(), cache)
+    assert record["overrides"] == {"imbalance": 20, "settings": "published"}
+    assert engine.run(second, Options(), cache)["run_id"] == record["run_id"]
+    before, after = (read_checkpoint(job.run_dir / LAST)["state_dict"] for job in (first, second))
+    assert all(torch.equal(before[key], after[key]) for key in before if key.startswith("backbone."))
+    monkeypatch.delitem(mislas.STAGE2, ("digits", 20.0))
+    with pytest.raises(InputError, match="another overrides"):
+        engine.run(second, Options(), cache)
