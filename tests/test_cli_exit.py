@@ -29,7 +29,7 @@ def test_exit_codes(error: BaseException, code: int, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, {"OMP_WAIT_POLICY": "PASSIVE"}),
+        ({}, {"GOMP_SPINCOUNT": "10000"}),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
         ({"GOMP_SPINCOUNT": "9"}, {"GOMP_SPINCOUNT": "9"}),
         ({"KMP_BLOCKTIME": "9"}, {"KMP_BLOCKTIME": "9"}),

@@ -21,8 +21,8 @@ from sar_cls.runs.history import HISTORY_FILE
 from sar_cls.speed.setting import NETS, Setting, source_of
 
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
-# How OpenMP's threads wait for each other: asleep, as the scripts of this project have it, or as libgomp does by itself.
-WAITS = {"sleep": {"OMP_WAIT_POLICY": "PASSIVE"}, "spin": {"GOMP_SPINCOUNT": "300000"}}
+# How OpenMP's threads wait for each other: soon asleep, as the scripts of this project have it, or as libgomp does by itself.
+WAITS = {"sleep": {"GOMP_SPINCOUNT": "10000"}, "spin": {"GOMP_SPINCOUNT": "300000"}}
 
 
 @dataclass(frozen=True)
