@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from sar_cls.data.image_set import ImageSet
+from sar_cls.data.masked_set import MaskedImageSet
 from sar_cls.errors import InputError
 
 IMAGE_SETS = ("digits", "cifar10", "cifar100", "cub200", "folder")
+MASKED_SETS = ("camvid",)  # a class for every pixel
 SPLITS = ("train", "test", "val")
 
 
@@ -69,3 +71,23 @@ def load_image_set(
     from sar_cls.data.cifar import load_cifar
 
     return load_cifar(name, split, root, download=download, cache_dir=cache)
+
+
+def load_masked_set(name: str, split: str, data_root: str | Path | None = None) -> MaskedImageSet:
+    """Load a set of images with masks into memory (CPU).
+
+    Args:
+        name: ``"camvid"``.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        data_root: where the data lie; "data" by default.
+
+    Raises:
+        InputError: unknown name or split, data missing or damaged; one sentence that says which file and what to do.
+    """
+    if name not in MASKED_SETS:
+        raise InputError(f"unknown set of images with masks {name!r}: choose one of {', '.join(MASKED_SETS)}")
+    if split not in SPLITS:
+        raise InputError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
+    from sar_cls.data.camvid import load_camvid
+
+    return load_camvid(split, Path("data" if data_root is None else data_root).expanduser())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sar_cls.data.augment import Draws
 from sar_cls.data.image_set import ImageSet
+from sar_cls.data.masked_set import MaskedImageSet
 from sar_cls.data.rng import epoch_generator
 
 
@@ -50,8 +51,8 @@ class DeviceLoader:
         device: where the batches go; None is where the images are.
 
     Yields:
-        ``{"inputs": uint8 [B, H, W, 3], "targets": int64 [B], "draws": dict}``; ``draws`` holds the samples' own draws
-        [B, ...] and the batch's own ones (e.g. "lam", a scalar), all on the device.
+        ``{"inputs": uint8 [B, H, W, 3], "targets": int64 [B], "draws": dict}``, for a set with masks ``targets`` uint8 [B, H, W];
+        ``draws`` holds the samples' own draws [B, ...] and the batch's own ones (e.g. "lam", a scalar). All lie on the device.
 
     Raises:
         ValueError: ``batch_size`` or ``batches_per_epoch`` below 1, or no batch at all in an epoch.
@@ -59,7 +60,7 @@ class DeviceLoader:
 
     def __init__(
         self,
-        image_set: ImageSet,
+        image_set: ImageSet | MaskedImageSet,
         batch_size: int,
         sampler: Sampler | None = None,
         *,
@@ -119,19 +120,21 @@ class DeviceLoader:
         per_sample = {name: value.to(self.device) for name, value in draws.per_sample.items()}
         per_batch = {name: value.to(self.device) for name, value in draws.per_batch.items()}
         order = self._order()
-        targets = self.image_set.labels.cpu()[order].to(self.device)
+        # Labels of an epoch are few and go to the device at once; masks are as large as the images and go batch by batch.
+        has_masks = self.image_set.labels.dim() > 1
+        targets = None if has_masks else self.image_set.labels.cpu()[order].to(self.device)
         order = order.to(self.image_set.device)
         for step in range(len(self)):
             batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
             yield {
-                "inputs": self._images(order[batch]),
-                "targets": targets[batch],
+                "inputs": self._rows(self.image_set.images, order[batch]),
+                "targets": self._rows(self.image_set.labels, order[batch]) if targets is None else targets[batch],
                 "draws": {name: value[batch] for name, value in per_sample.items()}
                 | {name: value[step] for name, value in per_batch.items()},
             }
 
-    def _images(self, index: Tensor) -> Tensor:
-        images = self.image_set.images.index_select(0, index)
-        if images.device.type == "cpu" and self.device.type == "cuda":
-            images = images.pin_memory()  # else the copy would wait
-        return images.to(self.device, non_blocking=True)
+    def _rows(self, values: Tensor, index: Tensor) -> Tensor:
+        rows = values.index_select(0, index)
+        if rows.device.type == "cpu" and self.device.type == "cuda":
+            rows = rows.pin_memory()  # else the copy would wait
+        return rows.to(self.device, non_blocking=True)

@@ -84,6 +84,31 @@ class InstanceBalanced(_Sampler):
         return _shuffles(len(self.labels), number, generator)
 
 
+class EndlessShuffle:
+    """All images shuffled, again and again, whatever an epoch's length: the next epoch goes on where the last one stopped.
+
+    For recipes that count iterations. The order does not depend on how many of them lie between two evaluations.
+
+    Args:
+        labels: [n] or [n, H, W]; only their number counts.
+    """
+
+    def __init__(self, labels: Tensor | np.ndarray | Sequence[int]) -> None:
+        self.number = len(labels)
+
+    def __len__(self) -> int:
+        return self.number
+
+    def indices(self, epoch: int, seed: int, num_samples: int | None = None) -> Tensor:
+        """int64 [num_samples] on the CPU: images ``epoch * num_samples`` and following of the endless order."""
+        wanted = self.number if num_samples is None else num_samples
+        first = epoch * wanted
+        rounds = range(first // self.number, -(-(first + wanted) // self.number))
+        shuffled = [torch.randperm(self.number, generator=epoch_generator(seed, part, "order")) for part in rounds]
+        start = first - rounds[0] * self.number
+        return torch.cat(shuffled)[start : start + wanted]
+
+
 class ClassAware(_Sampler):
     """Class-aware sampling (Shen et al. 2016; stage 2 of MiSLAS, Zhong et al. 2021).
 
@@ -169,8 +194,9 @@ def _classes(weights: Tensor, number: int, generator: torch.Generator) -> Tensor
     return torch.searchsorted(edges, points, right=True).clamp_(max=len(weights) - 1)
 
 
-SAMPLERS: dict[str, type[_Sampler]] = {
+SAMPLERS: dict[str, type[_Sampler] | type[EndlessShuffle]] = {
     "instance_balanced": InstanceBalanced,
+    "endless_shuffle": EndlessShuffle,
     "class_aware": ClassAware,
     "class_balanced": ClassBalanced,
     "square_root": SquareRoot,

@@ -1,0 +1,137 @@
+"""Batched augmentation of images with masks against a slow program that goes pixel by pixel."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sar_cls.data import VOID, MaskAugmentation, photometric_distortion, scale_crop_flip
+
+
+def slow_window(image: np.ndarray, mask: np.ndarray, scale: float, place: tuple, flip: bool, crop: tuple) -> tuple:
+    """One window, from the definition: a resize with half-pixel centres, a crop, a mirror."""
+    (height, width), (h, w) = mask.shape, crop
+    scaled = [max(1, round(size * scale)) for size in (height, width)]
+    first = [math.floor(place[axis] * (max(scaled[axis] - crop[axis], 0) + 1)) for axis in (0, 1)]
+    pixels, labels = np.zeros((h, w, 3)), np.full((h, w), VOID)
+    inside = np.zeros((h, w), dtype=bool)
+    for i in range(h):
+        for j in range(w):
+            y, x = first[0] + i, first[1] + (w - 1 - j if flip else j)
+            if y >= scaled[0] or x >= scaled[1]:
+                continue
+            inside[i, j] = True
+            v, u = (y + 0.5) * height / scaled[0], (x + 0.5) * width / scaled[1]
+            labels[i, j] = mask[int(v), int(u)]
+            v, u = v - 0.5, u - 0.5
+            top, left = math.floor(v), math.floor(u)
+            for row, share in ((top, 1 - (v - top)), (top + 1, v - top)):
+                for column, part in ((left, 1 - (u - left)), (left + 1, u - left)):
+                    there = image[min(max(row, 0), height - 1), min(max(column, 0), width - 1)]
+                    pixels[i, j] += share * part * there.astype(float)
+    return pixels, labels, inside
+
+
+@pytest.mark.parametrize("crop", [(5, 7), (9, 4), (14, 20)])
+def test_window_is_that_of_the_slow_program(crop: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(3)
+    images = torch.randint(256, (6, 9, 12, 3), generator=generator, dtype=torch.uint8)
+    masks = torch.randint(4, (6, 9, 12), generator=generator).to(torch.uint8)
+    draws = MaskAugmentation(crop, (0.6, 1.7)).draw(6, 4, (9, 12), generator).per_sample
+    draws["flip"] = torch.tensor([True, False] * 3)
+    got, labels, inside = scale_crop_flip(images, masks, draws["scale"], draws["place"], draws["flip"], crop)
+    for n in range(6):
+        expected = slow_window(
+            images[n].numpy(), masks[n].numpy(), float(draws["scale"][n]), draws["place"][n].tolist(),
+            bool(draws["flip"][n]), crop,
+        )  # fmt: skip
+        assert np.array_equal(inside[n].numpy(), expected[2])
+        assert np.array_equal(labels[n].numpy(), expected[1])
+        found = got[n].permute(1, 2, 0).numpy()
+        assert np.allclose(found[expected[2]], expected[0][expected[2]], atol=2e-3)
+    if crop == (14, 20):  # larger than the smallest scaled image: the rest is void
+        assert not inside.all()
+        assert (labels[~inside] == VOID).all()
+
+
+def test_without_change_the_window_is_the_image() -> None:
+    images = torch.randint(256, (2, 6, 8, 3), dtype=torch.uint8)
+    masks = torch.randint(3, (2, 6, 8)).to(torch.uint8)
+    one, zero = torch.ones(2), torch.zeros(2, 2)
+    got, labels, inside = scale_crop_flip(images, masks, one, zero, torch.tensor([False, True]), (6, 8))
+    assert inside.all()
+    assert torch.allclose(got[0].permute(1, 2, 0), images[0].float(), atol=1e-3)
+    assert torch.allclose(got[1].permute(1, 2, 0).flip(1), images[1].float(), atol=1e-3)
+    assert torch.equal(labels[1].flip(1), masks[1].long())
+
+
+def slow_pixel(rgb: list[float], values: list[float]) -> list[float]:
+    """mmseg's order of changes for one pixel, with the HSV of the standard library."""
+    brightness, contrast, saturation, hue, contrast_first = values
+
+    def cut(pixel: list[float]) -> list[float]:
+        return [min(max(value, 0.0), 255.0) for value in pixel]
+
+    pixel = cut([value + brightness for value in rgb])
+    if contrast_first:
+        pixel = cut([value * contrast for value in pixel])
+    h, s, v = colorsys.rgb_to_hsv(*[value / 255 for value in pixel])
+    pixel = [255 * value for value in colorsys.hsv_to_rgb((h + hue) % 1, min(s * saturation, 1), v)]
+    return pixel if contrast_first else cut([value * contrast for value in pixel])
+
+
+def test_photometric_distortion_is_that_of_the_slow_program() -> None:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(256, (8, 3, 4, 5), generator=generator).double()
+    images[0, :, 0, 0] = 77.0  # grey has no hue
+    images[0, :, 0, 1] = 0.0
+    values = MaskAugmentation((4, 5)).draw(8, 8, (4, 5), generator).per_sample["photometric"].double()
+    assert set(values[:, 4].tolist()) == {0.0, 1.0}
+    got = photometric_distortion(images, values)
+    for n in range(8):
+        for i in range(4):
+            for j in range(5):
+                assert got[n, :, i, j].tolist() == pytest.approx(
+                    slow_pixel(images[n, :, i, j].tolist(), values[n].tolist()), abs=1e-6
+                )
+
+
+def test_draws_have_the_published_ranges_and_frequencies() -> None:
+    draws = MaskAugmentation((4, 4), (0.5, 2.0)).draw(4000, 8, (8, 8), torch.Generator().manual_seed(0)).per_sample
+    photometric = draws["photometric"]
+    assert 0.5 <= float(draws["scale"].min()) < 0.51
+    assert 1.99 < float(draws["scale"].max()) <= 2.0
+    assert float(photometric[:, 0].abs().max()) <= 32
+    assert float(photometric[:, 3].abs().max()) <= 0.1
+    for column, off in enumerate([0.0, 1.0, 1.0, 0.0]):
+        assert float((photometric[:, column] == off).float().mean()) == pytest.approx(0.5, abs=0.05)
+    assert float(draws["flip"].float().mean()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_draws_of_a_sample_do_not_depend_on_the_batch() -> None:
+    first, second = (
+        MaskAugmentation((4, 4)).draw(9, size, (8, 8), torch.Generator().manual_seed(0)).per_sample for size in (2, 5)
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"crop_size": (0, 4)}, "crop_size"),
+        ({"crop_size": (4, 4), "scale": (2.0, 0.5)}, "scale must be two factors"),
+        ({"crop_size": (4, 4), "flip": 2.0}, "probability"),
+    ],
+)
+def test_bad_values_are_refused(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MaskAugmentation(**arguments)
+
+
+def test_a_crop_beyond_the_largest_scale_is_refused() -> None:
+    with pytest.raises(ValueError, match="a crop of 17 pixels does not fit an image of 8 pixels scaled by at most 2"):
+        MaskAugmentation((4, 17)).draw(1, 1, (8, 8), torch.Generator())
