@@ -1,0 +1,24 @@
+"""Segmentation nets of mmsegmentation: their decode heads with a regularizer, and what trains them on the device.
+
+Importing it registers everything by name, so that an mmseg config needs no more than
+``custom_imports = dict(imports=["sar_cls.mm.seg"])``. mmsegmentation comes with the extra ``sar-cls[seg]``.
+"""
+
+import warnings
+
+import sar_cls.mm  # noqa: F401  (makes torchvision and mmcv importable first)
+from sar_cls.errors import InputError
+
+try:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
+        import mmseg.models
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "mmseg":
+        raise
+    raise InputError("segmentation needs mmsegmentation: install it with pip install 'sar-cls[seg]'") from error
+
+from sar_cls.mm.seg import backbones, preprocessor  # noqa: E402
+from sar_cls.mm.seg.heads import HEADS, RegularizedDecodeHead  # noqa: E402
+
+__all__ = ["HEADS", "RegularizedDecodeHead", "backbones", "preprocessor"]

@@ -1,0 +1,103 @@
+"""mmseg's decode heads with a regularizer beside their classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmseg.models.decode_heads import (
+    ASPPHead,
+    DepthwiseSeparableASPPHead,
+    FCNHead,
+    FPNHead,
+    OCRHead,
+    PSPHead,
+    SegformerHead,
+    UPerHead,
+)
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from sar_cls.mm.head import build_regularizer
+
+
+class RegularizedDecodeHead:
+    """Mixed in before one of mmseg's decode heads: what enters its classifier is regularized while training.
+
+    The feature maps [N, D, H, W] that ``cls_seg`` is called with, before its dropout, go through the regularizer together with the
+    labels and the 1x1 convolution ``conv_seg``, as in the published code of SAR (``mmseg/models/segmentors/sar.py``); its
+    losses join the head's own. Nothing of it runs at inference, and ``regularizer=None`` is the plain head: the same parameters,
+    initial weights and losses.
+
+    In a cascade (OCRNet) it is the last stage that is regularized: that one gets the type and the entry. Auxiliary heads are left
+    alone.
+
+    Args:
+        regularizer: ``dict(type=NAME, ...)`` with a name of ``sar_cls.REGULARIZERS``, a module, or None. The number of classes,
+            the channels and ``ignore_index`` come from the head.
+        **kwargs: as for the plain head.
+
+    Raises:
+        ValueError: an unknown regularizer, a bad value for it, or a head for binary masks with a single output.
+    """
+
+    def __init__(self, *args: Any, regularizer: dict[str, Any] | nn.Module | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        head: Any = self
+        if regularizer is not None and head.out_channels != head.num_classes:
+            raise ValueError(
+                f"{type(self).__name__} has one output for two classes, which has no anchor for each: leave out_channels out"
+            )
+        if isinstance(regularizer, dict):
+            regularizer = {"ignore_index": head.ignore_index, **regularizer}
+        self.regularizer = build_regularizer(regularizer, head.num_classes, head.conv_seg.in_channels)
+        self._features: Tensor | None = None
+
+    def init_weights(self) -> None:
+        """Initializes the plain head, and leaves the regularizer as it was constructed."""
+        regularizer, self.regularizer = self.regularizer, None
+        try:
+            super().init_weights()  # type: ignore[misc]
+        finally:
+            self.regularizer = regularizer
+
+    def cls_seg(self, feat: Tensor) -> Tensor:
+        """Logits [N, C, H, W] of the feature maps, which are kept for the losses of this step."""
+        if self.regularizer is not None and self.training:  # type: ignore[attr-defined]
+            self._features = feat
+        return super().cls_seg(feat)  # type: ignore[misc]
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Any) -> dict[str, Tensor]:
+        """The head's losses and the regularizer's.
+
+        Args:
+            seg_logits: [N, C, H, W].
+            batch_data_samples: a list of ``SegDataSample``, or the masks themselves, int64 [N, 1, h, w].
+        """
+        losses = super().loss_by_feat(seg_logits, batch_data_samples)  # type: ignore[misc]
+        features, self._features = self._features, None
+        if self.regularizer is not None and features is not None:
+            masks = self._stack_batch_gt(batch_data_samples).squeeze(1)
+            losses.update(self.regularizer(features, masks, self.conv_seg))  # type: ignore[attr-defined]
+        return losses
+
+    def _stack_batch_gt(self, batch_data_samples: Any) -> Tensor:
+        """Masks int64 [N, 1, h, w], from this project's batched pipeline (a tensor) or from a list of SegDataSample."""
+        if isinstance(batch_data_samples, Tensor):
+            return batch_data_samples
+        return super()._stack_batch_gt(batch_data_samples)  # type: ignore[misc]
+
+
+def _regularized(head: type[nn.Module]) -> type[nn.Module]:
+    name = f"Regularized{head.__name__}"
+    made = type(name, (RegularizedDecodeHead, head), {"__doc__": f"``{head.__name__}`` with a regularizer.\n"})
+    made.__module__ = __name__
+    MODELS.register_module(module=made)
+    return made
+
+
+# Name in a config -> class. The first five are those of the paper's six systems (HRNet and FCN have the same), the others call
+# their classifier in the same way.
+HEADS: dict[str, type[nn.Module]] = {
+    f"Regularized{head.__name__}": _regularized(head)
+    for head in (FCNHead, ASPPHead, OCRHead, SegformerHead, UPerHead, PSPHead, DepthwiseSeparableASPPHead, FPNHead)
+}
