@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from sar_cls.anchors import ANCHOR_KINDS, class_anchors
 from sar_cls.regularizers.base import Classifier, Reading, Regularizer, squared_distance
 from sar_cls.regularizers.classifier_call import without_gradient
+from sar_cls.regularizers.targets import Targets
 
 # Keeps the denominator of the anchor weights away from zero; the value of the published code.
 WEIGHT_EPS = 1e-9
@@ -141,7 +142,7 @@ class SAR(Regularizer):
         self.register_buffer("_sums", torch.zeros(6), persistent=False)
         self.embedding = nn.Sequential(*_linear_block(self.feat_dim), *_linear_block(self.feat_dim))
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Classifier | None) -> dict[str, Tensor]:
+    def losses(self, features: Tensor, targets: Targets, classifier: Classifier | None) -> dict[str, Tensor]:
         embedded = self.embedding(self.class_anchors)
         logits = self._classify(embedded, classifier)
         log_probs = logits.log_softmax(dim=1).diagonal()
@@ -155,7 +156,7 @@ class SAR(Regularizer):
             semantic_anchors = self._update_semantic_anchors(embedded, gate)
         else:
             semantic_anchors, gate = self.semantic_anchors, gate & self.initialized
-        loss_anchor = self.anchor_weight * self._anchor_loss(features, label_weights, semantic_anchors, gate)
+        loss_anchor = self.anchor_weight * self._anchor_loss(features, targets, semantic_anchors, gate)
         if self.training:
             self._record(probs, accepted, gate, loss_aux, loss_anchor)
         return {"loss_aux": loss_aux, "loss_anchor": loss_anchor}
@@ -202,19 +203,18 @@ class SAR(Regularizer):
         self.initialized.logical_or_(gate)
         return semantic_anchors
 
-    def _anchor_loss(self, features: Tensor, label_weights: Tensor, anchors: Tensor, gate: Tensor) -> Tensor:
+    def _anchor_loss(self, features: Tensor, targets: Targets, anchors: Tensor, gate: Tensor) -> Tensor:
         """Eq. 4 over the classes in ``gate`` [C]."""
         if self.gate == "all":
-            distance = squared_distance(features, label_weights, anchors)
+            distance = squared_distance(features, targets, anchors)
             return torch.where(gate.all(), distance, torch.zeros_like(distance))
-        used = label_weights * gate
-        share = used.sum(dim=1, keepdim=True)
+        share = targets.weight_on(gate).unsqueeze(1)
         is_used = share > 0
         # where() before and after: neither the quotient nor its gradient may be 0 / 0 in a sample without an
         # accepted class.
-        target = (used @ anchors) / torch.where(is_used, share, torch.ones_like(share))
+        target = targets.pick(gate.unsqueeze(1) * anchors) / torch.where(is_used, share, torch.ones_like(share))
         distance = share * (features - target).square()
-        return torch.where(is_used, distance, torch.zeros_like(distance)).mean()
+        return targets.mean(torch.where(is_used, distance, torch.zeros_like(distance)))
 
     @torch.no_grad()
     def _record(self, probs: Tensor, accepted: Tensor, gate: Tensor, loss_aux: Tensor, loss_anchor: Tensor) -> None:

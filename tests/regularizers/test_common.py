@@ -89,7 +89,7 @@ def test_registry_names_are_class_names() -> None:
 
 def test_a_new_method_is_one_method() -> None:
     class FeatureNorm(Regularizer):
-        def losses(self, features: Tensor, label_weights: Tensor, classifier: Any) -> dict[str, Tensor]:
+        def losses(self, features: Tensor, targets: Any, classifier: Any) -> dict[str, Tensor]:
             return {"loss_norm": features.square().mean()}
 
     features, targets = draw_batch("cpu")

@@ -113,14 +113,14 @@ def test_a_loader_s_batches_are_cut_on_the_device() -> None:
 class OnHost(Regularizer):
     """Makes a tensor on the host at every step."""
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Any) -> dict[str, Tensor]:
+    def losses(self, features: Tensor, targets: Any, classifier: Any) -> dict[str, Tensor]:
         return {"loss_norm": features.square().mean() * torch.tensor(2.0)}
 
 
 class BooleanIndex(Regularizer):
     """The size of its result is known only to the device."""
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Any) -> dict[str, Tensor]:
+    def losses(self, features: Tensor, targets: Any, classifier: Any) -> dict[str, Tensor]:
         return {"loss_norm": features[features > 0].mean()}
 
 
