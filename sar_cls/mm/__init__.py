@@ -13,7 +13,11 @@ import_torchvision()
 with warnings.catch_warnings():
     # mmcv-lite has no compiled operators and says so on import; none is used here.
     warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
+    from mmengine.config.utils import MODULE2PACKAGE
     from mmpretrain.utils import dependency
+
+    # mmengine looks for "mmseg::..." under the name of the original package; the maintained one has another.
+    MODULE2PACKAGE["mmseg"] = "mmseg"
 
     # With both transformers and pycocotools installed mmpretrain's multimodal models fail to import; none is used here.
     dependency.WITH_MULTIMODAL = False

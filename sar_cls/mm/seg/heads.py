@@ -47,9 +47,9 @@ class RegularizedDecodeHead:
             raise ValueError(
                 f"{type(self).__name__} has one output for two classes, which has no anchor for each: leave out_channels out"
             )
-        if isinstance(regularizer, dict):
-            regularizer = {"ignore_index": head.ignore_index, **regularizer}
-        self.regularizer = build_regularizer(regularizer, head.num_classes, head.conv_seg.in_channels)
+        self.regularizer: Any = build_regularizer(regularizer, head.num_classes, head.conv_seg.in_channels)
+        if self.regularizer is not None and head.ignore_index is not None:
+            self.regularizer.ignore_index = head.ignore_index
         self._features: Tensor | None = None
 
     def init_weights(self) -> None:
