@@ -10,7 +10,8 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import OPTIMIZERS, PARAM_SCHEDULERS
 
-from sar_cls.bounds import MOST_EPOCHS
+from sar_cls.bounds import MOST_EPOCHS, MOST_ITERATIONS
+from sar_cls.engine.schedule import counts_iterations
 from sar_cls.errors import InputError
 from sar_cls.suites.rows import Source
 
@@ -93,9 +94,12 @@ def check_values(config: Config, source: Source) -> None:
     batches = config.train_dataloader.get("batches_per_epoch")
     if batches != "one_pass_plus_one":
         check("train_dataloader", config.train_dataloader, {"batches_per_epoch": _COUNT})
-    if config.train_cfg.get("max_epochs") is None:
+    if counts_iterations(config):
+        _check_iterations(config, source, check)
+    elif config.train_cfg.get("max_epochs") is None:
         raise InputError(f"{source}: train_cfg has no max_epochs; add it")
-    check("train_cfg", config.train_cfg, {"max_epochs": epochs})
+    else:
+        check("train_cfg", config.train_cfg, {"max_epochs": epochs})
     optimizer = config.optim_wrapper.get("optimizer")
     if config.get("posthoc") or not isinstance(optimizer, dict):
         return
@@ -110,6 +114,23 @@ def check_values(config: Config, source: Source) -> None:
         if scheduler.get("end", math.inf) <= scheduler.get("begin", 0):
             raise InputError(f"{source}: {where} ends before it begins; correct begin and end")
     _try(dict(optimizer), [dict(scheduler) for scheduler in schedulers], source)
+
+
+def _check_iterations(config: Config, source: Source, check: Callable[..., None]) -> None:
+    """A recipe of iterations is evaluated every ``val_interval`` of them, and after the last one."""
+    iterations: _Rule = (
+        lambda value: _is_whole(value) and 1 <= value <= MOST_ITERATIONS,
+        f"a whole number from 1 to {MOST_ITERATIONS}",
+    )
+    if config.train_cfg.get("val_interval") is None:
+        raise InputError(f"{source}: train_cfg counts iterations and has no val_interval; add it")
+    check("train_cfg", config.train_cfg, {"max_iters": iterations, "val_interval": iterations})
+    total, interval = config.train_cfg["max_iters"], config.train_cfg["val_interval"]
+    if total % interval:
+        raise InputError(
+            f"{source}: train_cfg.max_iters is {total}, not a multiple of val_interval, {interval}; choose others, so that the "
+            "last iteration is evaluated"
+        )
 
 
 def _try(optimizer: dict[str, Any], schedulers: list[dict[str, Any]], source: Source) -> None:

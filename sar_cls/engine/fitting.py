@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from mmengine.config import Config
 
+from sar_cls.engine import dense
 from sar_cls.engine.recipe import Resolved
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits
@@ -28,6 +29,11 @@ def fit_to_data(resolved: AnyResolved, splits: DataSplits, *, second_stage: bool
     Raises:
         InputError: config and data disagree on the classes, or the crop is larger than the images.
     """
+    if resolved.is_dense:
+        dense.check_classes(resolved.config, resolved.source, splits.train.classes)
+        if not dense.uses_pipelines(resolved.config):
+            dense.check_crop(resolved.config, splits.train.image_size)
+        return resolved
     config, classes = copy.deepcopy(resolved.config), len(splits.train.classes)
     head = config.model.head
     if not second_stage and {"dataset", "classes"} & set(resolved.overrides):

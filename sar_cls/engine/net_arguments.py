@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from importlib import import_module
 from typing import Any
 
 from mmengine.config import Config
@@ -16,14 +17,22 @@ from sar_cls.regularizers.arguments import check_arguments
 _OF_THE_REGISTRY = {"type", "_scope_"}
 
 
-def check_parts(config: Config) -> None:
+def check_parts(
+    config: Config, scope: str = "mmpretrain", parts: Iterable[tuple[str, dict[str, Any] | None]] | None = None
+) -> None:
     """Looks at the parts of the net, the preprocessing and the optimizer.
+
+    Args:
+        config: whose optimizer is looked at.
+        scope: of the library whose registry has the parts.
+        parts: title and entry of each; None for those of a classifier.
 
     Raises:
         ValueError: there is no such part, or it has no argument of a name; the near one is named.
     """
-    with DefaultScope.overwrite_default_scope("mmpretrain"):
-        for title, registry, part in _parts(config):
+    registry_of_parts = MODELS if scope == "mmpretrain" else import_module(f"{scope}.registry").MODELS
+    with DefaultScope.overwrite_default_scope(scope):
+        for title, registry, part in _parts(config, registry_of_parts, parts):
             kind = part.get("type")
             factory = kind if callable(kind) else _find(registry, kind)
             if factory is None:
@@ -35,21 +44,24 @@ def check_parts(config: Config) -> None:
                 raise ValueError(f"{title}: {error}") from error
 
 
-def _parts(config: Config) -> Iterator[tuple[str, Registry, dict[str, Any]]]:
-    head = config.model.get("head") or {}
-    found = {
-        "backbone": config.model.get("backbone"),
-        "neck": config.model.get("neck"),
-        "head": head,
-        "loss": head.get("loss"),
-        "data_preprocessor": config.get("data_preprocessor"),
-    }
-    for title, part in found.items():
+def _parts(
+    config: Config, registry: Registry, parts: Iterable[tuple[str, dict[str, Any] | None]] | None
+) -> Iterator[tuple[str, Registry, dict[str, Any]]]:
+    for title, part in _of_a_classifier(config) if parts is None else parts:
         if isinstance(part, dict) and part:
-            yield title, MODELS, part
+            yield title, registry, part
     optimizer = config.optim_wrapper.get("optimizer")
     if isinstance(optimizer, dict):
         yield "optimizer", OPTIMIZERS, optimizer
+
+
+def _of_a_classifier(config: Config) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    head = config.model.get("head") or {}
+    yield "backbone", config.model.get("backbone")
+    yield "neck", config.model.get("neck")
+    yield "head", head
+    yield "loss", head.get("loss")
+    yield "data_preprocessor", config.get("data_preprocessor")
 
 
 def _find(registry: Registry, kind: Any) -> Any:

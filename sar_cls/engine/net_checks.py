@@ -62,10 +62,10 @@ def first_backbone(resolved: Resolved) -> tuple[nn.Module, str]:
     name = resolved.overrides.get("backbone")
     if name is not None:
         return build_backbone(name, num_classes=0), name
-    return built_backbone(resolved.config.model.backbone.to_dict())
+    return built_backbone(resolved.config.model.backbone.to_dict(), "mmseg" if resolved.is_dense else "mmpretrain")
 
 
-def built_backbone(config: dict[str, Any]) -> tuple[nn.Module, str]:
-    """The backbone of a config, built for a look at it, and its name."""
-    with DefaultScope.overwrite_default_scope("mmpretrain"):
+def built_backbone(config: dict[str, Any], scope: str = "mmpretrain") -> tuple[nn.Module, str]:
+    """The backbone of a config, built for a look at it, and its name; ``scope`` is of the library that has it."""
+    with DefaultScope.overwrite_default_scope(scope):
         return MODELS.build(dict(config)), config.get("name", config["type"])

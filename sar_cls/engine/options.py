@@ -22,6 +22,7 @@ class Options:
         data_root: folder of the data sets; None for the default.
         download: whether a missing data set may be downloaded.
         epochs: epochs of a first stage instead of the recipe's; the run is marked.
+        iterations: the same for a recipe that counts iterations.
         stage2_epochs: the same for a second stage.
         full_epochs: whether an epoch of a second stage is all that its sampler gives, not the published number of batches.
         precision: "fp32" or "bf16"; None for the config's, or the default.
@@ -45,6 +46,7 @@ class Options:
     data_root: str | None = None
     download: bool = False
     epochs: int | None = None
+    iterations: int | None = None
     stage2_epochs: int | None = None
     full_epochs: bool = False
     precision: str | None = None

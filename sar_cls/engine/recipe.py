@@ -10,11 +10,12 @@ from typing import Any
 
 from mmengine.config import Config
 
+from sar_cls.engine import dense
 from sar_cls.engine.config import recipe_hash, row_config
 from sar_cls.engine.config_values import check_values
 from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
-from sar_cls.engine.schedule import recipe_epochs
+from sar_cls.engine.schedule import counts_iterations, recipe_epochs
 from sar_cls.errors import InputError
 from sar_cls.mm.head import build_regularizer
 from sar_cls.mm.second_stage import SECOND_STAGE, hold_of
@@ -33,8 +34,8 @@ class Resolved:
         config: what is run.
         recipe: hash of the row's config as it stands.
         overrides: what the options changed about the recipe, but for the epochs: name -> value.
-        full_epochs: epochs of the recipe.
-        epochs: epochs to run.
+        full_epochs: epochs of the recipe, or iterations where it counts these.
+        epochs: epochs to run, or iterations.
     """
 
     source: Source
@@ -48,6 +49,21 @@ class Resolved:
     def precision(self) -> str:
         """How it is run, "fp32" or "bf16"."""
         return precision_of(self.config)
+
+    @property
+    def unit(self) -> str:
+        """What ``epochs`` counts: "epochs" or "iterations"."""
+        return "iterations" if counts_iterations(self.config) else "epochs"
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether the net gives a class to every pixel."""
+        return dense.is_dense(self.config)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What images the config asks for, as :func:`sar_cls.mm.loaders.load_splits` takes it."""
+        return dense.data_of(self.config) if self.is_dense else self.config.train_dataloader.dataset.to_dict()
 
 
 def resolve(source: Source, options: Options, *, second_stage: bool = False) -> Resolved:
@@ -63,6 +79,10 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
     _check_complete(config, source)
     check_values(config, source)
     overrides: dict[str, Any] = {}
+    if dense.is_dense(config):
+        dense.check_options(options, source)
+        if options.weights == "none":
+            overrides |= dense.without_weights(config)
     dataset = config.train_dataloader.dataset
     if options.imbalance == "none" and not second_stage:
         if dataset.get("longtail") is not None:
@@ -75,15 +95,15 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
     if options.dataset is not None and options.dataset != dataset.name and not second_stage:
         dataset.name = overrides["dataset"] = options.dataset
     if options.image_size is not None and not second_stage:
-        if dataset.name != "folder":
+        if dataset.get("name") != "folder":
             raise InputError(
-                f"--image-size is for folders of images: {source.title} takes {dataset.name} as its config says"
+                f"--image-size is for folders of images: {source.title} takes {dense.data_name(config)} as its config says"
             )
         if options.image_size != dataset.get("size"):
             dataset.size = overrides["size"] = options.image_size
     if options.classes is not None and not second_stage:
-        if dataset.name != "cub200":
-            raise InputError(f"--classes is for CUB-200: {source.title} takes all classes of {dataset.name}")
+        if dataset.get("name") != "cub200":
+            raise InputError(f"--classes is for CUB-200: {source.title} takes all classes of {dense.data_name(config)}")
         if options.classes != dataset.get("num_classes", 200):
             dataset.num_classes = overrides["classes"] = options.classes
     if options.backbone is not None and not second_stage:
@@ -100,7 +120,7 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
         config.bn_batch = overrides["bn_batch"] = options.bn_batch
     if options.hold is not None and config.model.type == SECOND_STAGE and options.hold != hold_of(config.model):
         config.model.hold = overrides["hold"] = options.hold
-    if options.weights is not None and not second_stage:
+    if options.weights is not None and not second_stage and not (options.weights == "none" and dense.is_dense(config)):
         label = _weights_label(options.weights, config.get("weights"))
         config.weights = None if options.weights == "none" else options.weights
         if label is not None:
@@ -112,9 +132,29 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
         overrides["full_epochs"] = True
     if options.precision is not None:
         config.optim_wrapper["precision"] = options.precision
-    full = recipe_epochs(config)
-    wanted = options.stage2_epochs if second_stage else options.epochs
+    full, wanted = recipe_epochs(config), _wanted_epochs(config, source, options, second_stage)
     return Resolved(source, config, recipe, overrides, full, full if wanted is None or full == 0 else wanted)
+
+
+def _wanted_epochs(config: Config, source: Source, options: Options, second_stage: bool) -> int | None:
+    """Epochs, or iterations, that the command line asks for; None for the recipe's own number.
+
+    Raises:
+        InputError: it counts in the other unit, or in iterations that do not end with an evaluation.
+    """
+    epochs = options.stage2_epochs if second_stage else options.epochs
+    if not counts_iterations(config):
+        if options.iterations is not None and not second_stage:
+            raise InputError(f"{source.title} counts epochs: give --epochs instead of --iterations")
+        return epochs
+    if epochs is not None:
+        raise InputError(f"{source.title} counts iterations: give --iterations instead of --epochs")
+    interval = config.train_cfg["val_interval"]
+    if options.iterations is not None and options.iterations > interval and options.iterations % interval:
+        raise InputError(
+            f"{source.title} is evaluated every {interval} iterations: give a multiple of it as --iterations, or fewer"
+        )
+    return options.iterations
 
 
 def _weights_label(source: str, published: str | None) -> str | None:
@@ -135,6 +175,9 @@ def _check_complete(config: Config, source: Source) -> None:
     missing = [key for key in _REQUIRED if config.get(key) is None]
     if missing:
         raise InputError(f"{source} has no {missing[0]}: add it, or inherit it by _base_")
+    if dense.is_dense(config):
+        dense.check_heads(config, source)
+        return
     head = config.model.get("head") or {}
     try:
         build_regularizer(head.get("regularizer"), head.get("num_classes", 2), head.get("in_channels", 1))
@@ -150,7 +193,7 @@ def run_name(seed: int, options: Options, resolved: Resolved) -> str:
     """Name of a run's folder: the seed, and what the command line changed."""
     parts = [f"seed{seed}"]
     if resolved.epochs != resolved.full_epochs:
-        parts.append(f"epochs{resolved.epochs}")
+        parts.append(f"{resolved.unit}{resolved.epochs}")
     short = {
         "imbalance": "if",
         "val_fraction": "val",

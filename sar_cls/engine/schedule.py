@@ -10,9 +10,19 @@ from mmengine.config import Config
 _COUNTS = ("milestones", "begin", "end", "T_max", "total_iters", "step_size")
 
 
+def counts_iterations(config: Config) -> bool:
+    """Whether the recipe is one of iterations, with an evaluation every ``val_interval`` of them, and not one of epochs."""
+    return config.train_cfg.get("max_iters") is not None
+
+
 def recipe_epochs(config: Config) -> int:
-    """The number of epochs that the recipe itself asks for."""
-    return int(config.train_cfg["max_epochs"])
+    """The number of epochs, or iterations where it counts these, that the recipe itself asks for."""
+    return int(config.train_cfg["max_iters" if counts_iterations(config) else "max_epochs"])
+
+
+def interval(config: Config, iterations: int) -> int:
+    """Iterations between two evaluations: the recipe's, or all of them where a run has fewer."""
+    return min(int(config.train_cfg["val_interval"]), iterations)
 
 
 def shorten(config: Config, epochs: int, batches_per_epoch: int) -> None:
@@ -21,14 +31,16 @@ def shorten(config: Config, epochs: int, batches_per_epoch: int) -> None:
     The schedulers step by iteration then, since a warm-up of 5 in 200 epochs is half an epoch of 20.
 
     Args:
-        config: a config with ``train_cfg.max_epochs`` and ``param_scheduler``.
-        epochs: at least 1.
-        batches_per_epoch: steps of one epoch.
+        config: a config with ``train_cfg.max_epochs``, or ``max_iters``, and ``param_scheduler``.
+        epochs: at least 1; iterations of a recipe that counts these.
+        batches_per_epoch: steps of one epoch; 1 for a recipe that counts iterations.
     """
     full = recipe_epochs(config)
     if epochs == full:
         return
-    config.train_cfg["max_epochs"] = epochs
+    if counts_iterations(config):
+        config.train_cfg["val_interval"] = interval(config, epochs)
+    config.train_cfg["max_iters" if counts_iterations(config) else "max_epochs"] = epochs
     schedulers = config.get("param_scheduler") or []
     scaled = [
         _scaled(dict(scheduler), epochs / full, batches_per_epoch, full * batches_per_epoch)

@@ -55,6 +55,14 @@ def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: in
         return REGULARIZERS[name](num_classes=num_classes, feat_dim=feat_dim, **arguments)
 
 
+def head_of(model: Any) -> Any:
+    """The head whose classifier gives the result: a classifier's, a segmentor's, or the last of a segmentor's cascade."""
+    head = getattr(model, "head", None)
+    if head is None:
+        head = getattr(model, "decode_head", None)
+    return head[-1] if isinstance(head, nn.ModuleList) else head
+
+
 @MODELS.register_module()
 class RegularizedLinearClsHead(LinearClsHead):
     """``LinearClsHead`` whose features are regularized while training.

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sar_cls.data.rng import epoch_seed
 from sar_cls.metrics import topk_accuracy
+from sar_cls.mm.head import head_of
 from sar_cls.mm.loaders import build_loader
 from sar_cls.steps.modes import DEFAULT_MODE, build_step
 from sar_cls.steps.precision import autocast
@@ -30,9 +31,18 @@ class DeviceTrainLoop(BaseLoop):
         dataloader: a ``DeviceLoader``, or a dict for :func:`sar_cls.mm.loaders.build_loader`.
         max_epochs: epochs in all.
         log_interval: steps between two readings of the losses for the progress line.
+        counts_iterations: whether the recipe is one of iterations. An epoch is then what lies between two evaluations, and the
+            history also says after how many iterations each was.
     """
 
-    def __init__(self, runner: Any, dataloader: Any, max_epochs: int, log_interval: int = 50) -> None:
+    def __init__(
+        self,
+        runner: Any,
+        dataloader: Any,
+        max_epochs: int,
+        log_interval: int = 50,
+        counts_iterations: bool = False,
+    ) -> None:
         if isinstance(dataloader, dict):
             dataloader = build_loader(dataloader, runner.device, seed=runner.seed)
         super().__init__(runner, dataloader)
@@ -40,6 +50,7 @@ class DeviceTrainLoop(BaseLoop):
         self._epoch = 0
         self._iter = 0
         self.log_interval = log_interval
+        self.counts_iterations = counts_iterations
         self.stop_training = False
         self._step: EagerStep | None = None
 
@@ -94,7 +105,8 @@ class DeviceTrainLoop(BaseLoop):
         # For what draws inside the network (dropout, drop path): a function of (seed, epoch) like the rest.
         torch.manual_seed(epoch_seed(runner.seed, self._epoch, "step"))
         self.dataloader.set_epoch(self._epoch)
-        loss: Any = getattr(runner.bare_model.head, "loss_module", None)
+        head = head_of(runner.bare_model)
+        loss: Any = getattr(head, "loss_module", None)
         if hasattr(loss, "set_epoch"):
             loss.set_epoch(self._epoch, self._max_epochs)
         runner.call_hook("before_train_epoch")
@@ -105,7 +117,7 @@ class DeviceTrainLoop(BaseLoop):
         started = time.perf_counter()
         for index, batch in enumerate(self.dataloader):
             step(batch)
-            images += len(batch["targets"])
+            images += len(batch["inputs"])
             self._iter += 1
             losses = step.means() if (index + 1) % self.log_interval == 0 else None
             # Outputs stay out of this call: mmengine's hooks would turn every loss into a number at every step.
@@ -116,8 +128,11 @@ class DeviceTrainLoop(BaseLoop):
         seconds = time.perf_counter() - started
         runner.call_hook("after_train_epoch")
         self._epoch += 1
-        row = {"epoch": self._epoch, "lr": learning_rate, **losses, "seconds_train": seconds, "images": images}
-        regularizer: Any = getattr(runner.bare_model.head, "regularizer", None)
+        row: dict[str, Any] = {"epoch": self._epoch}
+        if self.counts_iterations:
+            row["iteration"] = self._iter
+        row |= {"lr": learning_rate, **losses, "seconds_train": seconds, "images": images}
+        regularizer: Any = getattr(head, "regularizer", None)
         if hasattr(regularizer, "diagnostics"):
             row.update(regularizer.diagnostics(reset=True))
         return row

@@ -38,7 +38,7 @@ class ProgressHook(Hook):
         self.pace = Pace(runner.max_iters, runner.iter)
         self.printed = self.pace.started
         self.introduced = False
-        self.loss, self.accuracy, self.epoch = float("nan"), "", f"epoch {runner.epoch + 1}/{runner.max_epochs}"
+        self.loss, self.accuracy, self.epoch = float("nan"), "", self._position(runner, runner.epoch + 1)
         if self.console.is_terminal:
             self.bar = TitledBar(self.title, self._words, self.console, total=runner.max_iters, done=runner.iter)
             self.bar.start()
@@ -49,8 +49,9 @@ class ProgressHook(Hook):
 
     def after_epoch(self, runner: Any, row: dict[str, Any]) -> None:
         self.loss = row["loss"]
-        if f"{runner.selection}_top1" in row:
-            self.accuracy = f", {runner.selection} {row[f'{runner.selection}_top1']:.2f} %"
+        if runner.selects_by in row:
+            name = "" if runner.headline == "top1" else f" {runner.headline}"
+            self.accuracy = f", {runner.selection}{name} {row[runner.selects_by]:.2f} %"
         self._show(runner, row["epoch"])
 
     def close(self) -> None:
@@ -62,13 +63,25 @@ class ProgressHook(Hook):
     def after_train(self, runner: Any) -> None:
         self.close()
 
+    @staticmethod
+    def _position(runner: Any, epoch: int) -> str:
+        if runner.train_loop.counts_iterations:
+            return f"iteration {runner.iter}/{runner.max_iters}"
+        return f"epoch {epoch}/{runner.max_epochs}"
+
+    @staticmethod
+    def _length(runner: Any) -> str:
+        if runner.train_loop.counts_iterations:
+            return f"{runner.max_iters:,} iterations"
+        return f"{runner.max_epochs} epoch{'s' if runner.max_epochs > 1 else ''}"
+
     def _words(self) -> str:
         loss = "" if self.loss != self.loss else f", loss {self.loss:.3f}"
         return f"{self.pace}, {self.epoch}{loss}{self.accuracy}"
 
     def _show(self, runner: Any, epoch: int) -> None:
         self.pace.update(runner.iter)
-        self.epoch = f"epoch {epoch}/{runner.max_epochs}"
+        self.epoch = self._position(runner, epoch)
         if self.bar is not None:
             self.bar.advance_to(runner.iter)
             return
@@ -77,7 +90,7 @@ class ProgressHook(Hook):
             return
         self.printed = now
         if not self.introduced:  # once in full; then its number says which run a line is about
-            print(f"{self.title}: {runner.max_epochs} epoch{'s' if runner.max_epochs > 1 else ''}", file=sys.stderr)
+            print(f"{self.title}: {self._length(runner)}", file=sys.stderr)
             self.introduced = True
         number = re.match(r"\[\d+/\d+\] ", self.title)
         print(f"{number.group() if number else ''}{self._words()}", file=sys.stderr, flush=True)

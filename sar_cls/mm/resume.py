@@ -68,7 +68,7 @@ def _reason(error: Exception) -> str:
 
 def _check_position(state: dict[str, Any], runner: Any) -> None:
     """Raises ValueError where epoch, iteration and history do not belong together, or not to this run."""
-    meta, loop, key = state["meta"], runner.train_loop, f"{runner.selection}_top1"
+    meta, loop, key = state["meta"], runner.train_loop, runner.selects_by
     if meta.get("best_from", 1) > meta["epoch"]:
         raise ValueError(
             f"its best epoch was looked for from epoch {meta['best_from']} on, and it is at {meta['epoch']}"

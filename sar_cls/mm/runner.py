@@ -53,7 +53,8 @@ class DeviceRunner(Runner):
         mode: how a step is run, see :mod:`sar_cls.steps.modes`; None is the device's default.
         memory_format: of the convolutions' weights, "channels_last" or "contiguous"; the batches should have the same.
         bn_batch: images that batch norm of the backbone normalises together; None for whole batches.
-        selection: the image set whose top-1 accuracy picks the best epoch: "test", as published, or "val".
+        selection: the image set that picks the best epoch: "test", as published, or "val".
+        headline: the metric of which the highest is the best, "top1" or "miou".
         identity: what a checkpoint must agree on to be resumed (see :mod:`sar_cls.mm.checkpoint`).
         initialize: is given the initialized model where there is nothing to resume, to put other weights in.
         **kwargs: as for ``Runner``.
@@ -68,6 +69,7 @@ class DeviceRunner(Runner):
         memory_format: str = "channels_last",
         bn_batch: int | None = None,
         selection: str = "test",
+        headline: str = "top1",
         identity: dict[str, str] | None = None,
         initialize: Callable[[nn.Module], None] | None = None,
         **kwargs: Any,
@@ -78,6 +80,7 @@ class DeviceRunner(Runner):
         self.memory_format = memory_format
         self.bn_batch = bn_batch
         self.selection = selection
+        self.headline = headline
         self.identity = identity or {}
         self.initialize = initialize
         self._has_loaded = False
@@ -139,7 +142,7 @@ class DeviceRunner(Runner):
             self._has_loaded = True
 
     def best_epoch(self) -> int:
-        """The first epoch, counted from 1, with the highest top-1 accuracy on the selection set; of those from ``best_from`` on."""
+        """The first epoch, counted from 1, with the highest headline metric on the selection set; of those from ``best_from`` on."""
         return self._best_of(self.history[self.best_from - 1 :])
 
     @property
@@ -148,8 +151,13 @@ class DeviceRunner(Runner):
         best = self._best_of(self.history)
         return None if best == self.best_epoch() else best
 
+    @property
+    def selects_by(self) -> str:
+        """The column of the history whose highest value is the best epoch's."""
+        return f"{self.selection}_{self.headline}"
+
     def _best_of(self, rows: list[dict[str, Any]]) -> int:
-        best = max(rows, key=lambda row: row[f"{self.selection}_top1"])
+        best = max(rows, key=lambda row: row[self.selects_by])
         return int(best["epoch"])
 
     def close(self) -> None:

@@ -17,7 +17,8 @@ TITLE = "[102/150] cifar100_lt/mixup_sar_constant_weights_mislas seed 1270964153
 def run_of(hook: ProgressHook, epochs: int = 3, steps: int = 100, first: int = 0) -> None:
     """Calls the hook as the training loop does, with one reading of the losses in the middle of each epoch."""
     runner: Any = SimpleNamespace(iter=first * steps, epoch=first, max_epochs=epochs, max_iters=epochs * steps)
-    runner.selection = "val"
+    runner.selection, runner.headline, runner.selects_by = "val", "top1", "val_top1"
+    runner.train_loop = SimpleNamespace(counts_iterations=False)
     hook.before_train(runner)
     for epoch in range(first, epochs):
         runner.iter = epoch * steps + steps // 2

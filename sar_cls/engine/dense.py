@@ -1,0 +1,166 @@
+"""What a config of a segmentation net has otherwise than one of a classifier, and what is checked about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from mmengine.config import Config
+
+from sar_cls.engine.net_arguments import check_parts
+from sar_cls.engine.options import Options
+from sar_cls.errors import InputError
+from sar_cls.mm.head import build_regularizer
+from sar_cls.suites.rows import Source
+
+# Options of the command line that say something about a classifier -> as they are written there.
+_FOR_CLASSIFIERS = {
+    "backbone": "--backbone",
+    "bn_batch": "--bn-batch",
+    "val_fraction": "--val-fraction",
+    "imbalance": "--imbalance",
+    "hold": "--hold",
+}
+
+
+def is_dense(config: Config) -> bool:
+    """Whether a config's net gives a class to every pixel: it is one of mmseg's segmentors."""
+    return config.model.get("decode_head") is not None
+
+
+def heads_of(config: Config) -> list[Any]:
+    """The decode heads, one or the stages of a cascade; the last one gives the result."""
+    heads = config.model["decode_head"]
+    return list(heads) if isinstance(heads, (list, tuple)) else [heads]
+
+
+def method_of(config: Config) -> str:
+    """The regularizer's name, or "none"."""
+    return (heads_of(config)[-1].get("regularizer") or {}).get("type", "none")
+
+
+def net_name(config: Config) -> str:
+    """Backbone and head, for a record: ``timm:tf_efficientnet_lite0 SegformerHead``."""
+    backbone, head = config.model.backbone, heads_of(config)[-1]
+    name = backbone.get("name") or f"{backbone.type}-{backbone.get('depth', '')}".rstrip("-")
+    return f"{name} {str(head.type).removeprefix('Regularized')}"
+
+
+def uses_pipelines(config: Config) -> bool:
+    """Whether the images are read by mmseg's own data sets and pipelines, and not held on the device."""
+    return config.train_dataloader.dataset.get("type") is not None
+
+
+def data_name(config: Config) -> str:
+    """The name of the data set, for messages and records."""
+    dataset = config.train_dataloader.dataset
+    name = dataset.get("name")
+    return name if name is not None else re.sub(r"Dataset\d*$", "", str(dataset.get("type"))).lower()
+
+
+def data_of(config: Config) -> dict[str, Any]:
+    """What images the config asks for, as :func:`sar_cls.mm.loaders.load_splits` takes it."""
+    dataset = config.train_dataloader.dataset.to_dict()
+    if not uses_pipelines(config):
+        return dataset
+    return {"name": data_name(config), "train": dataset, "test": config.val_dataloader.dataset.to_dict()}
+
+
+def check_options(options: Options, source: Source) -> None:
+    """Refuses options that a segmentation net knows nothing of.
+
+    Raises:
+        InputError: one of them was given.
+    """
+    for name, written in _FOR_CLASSIFIERS.items():
+        if getattr(options, name) is not None:
+            raise InputError(f"{written} is for classifiers and {source.title} is a segmentation net: leave it out")
+
+
+def without_weights(config: Config) -> dict[str, str]:
+    """Takes the pre-trained weights out of a config, in place; returns what that overrides, nothing where it had none."""
+    backbone = config.model.backbone
+    found = [config.get("weights"), config.model.get("pretrained"), backbone.get("init_cfg"), backbone.get("pretrained")]
+    config.weights = None
+    config.model.pretrained = None
+    for name in ("init_cfg", "pretrained"):
+        if backbone.get(name) is not None:
+            backbone[name] = None
+    return {"weights": "none"} if any(value is not None for value in found) else {}
+
+
+def check_heads(config: Config, source: Source) -> None:
+    """Finds what is wrong with the net of a config before anything is loaded or written.
+
+    Raises:
+        InputError: mmsegmentation is not installed, a regularizer or argument that is not known, or a head that takes none.
+    """
+    from sar_cls.mm.seg import HEADS  # says which extra, where there is no mmsegmentation
+
+    heads = heads_of(config)
+    auxiliary = config.model.get("auxiliary_head") or []
+    for head in [*heads, *(auxiliary if isinstance(auxiliary, (list, tuple)) else [auxiliary])]:
+        kind = head.get("type")
+        if head.get("regularizer") is not None and kind not in HEADS:
+            known = f"Regularized{kind}"
+            hint = f"write {known}" if known in HEADS else f"heads with one are {', '.join(HEADS)}"
+            raise InputError(f"{source}: {kind} takes no regularizer; {hint}")
+    for number, head in enumerate(heads):
+        if head.get("regularizer") is not None and number < len(heads) - 1:
+            raise InputError(f"{source}: in a cascade the last head is regularized; move the regularizer there")
+    head = heads[-1]
+    if not isinstance(head.get("num_classes"), int):
+        raise InputError(f"{source}: decode_head has no num_classes; add it")
+    try:
+        build_regularizer(head.get("regularizer"), head.num_classes, head.get("channels", 1))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
+    try:
+        check_parts(config, scope="mmseg", parts=_parts(config))
+    except ValueError as error:
+        raise InputError(f"{source}, {error}") from error
+
+
+def _parts(config: Config) -> Iterator[tuple[str, Any]]:
+    yield "backbone", config.model.get("backbone")
+    yield "neck", config.model.get("neck")
+    for head in heads_of(config):
+        yield "decode_head", head
+    auxiliary = config.model.get("auxiliary_head") or []
+    for head in auxiliary if isinstance(auxiliary, (list, tuple)) else [auxiliary]:
+        yield "auxiliary_head", head
+    yield "data_preprocessor", config.get("data_preprocessor")
+
+
+def check_classes(config: Config, source: Source, classes: tuple[str, ...]) -> None:
+    """Whether the heads have as many classes as the data.
+
+    Raises:
+        InputError: one has not.
+    """
+    auxiliary = config.model.get("auxiliary_head") or []
+    every = [*heads_of(config), *(auxiliary if isinstance(auxiliary, (list, tuple)) else [auxiliary])]
+    for head in every:
+        if head.num_classes != len(classes):
+            raise InputError(
+                f"{source.config.name} has a head of {head.num_classes} classes and the data has {len(classes)}: correct "
+                "num_classes or --data-root"
+            )
+
+
+def check_crop(config: Config, image_size: tuple[int, int]) -> None:
+    """Whether the crops fit into the images, at the largest scale that is drawn.
+
+    Raises:
+        InputError: they do not.
+    """
+    crop = config.data_preprocessor.get("crop_size")
+    if crop is None:
+        return
+    largest = tuple(config.data_preprocessor.get("scale", (0.5, 2.0)))[1]
+    if any(side > round(size * largest) for side, size in zip(crop, image_size, strict=True)):
+        raise InputError(
+            f"a crop of {crop[0]}x{crop[1]} pixels does not fit into images of {image_size[0]}x{image_size[1]} scaled by at most "
+            f"{largest:g}: use a smaller crop_size"
+        )

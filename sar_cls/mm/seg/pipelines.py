@@ -1,0 +1,253 @@
+"""mmseg's own data sets and pipelines, for images too many to be held on the device, behind the interface of an image set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
+from mmseg.registry import DATASETS
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from sar_cls.data.rng import epoch_seed
+from sar_cls.data.samplers import EndlessShuffle
+from sar_cls.errors import InputError
+from sar_cls.mm.loaders import DataSplits
+
+# Data set of mmseg -> what to fetch, where from, and what must be in its folder. mmseg's own page on data sets says the rest.
+_FETCH = {
+    "CityscapesDataset": (
+        "leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip from cityscapes-dataset.com, with the labelTrainIds that "
+        "cityscapesscripts makes (csCreateTrainIdLabelImgs)"
+    ),
+    "ADE20KDataset": "ADEChallengeData2016.zip from data.csail.mit.edu/places/ADEchallenge",
+    "PascalContextDataset59": (
+        "VOC2010 (VOCtrainval_03-May-2010.tar) from host.robots.ox.ac.uk and trainval_merged.json from "
+        "hangzhang.org, turned into masks by mmsegmentation's tools/dataset_converters/pascal_context.py"
+    ),
+}
+_FETCH["PascalContextDataset"] = _FETCH["PascalContextDataset59"]
+_DEFAULT_ROOT = "data"
+
+
+@dataclass(frozen=True, eq=False)
+class PipelineSet:
+    """One split of an mmseg data set.
+
+    Attributes:
+        dataset: mmseg's, with its pipeline.
+        name: of the data set, e.g. "cityscapes".
+        split: "train" or "test".
+    """
+
+    dataset: Any
+    name: str
+    split: str
+    order: str = ""
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.dataset.metainfo["classes"])
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @cached_property
+    def files(self) -> tuple[tuple[Path, Path], ...]:
+        """Image and mask of each sample, in order."""
+        infos = (self.dataset.get_data_info(index) for index in range(len(self.dataset)))
+        return tuple((Path(info["img_path"]), Path(info["seg_map_path"])) for info in infos)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of class names and of the names and sizes of all files, in order: hashing their content would take longer
+        than the start of a run."""
+        digest = hashlib.sha256(json.dumps([self.name, list(self.classes)]).encode())
+        for pair in self.files:
+            for file in pair:
+                digest.update(repr((file.name, file.stat().st_size)).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """Number of pixels of each class; every mask is read for it, once a run, at its end."""
+        total = np.zeros(256, dtype=np.int64)
+        for index in range(len(self.dataset)):
+            total += np.bincount(self._mask(index).ravel(), minlength=256)[:256]
+        return total[: self.num_classes].tolist()
+
+    def _mask(self, index: int) -> np.ndarray:
+        """Labels uint8 [H, W] as mmseg's LoadAnnotations reads them."""
+        from mmseg.datasets.transforms import LoadAnnotations
+
+        info = self.dataset.get_data_info(index)
+        return LoadAnnotations()(info)["gt_seg_map"].astype(np.uint8)
+
+    def check(self) -> None:
+        """Looks at the masks of the first images: whether they are there, of their images' sizes and in range.
+
+        Raises:
+            InputError: a mask is missing, of another size, or holds a label that is no class.
+        """
+        from PIL import Image
+
+        for index, (image, mask) in enumerate(self.files):
+            if not mask.is_file():
+                raise InputError(f"{image} has no mask {mask}: add it, or remove the image")
+            if index:
+                continue
+            labels = self._mask(index)
+            with Image.open(image) as opened:
+                size = (opened.height, opened.width)
+            if labels.shape != size:
+                raise InputError(
+                    f"{mask} is of {labels.shape[0]}x{labels.shape[1]} pixels and its image of {size[0]}x{size[1]}: give a mask of "
+                    "the same size"
+                )
+            wrong = [int(label) for label in np.unique(labels) if self.num_classes <= label < 255]
+            if wrong:
+                raise InputError(
+                    f"{mask} holds label {wrong[0]}: {self.name} has the classes 0 to {self.num_classes - 1} and 255 for none"
+                )
+
+
+def load_pipelines(config: Mapping[str, Any], data_root: str | None = None) -> DataSplits:
+    """The training and test images of ``dict(name=..., train=..., test=...)`` with mmseg's data sets.
+
+    Args:
+        config: the two data sets as in an mmseg config.
+        data_root: the folder that holds e.g. ``cityscapes``; it takes the place of "data" in their ``data_root``.
+
+    Raises:
+        InputError: the data set is not there; the sentence says what to fetch and where to put it.
+    """
+    sets = [_load(dict(config[split]), config["name"], split, data_root) for split in ("train", "test")]
+    return DataSplits(train=sets[0], test=sets[1])
+
+
+def _load(config: dict[str, Any], name: str, split: str, data_root: str | None) -> PipelineSet:
+    own = Path(config.get("data_root") or ".")
+    if data_root is not None and own.parts[:1] == (_DEFAULT_ROOT,):
+        own = Path(data_root).expanduser().joinpath(*own.parts[1:])
+    config["data_root"] = str(own)
+    prefix = config.get("data_prefix", {})
+    wanted = [own / prefix[key] for key in ("img_path", "seg_map_path") if prefix.get(key)]
+    wanted += [own / config["ann_file"]] if config.get("ann_file") else []
+    missing = [place for place in wanted if not place.exists()]
+    if missing:
+        fetch = _FETCH.get(str(config["type"]), "the data set")
+        raise InputError(f"{missing[0]} is missing: fetch {fetch}, and put it there, or give another --data-root")
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        dataset = DATASETS.build(config)
+    if len(dataset) == 0:
+        raise InputError(f"{wanted[0]} holds no images of {name}: check --data-root")
+    found = PipelineSet(dataset, name, split)
+    found.check()
+    return found
+
+
+class PipelineLoader:
+    """Batches of an mmseg data set, by worker processes, of which all that is random follows from (seed, epoch).
+
+    mmseg's transforms draw from the global generators of NumPy and of Python; here they are started anew for every image from
+    (seed, epoch, place in the epoch), so that an epoch can be repeated, whatever the number of workers.
+
+    Args:
+        images: the set.
+        batch_size: samples in a batch.
+        seed: of the run; None goes through the set once, in its order.
+        batches_per_epoch: length of an epoch for a seeded loader.
+        num_workers: processes that read and transform images; 0 for this one.
+        device: where the net is.
+    """
+
+    def __init__(
+        self,
+        images: PipelineSet,
+        batch_size: int,
+        *,
+        seed: int | None = None,
+        batches_per_epoch: int | None = None,
+        num_workers: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.image_set = images
+        self.batch_size = batch_size
+        self.seed = seed
+        self.batches_per_epoch = batches_per_epoch
+        self.num_workers = num_workers
+        self.device = torch.device(device)
+        self.draw = None
+        self.epoch = 0
+
+    @property
+    def num_samples(self) -> int:
+        """Samples in an epoch."""
+        return len(self.image_set) if self.batches_per_epoch is None else self.batches_per_epoch * self.batch_size
+
+    def __len__(self) -> int:
+        return -(-self.num_samples // self.batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch (from 0) that the next iteration yields."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self.seed is None:
+            order = list(range(len(self.image_set)))
+        else:
+            shuffle = EndlessShuffle(range(len(self.image_set)))
+            order = shuffle.indices(self.epoch, self.seed, self.num_samples).tolist()
+        seeds = None if self.seed is None else epoch_seed(self.seed, self.epoch, "augment")
+        yield from DataLoader(
+            _Seeded(self.image_set.dataset, order, seeds),
+            batch_size=self.batch_size,
+            sampler=_InOrder(len(order)),
+            num_workers=self.num_workers,
+            collate_fn=pseudo_collate,
+            pin_memory=self.device.type == "cuda",
+        )
+
+
+class _Seeded(Dataset):
+    """The samples of an epoch by their place in it, each with generators of its own."""
+
+    def __init__(self, dataset: Any, order: list[int], seed: int | None) -> None:
+        self.dataset, self.order, self.seed = dataset, order, seed
+
+    def __getitem__(self, place: int) -> Any:
+        if self.seed is None:
+            return self.dataset[self.order[place]]
+        before = random.getstate(), np.random.get_state()
+        state = np.random.SeedSequence([self.seed, place]).generate_state(1)[0]
+        random.seed(int(state))
+        np.random.seed(int(state))
+        try:
+            return self.dataset[self.order[place]]
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
+
+
+class _InOrder(Sampler):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.number))
+
+    def __len__(self) -> int:
+        return self.number
