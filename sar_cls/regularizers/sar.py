@@ -120,8 +120,9 @@ class SAR(Regularizer):
         reweight: bool = True,
         aux_to_classifier: bool = True,
         seed: int | None = None,
+        ignore_index: int = 255,
     ) -> None:
-        super().__init__(num_classes, feat_dim)
+        super().__init__(num_classes, feat_dim, ignore_index)
         self.aux_weight = self._weight("aux_weight", aux_weight)
         self.anchor_weight = self._weight("anchor_weight", anchor_weight)
         self.momentum = self._momentum("momentum", momentum)
