@@ -282,7 +282,9 @@ def _row_of_another(
     where, name = file.where("suite", index), entry["suite"]
     for key in _DEFINING:
         if key in entry:
-            raise InputError(f"{file.where(key, index)}: {key} stands in suite {name!r} for this row; leave it out here.")
+            raise InputError(
+                f"{file.where(key, index)}: {key} stands in suite {name!r} for this row; leave it out here."
+            )
     try:
         if name in (*parents, file.path.parent.name):
             raise InputError(f"suite {name!r} is this one, or takes rows of it itself.")
