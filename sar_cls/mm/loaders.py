@@ -10,10 +10,13 @@ import torch
 from mmengine.registry import DATA_SAMPLERS
 
 from sar_cls.data import (
+    MASKED_SETS,
     SAMPLERS,
     DeviceLoader,
     ImageSet,
+    MaskedImageSet,
     load_image_set,
+    load_masked_set,
     longtail_counts,
     longtail_indices,
     stratified_split,
@@ -33,7 +36,7 @@ for _sampler in SAMPLERS.values():
 
 @dataclass(frozen=True)
 class DataSplits:
-    """The image sets of one run.
+    """The image sets of one run: ``ImageSet``, ``MaskedImageSet``, or what stands for one (``PipelineSet``).
 
     Attributes:
         train: the images to train on.
@@ -42,13 +45,13 @@ class DataSplits:
         found: training images that were there before a long tail or a validation split was cut; 0 where that is not known.
     """
 
-    train: ImageSet
-    test: ImageSet
-    val: ImageSet | None = None
+    train: Any
+    test: Any
+    val: Any = None
     found: int = 0
 
     @property
-    def parts(self) -> dict[str, ImageSet]:
+    def parts(self) -> dict[str, Any]:
         """The sets that there are, by the name that a record gives them: "train", "test" and perhaps "val"."""
         named = {"train": self.train, "val": self.val, "test": self.test}
         return {name: part for name, part in named.items() if part is not None}
@@ -67,7 +70,7 @@ def load_splits(
     val_fraction: float | None = None,
     build_cache: bool = True,
 ) -> DataSplits:
-    """Loads the train and test images that a config names.
+    """Loads the train and test images that a config names; with masks, where it is a set of such.
 
     Args:
         config: ``dict(name="cifar100", longtail=dict(imbalance_factor=100, profile="exponential", seed=0))``; without
@@ -82,6 +85,12 @@ def load_splits(
         InputError: the data is missing or damaged, test images are of another size than the training images, or the long
             tail empties a class.
     """
+    if "train" in config:  # two data sets of mmseg
+        from sar_cls.mm.seg.pipelines import load_pipelines
+
+        return load_pipelines(config, data_root)
+    if config["name"] in MASKED_SETS:
+        return _load_masked(config, data_root)
     ours = ("name", "longtail", "downscale", "split", "data_root")
     arguments = {key: value for key, value in config.items() if key not in ours}
     arguments["build_cache"] = build_cache
@@ -118,6 +127,20 @@ def load_splits(
     return DataSplits(train, test, val, found)
 
 
+def _load_masked(config: dict[str, Any], data_root: str | None) -> DataSplits:
+    """A set with masks; where it comes with a validation split, the best epoch is chosen on that."""
+    root = config.get("data_root") if data_root is None else data_root
+    train, val, test = (load_masked_set(config["name"], split, root) for split in ("train", "val", "test"))
+    for other in (val, test):
+        if other.image_size != train.image_size:
+            (height, width), (h, w) = train.image_size, other.image_size
+            raise InputError(
+                f"{config['name']}: the {other.split} images are of {h}x{w} pixels and the training images of {height}x{width}: "
+                "bring all to one size"
+            )
+    return DataSplits(train, test, val)
+
+
 def _check_complete(name: str, train: ImageSet, test: ImageSet) -> None:
     """Results are given under the name of a data set only where all of it is there.
 
@@ -135,7 +158,7 @@ def _check_complete(name: str, train: ImageSet, test: ImageSet) -> None:
             )
 
 
-def _placed(image_set: ImageSet, device: torch.device) -> ImageSet:
+def _placed(image_set: ImageSet | MaskedImageSet, device: torch.device) -> ImageSet | MaskedImageSet:
     """The set on the device where it fits into a good half of the free memory, else where it is."""
     if device.type == "cuda" and image_set.device.type == "cpu":
         free, _ = torch.cuda.mem_get_info(device)
@@ -144,8 +167,14 @@ def _placed(image_set: ImageSet, device: torch.device) -> ImageSet:
     return image_set.to(device)
 
 
-def train_loader(image_set: ImageSet, config: dict[str, Any], seed: int, device: torch.device) -> DeviceLoader:
-    """The shuffling loader of a config.
+def train_loader(
+    image_set: ImageSet | MaskedImageSet,
+    config: dict[str, Any],
+    seed: int,
+    device: torch.device,
+    interval: int | None = None,
+) -> DeviceLoader:
+    """The shuffling loader of a config; with ``interval`` an epoch is so many batches of an endless order.
 
     ``config`` has ``batch_size`` and, optionally, ``sampler``, ``drop_last`` and ``batches_per_epoch``: a number, or
     "one_pass_plus_one", an epoch of ceil(n / batch_size) + 1 batches whatever the sampler could give (the published code of
@@ -160,8 +189,11 @@ def train_loader(image_set: ImageSet, config: dict[str, Any], seed: int, device:
     batches = config.get("batches_per_epoch")
     if batches == "one_pass_plus_one":
         batches = -(-len(image_set) // batch_size) + 1
+    default = "InstanceBalanced"
+    if interval is not None:
+        default, batches = "EndlessShuffle", interval
     sampler = DATA_SAMPLERS.build(
-        config.get("sampler") or dict(type="InstanceBalanced"), default_args=dict(labels=image_set.labels)
+        config.get("sampler") or dict(type=default), default_args=dict(labels=image_set.labels)
     )
     return DeviceLoader(
         _placed(image_set, device),
@@ -174,7 +206,7 @@ def train_loader(image_set: ImageSet, config: dict[str, Any], seed: int, device:
     )
 
 
-def test_loader(image_set: ImageSet, config: dict[str, Any], device: torch.device) -> DeviceLoader:
+def test_loader(image_set: ImageSet | MaskedImageSet, config: dict[str, Any], device: torch.device) -> DeviceLoader:
     """The loader of a config that goes through a set once, in its order.
 
     On the CPU its batches are smaller: the activations of a batch then stay in the caches, and ResNet-32 evaluates 15 % more

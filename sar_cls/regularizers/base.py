@@ -104,8 +104,8 @@ class Regularizer(nn.Module):
                 outside autocast. A module in half precision is called with its parameters in float32; a plain function
                 must take float32.
             sample_weights: [N] floating point, at least 0: how much each sample counts; 0 takes it out of every term,
-                whatever its features and label are. For maps the weights of the images [N], or of pixels [N, h, w] at the targets' resolution. None, or 1
-                everywhere: all count alike (on the CPU the same losses to the last bit for vectors).
+                whatever its features and label are. For maps the weights of the images [N], or of pixels [N, h, w] at the
+                targets' resolution. None, or 1 everywhere: all count alike (for vectors on the CPU the same to the bit).
 
         Returns:
             Scalar losses, already weighted, to be added to the classification loss; the same keys at every step.
@@ -233,8 +233,10 @@ class Regularizer(nn.Module):
             )
         if not is_soft and targets.dtype != torch.int64:
             raise ValueError(f"{me}: class indices are {targets.dtype}: convert them by .long()")
-        if targets.numel() == 0:
-            raise ValueError(f"{me}: targets have shape {list(targets.shape)}, without a pixel: skip the step")
+        if features.numel() == 0 or targets.numel() == 0:
+            raise ValueError(
+                f"{me}: feature maps {list(features.shape)} or targets {list(targets.shape)} are without a pixel: skip the step"
+            )
         if 0 <= self.ignore_index < num_classes:
             raise ValueError(
                 f"{me}: ignore_index {self.ignore_index} is one of the {num_classes} classes: construct with another"

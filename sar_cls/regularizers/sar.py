@@ -9,9 +9,12 @@ from sar_cls.anchors import ANCHOR_KINDS, class_anchors
 from sar_cls.regularizers.base import Classifier, Reading, Regularizer, squared_distance
 from sar_cls.regularizers.classifier_call import without_gradient
 from sar_cls.regularizers.targets import Targets
+from sar_cls.regularizers.warm_up import LinearWarmUp
 
 # Keeps the denominator of the anchor weights away from zero; the value of the published code.
 WEIGHT_EPS = 1e-9
+# The embeddings of the paper: for classification, and for segmentation.
+EMBEDDINGS = ("linear", "linear+conv")
 
 
 class SAR(Regularizer):
@@ -37,6 +40,14 @@ class SAR(Regularizer):
       used. A sample with label weights Y counts with the weight s that falls on accepted classes:
       ``s * (F - (Y A^) / s)^2``, 0 where s = 0.
 
+    On feature maps the samples are the pixels that have a class, at the resolution of the features; ``sample_weights`` v
+    make the mean over samples ``sum_i v_i d_i / sum_i v_i``, 0 where all are 0 (published code: the sum over valid pixels
+    by their number and D). ``loss_aux`` and A^ depend on no sample.
+
+    The embedding h is two blocks Linear-BatchNorm-ReLU (the paper's for classification, App. A.1), and with
+    ``embedding="linear+conv"`` a third one whose linear layer has no bias: the paper's for segmentation, where it is a 1x1
+    convolution on anchors of one pixel, with that convolution's initialisation (Kaiming-normal by fan-out).
+
     One difference to the published code: it takes the logarithm of a softmax, which is -inf once a probability underflows
     (logits some 104 apart in float32), and its weights and loss are NaN from then on. Here p_i comes from a log-softmax, so
     that such an anchor has a finite loss and a run goes on where the published one ends.
@@ -49,13 +60,19 @@ class SAR(Regularizer):
     ``momentum=0``. The embedding goes together with the auxiliary loss that trains it: without both, the method is
     :class:`sar_cls.FixedAnchors` (the first rows of the paper's Tab. 7).
 
+    How fast the parts learn has no names of its own. Under SGD a loss's weight is a factor of its share of each step, so
+    ``aux_weight`` is also the learning rate of the auxiliary loss, in embedding and classifier, as a share of the
+    model's. The embedding learns from that loss alone; its learning rate, which weight decay feels too, is that of its
+    parameter group: ``{"params": sar.embedding.parameters(), "lr": 0.1 * lr}``, in a config
+    ``paramwise_cfg=dict(custom_keys={"head.regularizer.embedding": dict(lr_mult=0.1)})``.
+
     In a distributed run all processes hold the same anchors: the first training step broadcasts the class anchors and
     the embedding from the first process (see :meth:`Regularizer.synchronize`), and h(A) depends on these and on the
     classifier alone, never on the batch.
 
     Buffers: ``class_anchors`` [C, D]; ``semantic_anchors`` [C, D], zero until started; ``initialized`` bool [C],
-    which of them are started (all or none with ``gate="all"``). Module: ``embedding``, two blocks
-    Linear-BatchNorm-ReLU. All saved in checkpoints.
+    which of them are started (all or none with ``gate="all"``); ``aux_warmup.count``, steps of the warm-up so far.
+    Module: ``embedding``. All saved in checkpoints; older ones have no count and load.
 
     Args:
         num_classes: number of classes C.
@@ -74,7 +91,11 @@ class SAR(Regularizer):
         aux_to_classifier: False keeps the gradient of ``loss_aux`` out of the classifier, which then learns from
             images alone. No variant of the paper: it tells what the auxiliary loss does to the classifier from what
             it does to the anchors. The classifier must then be a module.
+        aux_warmup: training steps over which ``aux_weight`` grows linearly, from 0 at the first step; 0 has it whole
+            from the start, as published.
         seed: seed of A; ``None`` draws A from torch's global generator, which also initialises the embedding.
+        ignore_index: label of the pixels of a feature map that have no class.
+        embedding: ``"linear"`` (classification) or ``"linear+conv"`` (segmentation).
 
     Raises:
         ValueError: an argument is out of its range, or no such anchors exist for this C and D.
@@ -119,9 +140,12 @@ class SAR(Regularizer):
         grad_through_weights: bool = True,
         reweight: bool = True,
         aux_to_classifier: bool = True,
+        aux_warmup: int = 0,
         seed: int | None = None,
+        ignore_index: int = 255,
+        embedding: str = "linear",
     ) -> None:
-        super().__init__(num_classes, feat_dim)
+        super().__init__(num_classes, feat_dim, ignore_index)
         self.aux_weight = self._weight("aux_weight", aux_weight)
         self.anchor_weight = self._weight("anchor_weight", anchor_weight)
         self.momentum = self._momentum("momentum", momentum)
@@ -132,6 +156,7 @@ class SAR(Regularizer):
         self.grad_through_weights = bool(grad_through_weights)
         self.reweight = bool(reweight)
         self.aux_to_classifier = bool(aux_to_classifier)
+        self.aux_warmup = LinearWarmUp(self._whole_number("aux_warmup", aux_warmup, 0))
 
         shape = (self.num_classes, self.feat_dim)
         # copy_ into a fresh tensor, so that torch's default device and dtype apply as they do to parameters.
@@ -140,7 +165,11 @@ class SAR(Regularizer):
         self.register_buffer("initialized", torch.zeros(self.num_classes, dtype=torch.bool))
         # Sums since the last reset: steps, shares above tau and delta, open gates, loss_aux, loss_anchor.
         self.register_buffer("_sums", torch.zeros(6), persistent=False)
-        self.embedding = nn.Sequential(*_linear_block(self.feat_dim), *_linear_block(self.feat_dim))
+        self.embedding_kind = self._one_of("embedding", embedding, EMBEDDINGS)
+        blocks = [*_linear_block(self.feat_dim), *_linear_block(self.feat_dim)]
+        if self.embedding_kind == "linear+conv":
+            blocks += _conv_block(self.feat_dim)
+        self.embedding = nn.Sequential(*blocks)
 
     def losses(self, features: Tensor, targets: Targets, classifier: Classifier | None) -> dict[str, Tensor]:
         embedded = self.embedding(self.class_anchors)
@@ -150,7 +179,7 @@ class SAR(Regularizer):
         is_right = logits.detach().argmax(dim=1) == torch.arange(self.num_classes, device=logits.device)
         accepted = is_right & (probs > self.delta)
 
-        loss_aux = self.aux_weight * self._aux_loss(log_probs, probs)
+        loss_aux = self.aux_weight * self.aux_warmup(log_probs.dtype) * self._aux_loss(log_probs, probs)
         gate = accepted.all().expand_as(accepted) if self.gate == "all" else accepted
         if self.training:
             semantic_anchors = self._update_semantic_anchors(embedded, gate)
@@ -254,10 +283,17 @@ class SAR(Regularizer):
             f"{super().extra_repr()}, aux_weight={self.aux_weight}, anchor_weight={self.anchor_weight}, "
             f"momentum={self.momentum}, tau={self.tau}, delta={self.delta}, anchors={self.anchors!r}, "
             f"gate={self.gate!r}, grad_through_weights={self.grad_through_weights}, reweight={self.reweight}, "
-            f"aux_to_classifier={self.aux_to_classifier}"
+            f"aux_to_classifier={self.aux_to_classifier}, embedding={self.embedding_kind!r}"
         )
 
 
 def _linear_block(width: int) -> tuple[nn.Module, ...]:
     """One LinearModule of the paper's classification embedding (App. A.1)."""
     return nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU()
+
+
+def _conv_block(width: int) -> tuple[nn.Module, ...]:
+    """The 1x1 ConvModule that the published segmentation code has behind the two: on one pixel it is a linear layer."""
+    linear = nn.Linear(width, width, bias=False)
+    nn.init.kaiming_normal_(linear.weight, mode="fan_out", nonlinearity="relu")
+    return linear, nn.BatchNorm1d(width), nn.ReLU()

@@ -91,6 +91,6 @@ class DenseValLoop(BaseLoop):
         matrix = confusion_matrix(
             runner.bare_model, self.loaders[name], runner.precision, runner.bare_model.num_classes
         )
-        found = evaluate_confusion(matrix)
+        found = evaluate_confusion(matrix, runner.train_dataloader.image_set.classes)
         runner.call_hook("after_val")
         return {f"{name}_miou": found["miou"], f"{name}_pixel_accuracy": found["pixel_accuracy"]}
