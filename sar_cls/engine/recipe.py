@@ -84,6 +84,8 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
         dense.check_options(options, source)
         if options.weights == "none":
             overrides |= dense.without_weights(config)
+        elif options.weights is None:
+            overrides |= dense.weights_of_package(config)
     dataset = config.train_dataloader.dataset
     if options.imbalance == "none" and not second_stage:
         if dataset.get("longtail") is not None:

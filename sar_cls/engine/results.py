@@ -53,8 +53,26 @@ def outcome(
             figures[epoch] |= metrics.evaluate_calibrated(stored["test"][epoch], labels, values, val_labels)
     write_outputs(planned.run_dir, stored, labels, val_labels, splits.test.classes)
     write_per_class(planned.run_dir, {"train_counts": counts})
+    model = planned.config.model
+    return {
+        **record_fields(planned, splits, device, precision, history),
+        "method": (model.head.get("regularizer") or {}).get("type", "none"),
+        "backbone": model.backbone.get("name")
+        or f"{model.backbone.type}-{model.backbone.get('depth', '')}".rstrip("-"),
+        "metrics": figures,
+        "best_epoch": best_epoch,
+    }
+
+
+def record_fields(
+    planned: PlannedRun,
+    splits: DataSplits,
+    device: torch.device,
+    precision: str,
+    history: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The fields of a record that do not depend on what the net is for; arguments as for :func:`outcome`."""
     seconds = sum(row["seconds_train"] for row in history)
-    model, parts = planned.config.model, {"train": splits.train, "val": splits.val, "test": splits.test}
     origin = provenance.collect(torch.cuda.get_device_name(device) if device.type == "cuda" else None)
     # Sums are split between threads, so their number moves the last digits of a step, and in the end a result.
     origin["machine"]["threads"] = torch.get_num_threads()
@@ -62,20 +80,15 @@ def outcome(
         **origin,
         "suite": planned.suite,
         "row": planned.row,
-        "method": (model.head.get("regularizer") or {}).get("type", "none"),
-        "backbone": model.backbone.get("name")
-        or f"{model.backbone.type}-{model.backbone.get('depth', '')}".rstrip("-"),
         "dataset": splits.train.name,
         "seed": planned.seed,
         "epochs": planned.epochs,
         "epochs_recipe": planned.full_epochs,
         "overrides": planned.overrides,
         "stage1": None if planned.first is None else stage1_reference(planned.first.record),
-        "metrics": figures,
-        "best_epoch": best_epoch,
         "best_on": "test" if splits.val is None else "val",
-        "train_counts": counts,
-        "data_fingerprint": {name: part.fingerprint for name, part in parts.items() if part is not None},
+        "train_counts": [int(count) for count in splits.train.counts],
+        "data_fingerprint": splits.fingerprints,
         "config_hash": planned.recipe,
         "device": device.type,
         "precision": precision,

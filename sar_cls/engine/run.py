@@ -102,7 +102,7 @@ def _run(job: Job, options: Options, cache: DataCache) -> dict[str, Any]:
     if first is None and not (job.run_dir / LAST).exists():  # a run that is resumed has its weights
         check_net(planned)
     with allocating("reading the images", "use fewer or smaller ones"):
-        splits = cache.get(planned.config.train_dataloader.dataset.to_dict(), planned.options)
+        splits = cache.get(planned.data, planned.options)
     planned = fit(planned, splits)
     check_place(job)
     fresh = not job.run_dir.exists()
@@ -184,7 +184,7 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
             f"{job.run_dir} holds a finished run with another {what} than is asked for: move it away, or use another --work-dir"
         )
     if is_whole:
-        dataset = planned.config.train_dataloader.dataset.to_dict()
+        dataset = planned.data
         there = (cache or DataCache()).fingerprints(dataset, planned.options) or {}
         others = [IMAGES[name] for name in there if found["data_fingerprint"].get(name) != there[name]]
         if others:

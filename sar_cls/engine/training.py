@@ -11,8 +11,10 @@ import warnings
 from typing import Any
 
 import torch
+from mmengine.config import Config, ConfigDict
 from torch import Tensor, nn
 
+from sar_cls.engine import dense, dense_results, dense_runner
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.readings import in_record, remarks
 from sar_cls.engine.results import outcome
@@ -20,6 +22,7 @@ from sar_cls.engine.schedule import shorten
 from sar_cls.files import replacing
 from sar_cls.memory import allocating
 from sar_cls.mm.handover import Handover
+from sar_cls.mm.head import head_of
 from sar_cls.mm.loaders import IMAGES, DataSplits, test_loader, train_loader
 from sar_cls.mm.loops import predict
 from sar_cls.mm.progress import ProgressHook
@@ -53,14 +56,16 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
                 runner.train()
             finally:
                 progress.close()
-            last = _logits(runner)
+            evaluate = dense_results.evaluate if planned.is_dense else _logits
+            last = evaluate(runner)
             runner.bare_model.load_state_dict(read_own(planned.run_dir / BEST, runner.identity)["state_dict"])
-            best = _logits(runner)
+            best = evaluate(runner)
     finally:
         runner.close()
-    logits = {split: {"last": last[split], "best": best[split]} for split in last}
-    result = outcome(planned, splits, logits, runner.device, runner.precision, runner.history, runner.best_epoch())
-    readings = getattr(getattr(runner.bare_model.head, "regularizer", None), "readings", ())
+    said = {split: {"last": last[split], "best": best[split]} for split in last}
+    finish = dense_results.outcome if planned.is_dense else outcome
+    result = finish(planned, splits, said, runner.device, runner.precision, runner.history, runner.best_epoch())
+    readings = getattr(getattr(head_of(runner.bare_model), "regularizer", None), "readings", ())
     for remark in remarks(runner.history, readings):
         print(f"{progress.title}: {remark}", file=sys.stderr, flush=True)
     if len(runner.threads_used) > 1:
@@ -75,10 +80,10 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
 def _work(runner: DeviceRunner) -> str:
     """What a step works on, in words."""
     loader, model = runner.train_dataloader, runner.bare_model
-    height, width = loader.image_set.image_size
     millions = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     net = f"{type(model.backbone).__name__} ({millions:.3g} M parameters)"
-    return f"{net} on batches of {loader.batch_size} images of {height}x{width}"
+    size = getattr(loader.image_set, "image_size", None)  # mmseg's data sets have images of many
+    return f"{net} on batches of {loader.batch_size} images" + (f" of {size[0]}x{size[1]}" if size else "")
 
 
 def _start_with_a_free_device(device: torch.device) -> None:
@@ -96,6 +101,25 @@ def _logits(runner: DeviceRunner) -> dict[str, Tensor]:
     return {split: predict(runner.bare_model, loader, runner.precision) for split, loader in loaders.items()}
 
 
+def evaluated_sets(splits: DataSplits) -> dict[str, Any]:
+    """The sets that are evaluated, by name; the first one chooses the best epoch."""
+    return {"test": splits.test} if splits.val is None else {"val": splits.val, "test": splits.test}
+
+
+def _parts(planned: PlannedRun, config: Config, splits: DataSplits, device: torch.device) -> dict[str, Any]:
+    """What a runner of a classifier has otherwise than one of a segmentation net: loaders, loops, scope."""
+    loader = train_loader(splits.train, config.train_dataloader, planned.seed, device)
+    shorten(config, planned.epochs, len(loader))
+    sets = evaluated_sets(splits)
+    return dict(
+        train_dataloader=loader,
+        train_cfg=config.train_cfg.to_dict(),
+        val_dataloader={name: test_loader(part, config.val_dataloader, device) for name, part in sets.items()},
+        val_cfg=dict(type="DeviceValLoop"),
+        default_scope="mmpretrain",
+    )
+
+
 def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner, ProgressHook]:
     """The runner of a run, ready for ``train()``, and the hook that shows its progress; arguments as for :func:`execute`."""
     options, run_dir, first = planned.options, planned.run_dir, planned.first
@@ -103,11 +127,12 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
     config, device = copy.deepcopy(planned.config), torch.device(options.device)
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else some versions of torch refuse cuBLAS
-    loader = train_loader(splits.train, config.train_dataloader, planned.seed, device)
-    shorten(config, planned.epochs, len(loader))
-    evaluated = {"test": splits.test} if splits.val is None else {"val": splits.val, "test": splits.test}
+    if planned.is_dense:
+        parts = dense_runner.parts(planned, config, splits, device)
+    else:
+        parts = _parts(planned, config, splits, device)
     preprocessor = config.data_preprocessor.to_dict()
-    if options.memory_format != "channels_last":
+    if options.memory_format != "channels_last" and not (planned.is_dense and dense.uses_pipelines(config)):
         preprocessor["memory_format"] = options.memory_format
     identity = {
         "recipe": planned.recipe,
@@ -144,19 +169,16 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
             selection="test" if splits.val is None else "val",
             identity=identity,
             initialize=initialize,
-            model=dict(config.model.to_dict(), data_preprocessor=preprocessor),
+            # mmseg's segmentors read their test_cfg by attribute.
+            model=ConfigDict(config.model.to_dict(), data_preprocessor=preprocessor),
             work_dir=str(run_dir),
-            train_dataloader=loader,
-            train_cfg=config.train_cfg.to_dict(),
             optim_wrapper=config.optim_wrapper.to_dict(),
             param_scheduler=config.get("param_scheduler"),
-            val_dataloader={name: test_loader(part, config.val_dataloader, device) for name, part in evaluated.items()},
-            val_cfg=dict(type="DeviceValLoop"),
             val_evaluator=[],
+            **parts,
             # None takes mmengine's own hook out: each reads the losses at every step or keeps a number for each.
             default_hooks=dict(runtime_info=None, timer=None, sampler_seed=None, logger=None, checkpoint=None),
             custom_hooks=[dict(type="HistoryHook"), progress, dict(type="AtomicCheckpointHook")],
-            default_scope="mmpretrain",
             randomness=dict(seed=planned.seed, deterministic=options.deterministic),
             env_cfg=dict(cudnn_benchmark=device.type == "cuda" and not options.deterministic),
             experiment_name=f"{planned.suite}-{planned.row}-{run_dir.name}",
@@ -169,7 +191,8 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
         )
     with replacing(run_dir / CONFIG) as temporary:
         temporary.write_text(config.pretty_text, encoding="utf-8")
-    Handover.of(config, splits.train.image_size, options.data_root).write(run_dir)
+    if not planned.is_dense:
+        Handover.of(config, splits.train.image_size, options.data_root).write(run_dir)
     if is_resumed:
         print(f"{progress.title}: resuming", file=sys.stderr, flush=True)
     return runner, progress

@@ -121,8 +121,9 @@ def try_job(job: Job, options: Options, cache: DataCache) -> Attempt:
         return Attempt(job.title, "failed", f"{job.title}: {error}", refused=str(error))
     except RunFailed as error:
         return Attempt(job.title, "failed", str(error))
-    top1 = record["metrics"]["last"]["top1"]
-    return Attempt(job.title, "done", f"{job.title}: top-1 {top1:.2f} %, {duration(time.monotonic() - begin)}")
+    figures = record["metrics"]["last"]
+    result = f"top-1 {figures['top1']:.2f} %" if "top1" in figures else f"mIoU {figures['miou']:.2f} %"
+    return Attempt(job.title, "done", f"{job.title}: {result}, {duration(time.monotonic() - begin)}")
 
 
 def run_or_fail(job: Job, options: Options, cache: DataCache | None = None) -> dict[str, Any]:

@@ -17,8 +17,9 @@ LAST, BEST = "last.pth", "best.pth"
 NET, CONFIG = "net.json", "config.py"
 RECORD_FILE, HISTORY_FILE = "record.json", "history.csv"
 OUTPUTS_FILE, PER_CLASS_FILE = "test_outputs.npz", "per_class.csv"
+SEGMENTATION_FILE = "segmentation.npz"
 LOCK, ERROR_LOG = ".lock", "error.log"
-FILES = (RECORD_FILE, LAST, BEST, CONFIG, NET, HISTORY_FILE, OUTPUTS_FILE, PER_CLASS_FILE, LOCK)
+FILES = (RECORD_FILE, LAST, BEST, CONFIG, NET, HISTORY_FILE, OUTPUTS_FILE, PER_CLASS_FILE, SEGMENTATION_FILE, LOCK)
 
 
 def lock(run_dir: Path) -> filelock.AcquireReturnProxy:

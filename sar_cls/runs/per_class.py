@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from sar_cls.errors import InputError
 from sar_cls.files import replacing
+from sar_cls.runs.dense_outputs import Evaluated
 from sar_cls.runs.folder import PER_CLASS_FILE
 from sar_cls.runs.outputs import OUTPUTS_FILE, read_outputs
 
@@ -51,6 +52,38 @@ def write_per_class(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(zip(range(len(counts)), names, counts, *columns, strict=True))
+    return path
+
+
+def write_dense_per_class(
+    run_dir: Path | str, counts: Sequence[int], classes: Sequence[str], found: Mapping[str, Evaluated]
+) -> Path:
+    """Writes ``<run_dir>/per_class.csv`` of a segmentation net, a line for each class.
+
+    The columns are those of a classifier, counted in pixels, and behind them ``last_iou`` and ``best_iou``, the intersection over
+    union in percent; a figure is empty for a class that the test set does not have.
+
+    Args:
+        run_dir: the run directory.
+        counts: training pixels of each class.
+        classes: their names.
+        found: at the "last" and the "best" epoch.
+    """
+    columns: list[list[str]] = []
+    for name in ("accuracy", "iou"):
+        for epoch in ("last", "best"):
+            matrix = found[epoch].confusion
+            right, true = np.diagonal(matrix), matrix.sum(axis=1)
+            whole = true if name == "accuracy" else true + matrix.sum(axis=0) - right
+            values = [
+                f"{100 * a / b:.4f}" if total else "" for a, b, total in zip(right, whole, true, strict=True)
+            ]
+            columns.append(values)
+    path = Path(run_dir) / PER_CLASS_FILE
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*COLUMNS, "last_iou", "best_iou"])
+        writer.writerows(zip(range(len(counts)), classes, counts, *columns, strict=True))
     return path
 
 

@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
         raise
     raise InputError("segmentation needs mmsegmentation: install it with pip install 'sar-cls[seg]'") from error
 
-from sar_cls.mm.seg import backbones, preprocessor  # noqa: E402
+from sar_cls.mm.seg import backbones, loops, preprocessor  # noqa: E402
 from sar_cls.mm.seg.heads import HEADS, RegularizedDecodeHead  # noqa: E402
 
-__all__ = ["HEADS", "RegularizedDecodeHead", "backbones", "preprocessor"]
+__all__ = ["HEADS", "RegularizedDecodeHead", "backbones", "loops", "preprocessor"]

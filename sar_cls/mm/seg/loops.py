@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sar_cls.data.masked_set import VOID
 from sar_cls.mm.seg.pipelines import PipelineLoader
+from sar_cls.mm.seg.scores import evaluate_confusion
 from sar_cls.steps.precision import autocast
 
 
