@@ -153,6 +153,7 @@ class SAR(Regularizer):
         self.delta = self._probability("delta", delta)
         self.anchors = self._one_of("anchors", anchors, ANCHOR_KINDS)
         self.gate = self._one_of("gate", gate, ("all", "per_class"))
+        self.embedding_kind = self._one_of("embedding", embedding, EMBEDDINGS)
         self.grad_through_weights = bool(grad_through_weights)
         self.reweight = bool(reweight)
         self.aux_to_classifier = bool(aux_to_classifier)
@@ -165,7 +166,6 @@ class SAR(Regularizer):
         self.register_buffer("initialized", torch.zeros(self.num_classes, dtype=torch.bool))
         # Sums since the last reset: steps, shares above tau and delta, open gates, loss_aux, loss_anchor.
         self.register_buffer("_sums", torch.zeros(6), persistent=False)
-        self.embedding_kind = self._one_of("embedding", embedding, EMBEDDINGS)
         blocks = [*_linear_block(self.feat_dim), *_linear_block(self.feat_dim)]
         if self.embedding_kind == "linear+conv":
             blocks += _conv_block(self.feat_dim)
