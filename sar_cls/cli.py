@@ -92,6 +92,7 @@ def up_to(most: int) -> Callable[[str], int]:
 
 
 epochs, threads, jobs = up_to(bounds.MOST_EPOCHS), up_to(bounds.MOST_THREADS), up_to(bounds.MOST_JOBS)
+iterations = up_to(bounds.MOST_ITERATIONS)
 image_size = up_to(bounds.MOST_PIXELS)
 number_of_seeds = up_to(bounds.MOST_SEEDS)
 seed = number(int, lambda value: 0 <= value < bounds.SEEDS, f"a whole number from 0 to {bounds.SEEDS - 1}")

@@ -51,6 +51,12 @@ def parse() -> argparse.Namespace:
         metavar="K",
         help="runs at a time, each in its own process: small nets leave a large GPU idle (default: 1)",
     )
+    add(
+        "--iterations",
+        type=cli.iterations,
+        metavar="N",
+        help="iterations instead of those of a segmentation net's recipe; the schedule scales, tables mark the run",
+    )
     cli.add_run_options(parser, two_stages=True)
     return parser.parse_args()
 
@@ -79,7 +85,11 @@ def main() -> int:
     for path in table.table_files(suite, work_dir):
         check_file(path, "give another --work-dir")
     options = cli.run_options(
-        arguments, imbalance=arguments.imbalance, epochs=arguments.epochs, classes=arguments.classes
+        arguments,
+        imbalance=arguments.imbalance,
+        epochs=arguments.epochs,
+        iterations=arguments.iterations,
+        classes=arguments.classes,
     )
     jobs = runs.make_jobs(rows, cli.seeds(arguments.seeds), options, work_dir)
     for job in jobs:
