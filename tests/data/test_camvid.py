@@ -8,26 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_scenes import write_camvid
 
 from sar_cls.data import VOID, load_masked_set
 from sar_cls.data.camvid import CLASSES
 from sar_cls.errors import InputError
 
 Image = pytest.importorskip("PIL.Image")
-
-
-def write_camvid(root: Path, n: int = 3, size: tuple[int, int] = (12, 16), suffix: str = ".png") -> Path:
-    """A tiny CamVid in the official layout; every class, and void, is in every mask."""
-    rng = np.random.default_rng(0)
-    for split in ("train", "val", "test"):
-        (root / "CamVid" / split).mkdir(parents=True)
-        (root / "CamVid" / f"{split}annot").mkdir()
-        for index in range(n):
-            mask = np.arange(size[0] * size[1]).reshape(size) % 12
-            image = rng.integers(0, 256, (*size, 3))
-            Image.fromarray(image.astype(np.uint8)).save(root / "CamVid" / split / f"{split}{index}{suffix}")
-            Image.fromarray(mask.astype(np.uint8)).save(root / "CamVid" / f"{split}annot" / f"{split}{index}.png")
-    return root / "CamVid"
 
 
 @pytest.mark.parametrize("place", ["parent", "folder"])
