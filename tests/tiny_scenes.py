@@ -41,3 +41,61 @@ train_cfg = dict(max_iters=6, val_interval=2)
 param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=6, by_epoch=False)]
 """
 DENSE_SAR = DENSE + 'model["decode_head"]["regularizer"] = dict(type="SAR", embedding="linear+conv")\n'
+
+
+def _write(image_file: Path, mask_file: Path, mask: np.ndarray) -> None:
+    from PIL import Image
+
+    for file in (image_file, mask_file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    colours = np.random.default_rng(1).integers(0, 256, (256, 3))
+    Image.fromarray(colours[mask].astype(np.uint8)).save(image_file)
+    Image.fromarray(mask.astype(np.uint8)).save(mask_file)
+
+
+def _mask(first: int, last: int, index: int, size: tuple[int, int] = (64, 96)) -> np.ndarray:
+    """Stripes of the labels ``first`` to ``last``, and a few pixels of 255."""
+    mask = first + (np.arange(size[1]) * (last - first + 1) // size[1] + index) % (last - first + 1)
+    mask = np.tile(mask, (size[0], 1))
+    mask[:4] = 255
+    return mask
+
+
+def write_cityscapes(root: Path) -> None:
+    """Three training and two validation images in Cityscapes' layout, with labelTrainIds."""
+    for split, number in (("train", 3), ("val", 2)):
+        for index in range(number):
+            name = f"city_{index:06d}_000019"
+            _write(
+                root / "cityscapes" / "leftImg8bit" / split / "city" / f"{name}_leftImg8bit.png",
+                root / "cityscapes" / "gtFine" / split / "city" / f"{name}_gtFine_labelTrainIds.png",
+                _mask(0, 18, index),
+            )
+
+
+def write_ade20k(root: Path) -> None:
+    """Likewise in the layout of ADEChallengeData2016, where label 0 is none."""
+    folder = root / "ade" / "ADEChallengeData2016"
+    for split, number in (("training", 3), ("validation", 2)):
+        for index in range(number):
+            mask = _mask(0, 95, index)
+            mask[mask == 255] = 0
+            _write(
+                folder / "images" / split / f"ADE_{split}_{index}.jpg",
+                folder / "annotations" / split / f"ADE_{split}_{index}.png",
+                mask,
+            )
+
+
+def write_pascal_context(root: Path) -> None:
+    """Likewise in the layout of mmsegmentation's converted VOC2010, where label 0 is the background."""
+    folder = root / "VOCdevkit" / "VOC2010"
+    for split, number in (("train", 3), ("val", 2)):
+        names = [f"2010_{split}_{index}" for index in range(number)]
+        for index, name in enumerate(names):
+            mask = _mask(0, 59, index)
+            mask[mask == 255] = 0
+            _write(folder / "JPEGImages" / f"{name}.jpg", folder / "SegmentationClassContext" / f"{name}.png", mask)
+        listed = folder / "ImageSets" / "SegmentationContext" / f"{split}.txt"
+        listed.parent.mkdir(parents=True, exist_ok=True)
+        listed.write_text("".join(f"{name}\n" for name in names))

@@ -1,0 +1,144 @@
+"""Every row of the paper's segmentation tables: built, trained for a step and evaluated on a tiny set of the right layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_scenes import write_ade20k, write_cityscapes, write_pascal_context
+
+pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
+
+from sar_cls.engine.job import Job
+from sar_cls.engine.options import Options
+from sar_cls.engine.recipe import resolve
+from sar_cls.engine.run import run
+from sar_cls.errors import InputError
+from sar_cls.mm.loaders import load_splits
+from sar_cls.mm.seg.pipelines import PipelineLoader
+from sar_cls.runs.history import read_history
+from sar_cls.suites.places import CONFIGS
+from sar_cls.suites.rows import Source, load_suite
+
+SUITES = {"cityscapes": write_cityscapes, "ade20k": write_ade20k, "pascal_context": write_pascal_context}
+ROWS = [row for suite in SUITES for row in load_suite(CONFIGS, suite).rows]
+CROP = (64, 64)
+# What makes a row small enough for a CPU: the crop, the batch, the workers. The net stays as it is.
+TRAIN = [
+    dict(type="LoadImageFromFile"),
+    dict(type="LoadAnnotations"),
+    dict(type="RandomResize", scale=(128, 96), ratio_range=(0.8, 1.2), keep_ratio=True),
+    dict(type="RandomCrop", crop_size=CROP, cat_max_ratio=0.75),
+    dict(type="RandomFlip", prob=0.5),
+    dict(type="PhotoMetricDistortion"),
+    dict(type="PackSegInputs"),
+]
+SMALL: dict[str, Any] = dict(
+    train_dataloader=dict(batch_size=2, num_workers=0, dataset=dict(pipeline=TRAIN)),
+    val_dataloader=dict(num_workers=0),
+    data_preprocessor=dict(size=CROP),
+)
+TEST = [
+    dict(type="LoadImageFromFile"),
+    dict(type="Resize", scale=(96, 64), keep_ratio=True),
+    dict(type="LoadAnnotations"),
+    dict(type="PackSegInputs"),
+]
+
+
+def small(source: Source) -> Source:
+    """The row with tiny crops; slid in windows of them where its recipe slides."""
+    changes = merged(source.changes, SMALL)
+    changes["val_dataloader"]["dataset"] = dict(pipeline=TEST)
+    changes = merged(changes, dict(model=dict(test_cfg=dict(crop_size=CROP, stride=(48, 48)))))
+    return Source(source.config, changes, source.place, source.name)
+
+
+def merged(one: Any, other: Any) -> Any:
+    result = dict(one)
+    for key, value in other.items():
+        result[key] = merged(result[key], value) if isinstance(value, dict) and key in result else value
+    return result
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    for write in SUITES.values():
+        write(root)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ROWS, ids=[f"{row.suite}-{row.name}" for row in ROWS])
+def test_a_row_is_built_trained_and_evaluated(row: Any, data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / row.suite / row.name / "seed1"
+    job = Job(row.suite, row.name, small(row.source), 1, folder)
+    record = run(job, Options(data_root=str(data), weights="none", iterations=1))
+    assert record["epochs"] == 1
+    assert record["epochs_recipe"] in (40000, 80000, 160000)
+    assert record["metrics"]["last"]["miou"] >= 0
+    history = read_history(folder)
+    expected = {"": set(), "_car": {"loss_intra"}, "_sar": {"loss_aux", "loss_anchor"}}
+    suffix = next((end for end in ("_car", "_sar") if row.name.endswith(end)), "")
+    columns = {name.rsplit(".", 1)[-1] for name in history.columns}
+    assert expected[suffix] <= columns
+    assert ("loss_aux" in columns) == (suffix == "_sar")
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_data_in_the_official_layout_are_read(suite: str, data: Path) -> None:
+    row = load_suite(CONFIGS, suite).row("fcn_r101")
+    resolved = resolve(small(row.source), Options(data_root=str(data)))
+    splits = load_splits(resolved.data, str(data))
+    classes = {"cityscapes": 19, "ade20k": 150, "pascal_context": 59}[suite]
+    assert (len(splits.train), len(splits.test), splits.train.num_classes) == (3, 2, classes)
+    assert sum(splits.train.counts) > 0
+    assert splits.train.fingerprint != splits.test.fingerprint
+
+
+def test_a_repeated_epoch_is_the_same_and_another_is_not(data: Path) -> None:
+    row = load_suite(CONFIGS, "cityscapes").row("fcn_r101")
+    splits = load_splits(resolve(small(row.source), Options()).data, str(data))
+
+    def batches(epoch: int, workers: int = 0) -> list[bytes]:
+        loader = PipelineLoader(splits.train, 2, seed=5, batches_per_epoch=2, num_workers=workers)
+        loader.set_epoch(epoch)
+        return [b"".join(image.numpy().tobytes() for image in batch["inputs"]) for batch in loader]
+
+    assert batches(0) == batches(0)
+    assert batches(0) == batches(0, workers=1)
+    assert batches(0) != batches(1)
+
+
+@pytest.mark.parametrize(
+    ("suite", "message"),
+    [
+        ("cityscapes", "leftImg8bit/train is missing: fetch leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip"),
+        ("ade20k", "images/training is missing: fetch ADEChallengeData2016.zip"),
+        ("pascal_context", "JPEGImages is missing: fetch VOC2010"),
+    ],
+)
+def test_missing_data_are_said_with_what_to_fetch(suite: str, message: str, tmp_path: Path) -> None:
+    row = load_suite(CONFIGS, suite).row("fcn_r101")
+    with pytest.raises(InputError, match=message) as error:
+        load_splits(resolve(row.source, Options()).data, str(tmp_path))
+    assert str(tmp_path) in str(error.value)
+
+
+def test_a_mask_out_of_range_is_named(tmp_path: Path) -> None:
+    from PIL import Image
+
+    write_ade20k(tmp_path)
+    row = load_suite(CONFIGS, "ade20k").row("fcn_r101")
+    mask = next(iter(sorted((tmp_path / "ade" / "ADEChallengeData2016" / "annotations" / "training").iterdir())))
+    Image.new("L", (96, 64), 200).save(mask)
+    with pytest.raises(InputError, match=f"{mask.name} holds label 199: ade20k has the classes 0 to 149"):
+        load_splits(resolve(row.source, Options()).data, str(tmp_path))
+    Image.new("L", (95, 64), 1).save(mask)
+    with pytest.raises(InputError, match=f"{mask.name} is of 64x95 pixels and its image of 64x96"):
+        load_splits(resolve(row.source, Options()).data, str(tmp_path))
+    mask.unlink()
+    with pytest.raises(InputError, match=f"has no mask .*{mask.name}"):
+        load_splits(resolve(row.source, Options()).data, str(tmp_path))
