@@ -18,12 +18,11 @@ from typing import Any
 from sar_cls.errors import InputError
 from sar_cls.suites.grid import expand
 from sar_cls.suites.places import CONFIGS
+from sar_cls.suites.shared_row import taken_over
 from sar_cls.suites.toml_file import SuiteFile, read_suite_file, unknown
 
 SUITE_FILE = "suite.toml"
 _NAME = re.compile(r"[a-z0-9_]+")
-# What says what a row is; where another suite has the row it stands there.
-_DEFINING = ("config", "like", "set", "grid", "after", "method")
 
 
 @dataclass(frozen=True)
@@ -240,15 +239,20 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
     if not _NAME.fullmatch(name) or not path.is_file():
         raise InputError(unknown("suite", name, list_suites(configs_dir)))
     file = read_suite_file(path)
+
+    def load(other: str) -> Suite:
+        if other in (*parents, name):
+            raise InputError(f"suite {other!r} is this one, or takes rows of it itself.")
+        own = (configs_dir / other / SUITE_FILE).is_file() or not (CONFIGS / other / SUITE_FILE).is_file()
+        return _load(configs_dir if own else CONFIGS, other, (*parents, name))
+
     rows: list[Row] = []
     places: list[int] = []
     for index, entry in enumerate(file.rows):
         for single in expand(file, index, entry):
-            rows.append(
-                _row_of_another(file, index, single, rows, parents)
-                if "suite" in single
-                else _make_row(file, index, single, rows)
-            )
+            _check_name(file, index, single["name"], rows)
+            shared = "suite" in single
+            rows.append(taken_over(file, index, single, rows, load) if shared else _make_row(file, index, single, rows))
             places.append(index)
     for row, index in zip(rows, places, strict=True):
         if row.baseline is not None and row.baseline not in {other.name for other in rows} - {row.name}:
@@ -275,38 +279,6 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
     )
 
 
-def _row_of_another(
-    file: SuiteFile, index: int, entry: dict[str, Any], before: list[Row], parents: tuple[str, ...]
-) -> Row:
-    """The row of this name in the suite that the entry names, as this suite shows it."""
-    _check_name(file, index, entry["name"], before)
-    where, name = file.where("suite", index), entry["suite"]
-    for key in _DEFINING:
-        if key in entry:
-            raise InputError(
-                f"{file.where(key, index)}: {key} stands in suite {name!r} for this row; leave it out here."
-            )
-    try:
-        if name in (*parents, file.path.parent.name):
-            raise InputError(f"suite {name!r} is this one, or takes rows of it itself.")
-        row = _load(file.path.parents[1], name, (*parents, file.path.parent.name)).row(entry["name"])
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
-    if row.first is not None and row.first not in {other.key for other in before}:
-        raise InputError(f"{where}: the row starts from {'/'.join(row.first)}, which must stand above in this suite.")
-    return replace(
-        row,
-        label=entry["label"],
-        baseline=entry.get("baseline"),
-        paper=entry.get("paper"),
-        group=entry.get("group", ""),
-        also_in=tuple(entry.get("also_in", ())),
-        optional=entry.get("optional", False),
-        family="",
-        after_suite="" if row.first is None else row.first[0],
-    )
-
-
 def _check_name(file: SuiteFile, index: int, name: str, before: list[Row]) -> None:
     where = file.where("name", index)
     if not _NAME.fullmatch(name):
@@ -317,7 +289,6 @@ def _check_name(file: SuiteFile, index: int, name: str, before: list[Row]) -> No
 
 def _make_row(file: SuiteFile, index: int, entry: dict[str, Any], before: list[Row]) -> Row:
     name, folder = entry["name"], file.path.parent
-    _check_name(file, index, name, before)
     after = entry.get("after")
     first = next((row for row in before if row.stage == 1 and row.name == after), None)
     if after is not None and first is None:

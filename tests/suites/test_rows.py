@@ -192,6 +192,13 @@ def test_a_second_stage_after_a_row_of_another_suite(tmp_path: Path) -> None:
     assert own.row("sar").first is None
 
 
+def test_a_suite_kept_elsewhere_takes_a_row_of_one_that_comes_along(tmp_path: Path) -> None:
+    write_suite(tmp_path, HEAD + '[[rows]]\nname = "sar"\nsuite = "digits"\nlabel = "Theirs"\n')
+    (row,) = load_suite(tmp_path, "small").rows
+    assert row.key == ("digits", "sar")
+    assert row.source == load_suite(CONFIGS, "digits").row("sar").source
+
+
 def test_a_row_that_an_included_suite_has_as_well_is_run_once(tmp_path: Path) -> None:
     write_suite(tmp_path, HEAD + ROWS)
     write_suite(tmp_path, OTHER.replace("[[rows]]", 'include = ["small"]\n\n[[rows]]', 1), "other")
