@@ -9,6 +9,7 @@ import torch
 from sar_cls.engine import dense
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.results import record_fields
+from sar_cls.metrics.segmentation import evaluate_segmentation
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.runs.dense_outputs import Evaluated, write_dense_outputs
 from sar_cls.runs.per_class import write_dense_per_class
@@ -24,7 +25,7 @@ def evaluate(runner: Any) -> dict[str, Evaluated]:
         # mmseg's data sets have images of many sizes, and too many of them.
         kept: list[torch.Tensor] | None = [] if split == "test" and not isinstance(loader, PipelineLoader) else None
         matrix = confusion_matrix(model, loader, runner.precision, model.num_classes, kept)
-        found[split] = Evaluated(matrix.numpy(), None if not kept else torch.cat(kept).numpy())
+        found[split] = Evaluated(matrix, None if not kept else torch.cat(kept).numpy())
     return found
 
 
@@ -48,15 +49,13 @@ def outcome(
         history: a row an interval.
         best_epoch: number of the best interval, from 1.
     """
-    from sar_cls.mm.seg.scores import evaluate_confusion
-
     classes, test = splits.test.classes, said["test"]
+    fields = record_fields(planned, splits, device, precision, history)
     figures: dict[str, dict[str, Any]] = {
-        epoch: evaluate_confusion(torch.from_numpy(found.confusion), classes) for epoch, found in test.items()
+        epoch: evaluate_segmentation(found.confusion, fields["train_counts"], classes) for epoch, found in test.items()
     }
     for epoch, found in said.get("val", {}).items():
-        figures[epoch]["val_miou"] = evaluate_confusion(torch.from_numpy(found.confusion), classes)["miou"]
-    fields = record_fields(planned, splits, device, precision, history)
+        figures[epoch]["val_miou"] = evaluate_segmentation(found.confusion)["miou"]
     write_dense_outputs(planned.run_dir, test, splits.test)
     write_dense_per_class(planned.run_dir, fields["train_counts"], classes, test)
     return {

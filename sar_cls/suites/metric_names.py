@@ -4,7 +4,10 @@ _GROUPS = [f"{group}_shot{how}" for group in ("many", "medium", "few") for how i
 _CALIBRATION = ["ece", "classwise_ece", "nll", "brier"]
 
 # Of segmentation nets.
-_DENSE = ("miou", "pixel_accuracy", "mean_accuracy", "head_miou", "body_miou", "tail_miou")
+_DENSE = (
+    *("miou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"),
+    *(f"{group}{how}" for group in ("head", "body", "tail") for how in ("", "_index")),
+)
 
 METRICS = (
     *("top1", "top5", "macro", "harmonic_mean", "geometric_mean", "worst_class"),

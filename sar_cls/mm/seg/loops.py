@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop
 from torch import Tensor
 
 from sar_cls.data.masked_set import VOID
+from sar_cls.metrics.segmentation import ConfusionMatrix, evaluate_segmentation
 from sar_cls.mm.seg.pipelines import PipelineLoader
-from sar_cls.mm.seg.scores import evaluate_confusion
 from sar_cls.steps.precision import autocast
 
 
@@ -45,8 +46,10 @@ def predictions(model: Any, loader: Any, precision: str) -> Iterator[tuple[Tenso
         yield logits.float().argmax(dim=1), batch["targets"]
 
 
-def confusion_matrix(model: Any, loader: Any, precision: str, num_classes: int, keep: list[Tensor] | None = None) -> Tensor:
-    """int64 [C, C] on the CPU: pixels of true class (row) by predicted class (column); pixels without a class are left out.
+def confusion_matrix(
+    model: Any, loader: Any, precision: str, num_classes: int, keep: list[Tensor] | None = None
+) -> np.ndarray:
+    """int64 [C, C]: pixels of true class (row) by predicted class (column); pixels without a class are left out.
 
     Args:
         model: as for :func:`predictions`.
@@ -55,18 +58,15 @@ def confusion_matrix(model: Any, loader: Any, precision: str, num_classes: int, 
         num_classes: C.
         keep: takes the predictions of each batch, uint8 [N, H, W] on the CPU.
     """
-    total: Tensor | None = None
+    total: ConfusionMatrix | None = None
     for predicted, true in predictions(model, loader, precision):
         if total is None:
-            # One more entry takes the pixels without a class, so that none has to be picked out.
-            total = torch.zeros(num_classes**2 + 1, dtype=torch.int64, device=predicted.device)
-        true = true.to(torch.int64)
-        cell = torch.where(true == VOID, num_classes**2, true * num_classes + predicted)
-        total += torch.bincount(cell.flatten(), minlength=num_classes**2 + 1)
+            total = ConfusionMatrix(num_classes, VOID, predicted.device)
+        total.update(predicted, true.to(torch.int64))
         if keep is not None:
             keep.append(predicted.to(torch.uint8).cpu())
     assert total is not None, "a loader has at least one batch"
-    return total[:-1].view(num_classes, num_classes).cpu()
+    return total.counts
 
 
 @LOOPS.register_module()
@@ -92,6 +92,6 @@ class DenseValLoop(BaseLoop):
         matrix = confusion_matrix(
             runner.bare_model, self.loaders[name], runner.precision, runner.bare_model.num_classes
         )
-        found = evaluate_confusion(matrix, runner.train_dataloader.image_set.classes)
+        found = evaluate_segmentation(matrix)
         runner.call_hook("after_val")
         return {f"{name}_miou": found["miou"], f"{name}_pixel_accuracy": found["pixel_accuracy"]}
