@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sar_cls.reporting.groups import Group, baseline_of, group_runs
-from sar_cls.reporting.paper import Figure, find
+from sar_cls.reporting.paper import Figure, find, find_of_other_task
 from sar_cls.reporting.stats import PairedDifference, Summary, paired_difference, summarize
 from sar_cls.runs.ledger import Warn
 from sar_cls.suites.rows import Row, Suite
@@ -27,10 +27,10 @@ class Line:
         row: the row.
         imbalance: imbalance factor; None for a suite that is not long-tailed.
         group: the runs; None for a row without any.
-        paper: the published figure of the headline metric.
+        paper: the published figure of the headline metric, or of another task where the row says so (``paper_task``).
         last: headline metric at the last epoch.
         best: headline metric at the best epoch.
-        to_paper: last epoch minus paper; None where the runs are no reproduction.
+        to_paper: last epoch minus paper; None where the runs are no reproduction or the figure is of another task.
         to_baseline: paired difference at the last epoch; None without a baseline to compare with.
         extra: further metrics at the last epoch.
         extra_best: the same at the best epoch, which is the one of the highest headline metric.
@@ -123,7 +123,9 @@ def _entry(suite: Suite, line: Line) -> dict[str, Any]:
         "after": line.row.after,
         "metric": suite.metric,
         "paper": line.paper.value if line.paper else None,
+        "paper_max": line.paper.value_max if line.paper else None,
         "paper_source": f"{line.paper.source}, {_origin(line.paper)}" if line.paper else None,
+        "paper_task": line.row.paper_task if line.paper else None,
         "reproduction": not line.deviations if recipe else None,
         "deviations": "; ".join(line.deviations) or None,
         "epochs": recipe.epochs if recipe else None,
@@ -156,12 +158,17 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
     """The lines of a row in one variant; without runs, one line that holds the paper's figures alone."""
     found = [group for group in groups[row.name] if group.recipe.imbalance == imbalance]
     dataset = suite.published_dataset(imbalance)
-    figure = find(dataset, row.paper, suite.metric, row.stage) if row.paper else None
-    extra_paper = {m: find(dataset, row.paper, m, row.stage) for m in suite.extra_metrics} if row.paper else {}
+    figure, extra_paper = None, {}
+    if row.paper and row.paper_task:
+        figure = find_of_other_task(dataset, row.paper)
+    elif row.paper:
+        figure = find(dataset, row.paper, suite.metric, row.stage)
+        extra_paper = {m: find(dataset, row.paper, m, row.stage) for m in suite.extra_metrics}
     published = {metric: value for metric, value in extra_paper.items() if value is not None}
     if not found:
         return [] if row.optional else [Line(row, imbalance, None, figure, NO_RUNS, NO_RUNS, extra_paper=published)]
     lines = []
+    target = figure.value if figure and row.paper_task is None else None
     for group in found:
         last = summarize(group.values("last", suite.metric).values())
         deviations = tuple(group.recipe.deviations(row))
@@ -174,7 +181,7 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
                 paper=figure,
                 last=last,
                 best=summarize(group.values("best", suite.metric).values()),
-                to_paper=last.mean - figure.value if figure and last.mean is not None and not deviations else None,
+                to_paper=None if target is None or last.mean is None or deviations else last.mean - target,
                 to_baseline=_difference(group, baseline, suite.metric) if baseline else None,
                 extra={m: summarize(group.values("last", m).values()) for m in suite.extra_metrics},
                 extra_best={m: summarize(group.values("best", m).values()) for m in suite.extra_metrics},

@@ -26,6 +26,7 @@ _SUITE_KEYS: dict[str, tuple[type, bool]] = {
     "rows": (list, True),
     "paper_table": (str, False),
     "paper_dataset": (str, False),
+    "paper_task": (str, False),
     "imbalance": (int, False),
     "extra_metrics": (list, False),
     "include": (list, False),
@@ -92,6 +93,9 @@ def read_suite_file(path: Path) -> SuiteFile:
     for key in ("extra_metrics", "include"):
         if not all(isinstance(item, str) for item in file.head.get(key, [])):
             raise InputError(f"{file.where(key)}: {key} must be an array of strings.")
+    if "paper_task" in file.head and not ("paper_dataset" in file.head and file.head["paper_task"].strip()):
+        wanted = "must say of which task the paper's figures are, and needs paper_dataset beside it"
+        raise InputError(f"{file.where('paper_task')}: paper_task {wanted}; add it or leave paper_task out.")
     for key, names in (("metric", [file.head["metric"]]), ("extra_metrics", file.head.get("extra_metrics", []))):
         for name in names:
             if name not in METRICS:

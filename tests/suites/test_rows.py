@@ -120,6 +120,8 @@ def test_folder_without_suites(tmp_path: Path) -> None:
         (HEAD + "rows = [\n", 3, "not valid TOML"),
         (HEAD + "x y\n" + ROWS, 3, "not valid TOML"),
         (HEAD + 'colour = "red"\n' + ROWS, 3, "unknown key 'colour'"),
+        (HEAD + 'paper_task = "segmentation"\n' + ROWS, 3, "needs paper_dataset beside it"),
+        (HEAD + 'paper_dataset = "Cityscapes"\npaper_task = " "\n' + ROWS, 4, "must say of which task"),
         (HEAD + 'papr_table = "8"\n' + ROWS, 3, "did you mean paper_table"),
         ('title = "A suite"\n' + ROWS, 1, "the key 'metric' is missing"),
         ('title = 7\nmetric = "top1"\n' + ROWS, 1, "title must be a string"),

@@ -37,10 +37,12 @@ class Cells:
 
     Args:
         with_paper: whether the table has columns for the paper's figures.
+        paper_task: of which other task those are; then there is no column for the difference to them.
     """
 
-    def __init__(self, with_paper: bool) -> None:
+    def __init__(self, with_paper: bool, paper_task: str | None = None) -> None:
         self.with_paper = with_paper
+        self.paper_task = paper_task
         self.notes = Notes()
         self._rows_shown: set[str] = set()
 
@@ -48,7 +50,11 @@ class Cells:
         """Names of the columns after the method's."""
         ours = ["last epoch: mean ± std (n)", "best epoch"]
         compared = [f"Δ {baseline} [95 %]"]
-        return ["paper", *ours, "Δ paper", *compared] if self.with_paper else [*ours, *compared]
+        if not self.with_paper:
+            return [*ours, *compared]
+        if self.paper_task is not None:
+            return [f"paper ({self.paper_task})", *ours, *compared]
+        return ["paper", *ours, "Δ paper", *compared]
 
     def empty(self, label: str) -> list[str]:
         """A line of which only the label is known."""
@@ -58,18 +64,13 @@ class Cells:
         """The label and the cells of a line. The paper's figure stands in the first line of its row only."""
         first = line.row.name not in self._rows_shown
         self._rows_shown.add(line.row.name)
-        paper = f"{line.paper.value:.2f}" if line.paper and first else EMPTY
+        paper = str(line.paper) if line.paper and first else EMPTY
         to_paper = f"{line.to_paper:+.2f}" if line.to_paper is not None else EMPTY
         last = f"{mean_cell(line.last)} (n = {line.last.n})" if line.last.n else EMPTY
-        cells = [
-            label_cell(line, self.notes),
-            paper,
-            last,
-            mean_cell(line.best),
-            to_paper,
-            difference_cell(line.to_baseline),
-        ]
-        return cells if self.with_paper else [cells[0], *cells[2:4], cells[5]]
+        published = [paper] if self.with_paper else []
+        distance = [to_paper] if self.with_paper and self.paper_task is None else []
+        ours = [last, mean_cell(line.best)]
+        return [label_cell(line, self.notes), *published, *ours, *distance, difference_cell(line.to_baseline)]
 
 
 def mean_cell(summary: Summary | None) -> str:
@@ -106,7 +107,12 @@ def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list
     notes = []
     if any(line.to_paper is not None for line in lines):
         notes.append("Δ paper: mean at the last epoch minus the paper's figure.")
-    if paper_table in TABLE_NOTES and any(line.paper is not None for line in lines):
+    task = next((line.row.paper_task for line in lines if line.paper is not None), None)
+    if task is not None:
+        notes.append(
+            f"The paper's figures are of another task ({task}): they say nothing about ours, and no difference is given."
+        )
+    if paper_table in TABLE_NOTES and task is None and any(line.paper is not None for line in lines):
         notes.append(TABLE_NOTES[paper_table])
     differences = [line.to_baseline for line in lines if line.to_baseline is not None]
     if any(difference.significant is not None for difference in differences):

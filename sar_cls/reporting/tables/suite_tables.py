@@ -134,7 +134,7 @@ def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]
     if suite.imbalance is not None and imbalance is None:
         title += ", all training images"
     if suite.paper_table and imbalance == (None if suite.imbalance is None else float(suite.imbalance)):
-        title += f" (paper Tab. {suite.paper_table})"
+        title += suite.origin
     main = [line for line in lines if not line.row.optional]
     started_from = {line.row.after for line in lines if line.row.optional}
     optional = any(line.row.optional for line in lines)
@@ -152,7 +152,7 @@ def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]
 def _table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
     import pandas as pd
 
-    cells = Cells(with_paper=_any_paper(lines))
+    cells = Cells(_any_paper(lines), suite.paper_task)
     rows = [cells.of(line) for line in lines]
     columns = ["method", *cells.columns(_baseline_name(suite, lines))]
     return Table(
@@ -167,7 +167,7 @@ def _two_stage_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
     """
     import pandas as pd
 
-    cells = Cells(with_paper=_any_paper(lines))
+    cells = Cells(_any_paper(lines), suite.paper_task)
     stages: list[list[Line]] = [[line for line in lines if line.row.stage == stage] for stage in (1, 2)]
     rows = []
     for one, two in _pairs(*stages):
