@@ -152,7 +152,7 @@ def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]
 def _table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
     import pandas as pd
 
-    cells = Cells(_any_paper(lines), suite.paper_task)
+    cells = Cells(_any_paper(lines), suite.paper_task, _any_family(lines))
     rows = [cells.of(line) for line in lines]
     columns = ["method", *cells.columns(_baseline_name(suite, lines))]
     return Table(
@@ -167,7 +167,7 @@ def _two_stage_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
     """
     import pandas as pd
 
-    cells = Cells(_any_paper(lines), suite.paper_task)
+    cells = Cells(_any_paper(lines), suite.paper_task, _any_family(lines))
     stages: list[list[Line]] = [[line for line in lines if line.row.stage == stage] for stage in (1, 2)]
     rows = []
     for one, two in _pairs(*stages):
@@ -216,6 +216,10 @@ def _started_from(two: Line, one: Line) -> bool:
 
 def _any_paper(lines: Sequence[Line]) -> bool:
     return any(line.paper is not None for line in lines)
+
+
+def _any_family(lines: Sequence[Line]) -> bool:
+    return any(line.adjusted is not None for line in lines)
 
 
 def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | None:
