@@ -3,6 +3,8 @@
     python benchmarks/report.py                                     # every suite that has runs in work_dirs
     python benchmarks/report.py --suite cifar100_lt --format csv
     python benchmarks/report.py --work-dir results/cpu-20-epochs    # the runs that are kept in the repository
+    python benchmarks/report.py --suite cifar100_lt --by-seed       # one line a seed (the paper's Tab. 14 and 15)
+    python benchmarks/report.py --suite cifar100_lt --rarest 4      # accuracy of the rarest classes (Tab. 11 to 13)
     python benchmarks/report.py --suite cifar100_lt --plots plots   # PNG and SVG as well
     python benchmarks/report.py --suite cifar100_lt --keep results/mine   # records and tables, without weights
 
@@ -16,13 +18,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sar_cls import cli
 from sar_cls.errors import InputError
 from sar_cls.files import refusing, why
 from sar_cls.suites import by_method
 from sar_cls.suites import rows as suites
+
+if TYPE_CHECKING:
+    from sar_cls.reporting.tables.suite_tables import SuiteTables
 
 DEFAULT_WORK_DIR = Path("work_dirs")
 
@@ -44,6 +49,18 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--precisions", action="store_true", help="also compare fp32 with other precisions, where a row was run in both"
+    )
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument(
+        "--by-seed",
+        action="store_true",
+        help="instead: rows beside their baselines seed by seed, as in the paper's Tab. 14 and 15",
+    )
+    view.add_argument(
+        "--rarest",
+        type=cli.positive_int,
+        metavar="K",
+        help="instead: accuracy of the K rarest classes beside the baseline's, as in the paper's Tab. 11 to 13 (there 4)",
     )
     parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw the runs into this folder, as PNG and SVG")
     parser.add_argument(
@@ -76,7 +93,7 @@ def main() -> int:
         chosen += [] if folders is None or folders.name in [suite.name for suite in chosen] else [folders]
 
     with cli.interruptible():
-        from sar_cls.reporting.tables import suite_tables as table
+        from sar_cls.reporting.tables import suite_tables  # noqa: F401  (pandas, which takes a second)
         from sar_cls.runs import ledger
 
     runs = ledger.scan(work_dir, cli.warn)
@@ -90,7 +107,7 @@ def main() -> int:
     if arguments.recompute:
         runs = [(run_dir, recomputed(record, run_dir)) for run_dir, record in runs]
         warn_of_rounded_logits([run_dir for run_dir, _ in runs])
-    tables = table.tables_from_records(chosen, [record for _, record in runs], cli.warn)
+    tables = shown_tables(arguments, chosen, runs)
     print(tables.to_csv() if arguments.format == "csv" else tables.to_markdown(), end="")
     if arguments.precisions:
         from sar_cls.reporting.tables.precisions import precision_table
@@ -107,6 +124,28 @@ def main() -> int:
             for path in plots.plot_suites(chosen, runs, arguments.plots, cli.warn):
                 print(f"wrote {path}", file=sys.stderr)
     return 0
+
+
+def shown_tables(
+    arguments: argparse.Namespace, chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]]
+) -> SuiteTables:
+    """The tables that were asked for, with a warning where no row was run beside its baseline."""
+    from sar_cls.reporting.tables import suite_tables as table
+
+    records = [record for _, record in runs]
+    if not arguments.by_seed and arguments.rarest is None:
+        return table.tables_from_records(chosen, records, cli.warn)
+    if arguments.by_seed:
+        from sar_cls.reporting.tables.by_seed import seed_tables
+
+        tables = seed_tables(chosen, records, cli.warn)
+    else:
+        from sar_cls.reporting.tables.rare_classes import rare_class_tables
+
+        tables = rare_class_tables(chosen, runs, arguments.rarest, cli.warn)
+    if not tables.tables:
+        cli.warn("nothing to compare: no row was run with a seed that its baseline was run with too.")
+    return tables
 
 
 def completed(suite: suites.Suite, configs: Path, records: Sequence[dict[str, Any]]) -> suites.Suite:

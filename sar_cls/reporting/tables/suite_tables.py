@@ -54,7 +54,7 @@ class Table:
 
         cells = [[str(cell).replace("|", "\\|") for cell in row] for row in self.frame.itertuples(index=False)]
         body = tabulate(cells, headers=list(self.frame.columns), tablefmt="pipe", disable_numparse=True)
-        parts = [f"### {self.title}", body]
+        parts = [f"### {self.title}", *([body] if len(self.frame.columns) else [])]
         if self.notes:
             parts.append("\n".join(f"- {note}" for note in self.notes))
         return "\n\n".join(parts)
@@ -128,11 +128,17 @@ def table_files(suite: Suite, work_dir: Path | str) -> tuple[Path, Path]:
     return folder / "table.md", folder / "table.csv"
 
 
-def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]) -> list[Table]:
-    """Main table, further rows and extra metrics of one variant of a suite."""
+def variant_title(suite: Suite, imbalance: float | None) -> str:
+    """Heading of what was run of a suite at an imbalance factor."""
     title = suite.title + (f", imbalance factor {imbalance:g}" if imbalance is not None else "")
     if suite.imbalance is not None and imbalance is None:
         title += ", all training images"
+    return title
+
+
+def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]) -> list[Table]:
+    """Main table, further rows and extra metrics of one variant of a suite."""
+    title = variant_title(suite, imbalance)
     if suite.paper_table and imbalance == (None if suite.imbalance is None else float(suite.imbalance)):
         title += suite.origin
     main = [line for line in lines if not line.row.optional]
