@@ -101,14 +101,26 @@ def main() -> int:
         known = {suite.name for suite in chosen}
         for name in sorted({record["suite"] for _, record in runs} - known):
             cli.warn(f"runs are left out: there is no suite {name!r} (any more).")
-        ran = [suite for suite in chosen if any(record["suite"] == suite.name for _, record in runs)]
+        ran = [suite for suite in chosen if suite.measure or any(r["suite"] == suite.name for _, r in runs)]
+        ran = [suite for suite in ran if not suite.measure or was_measured(suite, work_dir)]
         chosen = ran or [suite for suite in chosen if suite.paper_dataset]
+    measured = [suite for suite in chosen if suite.measure]
+    view = "--by-seed" if arguments.by_seed else "--rarest" if arguments.rarest else ""
+    if measured and arguments.suite is not None and view:
+        raise InputError(f"{view} is for runs, and the rows of suite {arguments.suite!r} are measured: leave it out")
+    if arguments.suite is None and arguments.format == "csv":
+        for suite in measured:
+            cli.warn(f"suite {suite.name} is left out, since its columns are others: name it with --suite")
+    if arguments.suite is None and (view or arguments.format == "csv"):
+        measured = []
+    chosen = [suite for suite in chosen if not suite.measure]
     chosen = [completed(suite, configs, [record for _, record in runs]) for suite in chosen]
     if arguments.recompute:
         runs = [(run_dir, recomputed(record, run_dir)) for run_dir, record in runs]
         warn_of_rounded_logits([run_dir for run_dir, _ in runs])
-    tables = shown_tables(arguments, chosen, runs)
-    print(tables.to_csv() if arguments.format == "csv" else tables.to_markdown(), end="")
+    tables = [shown_tables(arguments, chosen, runs)] if chosen or not measured else []
+    tables += costs(measured, work_dir)
+    print("\n".join(part.to_csv() if arguments.format == "csv" else part.to_markdown() for part in tables), end="")
     if arguments.precisions:
         from sar_cls.reporting.tables.precisions import precision_table
 
@@ -117,6 +129,7 @@ def main() -> int:
     if arguments.keep is not None:
         with writing_to(arguments.keep, "--keep"):
             keep(chosen, runs, arguments.keep)
+            keep_costs(measured, work_dir, arguments.keep)
     if arguments.plots is not None:
         from sar_cls.reporting.figures import plots
 
@@ -146,6 +159,32 @@ def shown_tables(
     if not tables.tables:
         cli.warn("nothing to compare: no row was run with a seed that its baseline was run with too.")
     return tables
+
+
+def was_measured(suite: suites.Suite, work_dir: Path) -> bool:
+    """Whether the rows of a suite that is measured were."""
+    from sar_cls.reporting.tables.costs import costs_file
+
+    return costs_file(suite, work_dir).exists()
+
+
+def costs(measured: Sequence[suites.Suite], work_dir: Path) -> list[SuiteTables]:
+    """The tables of the suites that are measured."""
+    from sar_cls.reporting.tables.costs import cost_tables
+
+    return [cost_tables(suite, work_dir) for suite in measured]
+
+
+def keep_costs(measured: Sequence[suites.Suite], work_dir: Path, folder: Path) -> None:
+    """Copies what was measured, and writes its tables."""
+    from sar_cls.reporting.tables.costs import cost_tables, read_costs, write_costs
+    from sar_cls.reporting.tables.suite_tables import save_tables
+
+    for suite in measured:
+        found = read_costs(suite, work_dir)
+        if found:
+            write_costs(suite, folder, found)
+            save_tables(cost_tables(suite, folder), suite, folder)
 
 
 def completed(suite: suites.Suite, configs: Path, records: Sequence[dict[str, Any]]) -> suites.Suite:

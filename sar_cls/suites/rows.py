@@ -96,13 +96,14 @@ class Suite:
         name: name of the folder in the configs folder.
         title: heading of the table.
         path: the ``suite.toml`` it was read from.
-        metric: the headline metric, a key of a record's metrics.
+        metric: the headline metric, a key of a record's metrics; "" for a suite that is measured.
         rows: the rows in the order of the table.
         paper_table: number of the paper's table, if there is one.
         paper_dataset: the data set's name in ``paper.csv``; ``{imbalance}`` stands for the imbalance factor of the run.
         paper_task: of which other task the paper's figures are, "segmentation, HRNet on Cityscapes, mIoU": they stand beside
             ours and are never compared with them. None where they are of ours.
         imbalance: the suite's own imbalance factor, for long-tailed suites.
+        measure: "cost" where the rows are measured instead of trained; then there is no metric. Else "".
         extra_metrics: further metrics for the second table (shot groups, calibration).
         included: the suites that are run and shown after this one.
     """
@@ -116,6 +117,7 @@ class Suite:
     paper_dataset: str | None = None
     paper_task: str | None = None
     imbalance: int | None = None
+    measure: str = ""
     extra_metrics: tuple[str, ...] = ()
     included: tuple[Suite, ...] = ()
 
@@ -208,7 +210,7 @@ def describe(suite: Suite) -> str:
     """The suite and its rows as plain text, for ``--list``."""
     lines: list[str] = []
     for part in suite.all_suites:
-        lines.append(f"{part.name}: {part.title}{part.origin}")
+        lines.append(f"{part.name}: {part.title}{part.origin}{', measured' if part.measure else ''}")
         families: dict[str, list[Row]] = {}
         for row in part.rows:
             families.setdefault(row.family or row.name, []).append(row)
@@ -251,16 +253,21 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
         if child in (*parents, name):
             raise InputError(f"{file.where('include')}: suite {child!r} includes itself; remove it there.")
         included.append(_load(configs_dir, child, (*parents, name)))
+        if included[-1].measure:
+            raise InputError(
+                f"{file.where('include')}: the rows of suite {child!r} are measured, not trained; remove it."
+            )
     return Suite(
         name=name,
         title=file.head["title"],
         path=path,
-        metric=file.head["metric"],
+        metric=file.head.get("metric", ""),
         rows=tuple(rows),
         paper_table=file.head.get("paper_table"),
         paper_dataset=file.head.get("paper_dataset"),
         paper_task=file.head.get("paper_task"),
         imbalance=file.head.get("imbalance"),
+        measure=file.head.get("measure", ""),
         extra_metrics=tuple(file.head.get("extra_metrics", ())),
         included=tuple(included),
     )
