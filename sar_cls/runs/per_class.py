@@ -87,8 +87,23 @@ def write_dense_per_class(
     return path
 
 
+def class_names(run_dir: Path | str) -> list[str]:
+    """Names of the classes by label, from ``per_class.csv`` or else the test outputs; empty where neither has any."""
+    run_dir = Path(run_dir)
+    try:
+        with (run_dir / PER_CLASS_FILE).open(newline="", encoding="utf-8") as file:
+            names = [line.get("name") or "" for line in csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error):
+        try:
+            names = list(map(str, read_outputs(run_dir).classes or ()))
+        except InputError:
+            return []
+    return names if all(names) else []
+
+
 def last_accuracies(run_dir: Path | str) -> np.ndarray:
-    """Accuracy of each class at the last epoch in percent, float [C]; NaN for a class without a test image.
+    """Accuracy of each class at the last epoch in percent, float [C]; NaN for a class without a test image. IoU of a
+    segmentation net.
 
     From the test logits where the run has them, else from its ``per_class.csv``: kept runs have no logits.
 
@@ -104,7 +119,9 @@ def last_accuracies(run_dir: Path | str) -> np.ndarray:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))
-        accuracies = {int(line["class"]): float(line["last_accuracy"] or "nan") for line in lines}
+        # Of a segmentation net the IoU is what is published of a class.
+        column = "last_iou" if lines and "last_iou" in lines[0] else "last_accuracy"
+        accuracies = {int(line["class"]): float(line[column] or "nan") for line in lines}
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run this row again") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
