@@ -71,6 +71,8 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
     if len(runner.threads_used) > 1:
         result["machine"]["threads_used"] = runner.threads_used
     extra = {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format}
+    if planned.unit != "epochs":
+        extra["unit"] = planned.unit  # what the record's epochs are
     extra |= in_record(runner.history, readings)
     if runner.lost_best_epoch is not None:
         extra |= {"lost_best_epoch": runner.lost_best_epoch, "best_searched_from": runner.best_from}

@@ -26,8 +26,8 @@ class Recipe:
     """Everything but the seed that decides a run's result. Runs are averaged only when all of it is equal.
 
     Attributes:
-        epochs: epochs run.
-        epochs_recipe: epochs of the row's recipe.
+        epochs: epochs run, or iterations.
+        epochs_recipe: epochs of the row's recipe, or iterations.
         overrides: what else the command line changed, as sorted JSON; imbalance factor and ``settings`` are not among it.
         data: fingerprints of the image sets, as sorted JSON.
         precision: "fp32" or "bf16".
@@ -41,6 +41,7 @@ class Recipe:
         order: for a long tail of CIFAR, from which order of its images the subset was drawn
             (see :mod:`sar_cls.official_images`); None where it does not matter, and for a first stage, whose images are those of
             its second.
+        unit: what ``epochs`` counts, "epochs" or "iterations".
         orphan: for a second stage, whether the very run it started from is missing from the work directory.
     """
 
@@ -56,6 +57,7 @@ class Recipe:
     stage1_row: str | None = None
     stage1: Recipe | None = None
     order: str | None = None
+    unit: str = "epochs"
     orphan: bool = False
 
     @property
@@ -66,7 +68,7 @@ class Recipe:
 
     def deviations(self, row: Row) -> list[str]:
         """How the runs differ from the row's own recipe, in a few words each; empty for a reproduction."""
-        found = [] if self.epochs == self.epochs_recipe else [f"{self.epochs} of {self.epochs_recipe} epochs"]
+        found = [] if self.epochs == self.epochs_recipe else [f"{self.epochs} of {self.epochs_recipe} {self.unit}"]
         found += [_describe(name, value) for name, value in json.loads(self.overrides).items()]
         found += self._about_images(row)
         found += [self.unpublished] if self.unpublished else []
@@ -152,6 +154,7 @@ def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str]
         stage1_row=reference["row"] if reference else None,
         stage1=stage1,
         order=order,
+        unit=(record.get("extra") or {}).get("unit", "epochs"),
         orphan=reference is not None and reference["run_id"] not in known_ids,
     )
 

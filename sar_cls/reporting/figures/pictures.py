@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sar_cls.errors import InputError
+from sar_cls.reporting.figures.qualitative import qualitative_figure
 from sar_cls.reporting.figures.series import Series
 
 if TYPE_CHECKING:
@@ -102,14 +103,25 @@ def per_class_plot(series: Sequence[Series]) -> Figure:
     return figure
 
 
+def examples_picture(series: Sequence[Series]) -> Figure | None:
+    """Test images with what the first run of each row makes of them (Fig. 4)."""
+    labels, _ = names(series)
+    entries = [(label, entry.dense_outputs[0]) for label, entry in zip(labels, series, strict=True)]
+    return qualitative_figure(entries)
+
+
 def epochs_plot(series: Sequence[Series]) -> Figure:
-    """Test accuracy over epochs: mean over the seeds, and the range between the worst and the best of them."""
+    """Test accuracy over epochs, or mIoU over the evaluations of segmentation nets: mean over the seeds, and the range between the worst and the best of them."""
     figure = _figure(8.0, 4.4)
     axis = figure.subplots()
+    columns = series[0].histories[0].columns
+    column = next((name for name in ("test_top1", "val_miou", "test_miou") if name in columns), "test_top1")
     labels, caption = names(series)
     for entry, label, style in zip(series, labels, _styles(len(series)), strict=True):
-        _band(axis, entry, label, "test_top1", style)
+        _band(axis, entry, label, column, style)
     axis.set(xlabel="Epoch", ylabel="Test accuracy, top-1 (%)")
+    if column != "test_top1":
+        axis.set(xlabel="Evaluation", ylabel=f"mIoU, {'validation' if column == 'val_miou' else 'test'} set (%)")
     _epochs_axis(axis, series)
     _at_least(axis, LEAST_SPAN)
     axis.grid(alpha=0.3)

@@ -10,13 +10,15 @@ from sar_cls.errors import InputError
 from sar_cls.files import refusing, replacing
 from sar_cls.reporting.figures.pictures import (
     epochs_plot,
+    examples_picture,
     per_class_plot,
     readings_plot,
     reliability_diagram,
     require_matplotlib,
 )
-from sar_cls.reporting.figures.series import CLASS_ACCURACIES, HISTORIES, OUTPUTS, Missing, Series, Source
+from sar_cls.reporting.figures.series import CLASS_ACCURACIES, DENSE_OUTPUTS, HISTORIES, OUTPUTS, Missing, Series, Source
 from sar_cls.reporting.groups import group_runs
+from sar_cls.runs.folder import SEGMENTATION_FILE
 from sar_cls.runs.ledger import Warn, default_warn
 from sar_cls.suites.rows import Row, Suite
 
@@ -112,9 +114,13 @@ def _draw(series: Sequence[Series], out_dir: Path | str, name: str, warn: Warn, 
     pictures: dict[str, tuple[Callable[[Sequence[Series]], Figure | None], Source]] = {
         "reliability": (reliability_diagram, OUTPUTS),
         "per-class": (per_class_plot, CLASS_ACCURACIES),
+        "examples": (examples_picture, DENSE_OUTPUTS),
         "epochs": (epochs_plot, HISTORIES),
         "readings": (readings_plot, HISTORIES),
     }
+    is_dense = any((folder / SEGMENTATION_FILE).exists() for entry in series for folder in entry.run_dirs)
+    other = OUTPUTS if is_dense else DENSE_OUTPUTS  # files that runs of the other kind have
+    pictures = {name: picture for name, picture in pictures.items() if picture[1] is not other}
     sources = dict.fromkeys(source for _, source in pictures.values())
     drawable = {source: missing.readable(series, source, warn) for source in sources}
     written: list[Path] = []

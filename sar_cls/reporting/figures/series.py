@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sar_cls.errors import InputError
+from sar_cls.runs.dense_outputs import DenseOutputs, read_dense_outputs
+from sar_cls.runs.folder import SEGMENTATION_FILE
 from sar_cls.runs.history import HISTORY_FILE, read_history
 from sar_cls.runs.ledger import Warn
 from sar_cls.runs.outputs import OUTPUTS_FILE, TestOutputs, read_outputs
@@ -40,6 +42,11 @@ class Series:
     def outputs(self) -> list[TestOutputs]:
         """Test logits of each run; `InputError` where a file is missing or damaged."""
         return [read_outputs(run_dir) for run_dir in self.run_dirs]
+
+    @cached_property
+    def dense_outputs(self) -> list[DenseOutputs]:
+        """What each run of a segmentation net keeps of its test set; `InputError` where a file is missing or damaged."""
+        return [read_dense_outputs(run_dir) for run_dir in self.run_dirs]
 
     @cached_property
     def class_accuracies(self) -> list[np.ndarray]:
@@ -75,6 +82,7 @@ class Source:
 
 
 OUTPUTS = Source("outputs", (OUTPUTS_FILE,), "reliability diagrams")
+DENSE_OUTPUTS = Source("dense_outputs", (SEGMENTATION_FILE,), "pictures of predictions")
 CLASS_ACCURACIES = Source("class_accuracies", (OUTPUTS_FILE, PER_CLASS_FILE), "accuracies per class")
 HISTORIES = Source("histories", (HISTORY_FILE,), "plots over epochs")
 

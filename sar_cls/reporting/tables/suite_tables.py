@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _BY_COUNT = {"many_shot", "medium_shot", "few_shot"}
 _BY_INDEX = {"many_shot_index", "medium_shot_index", "few_shot_index"}
+_HEAD_BODY_TAIL = {"head", "body", "tail"}
 METRIC_LABELS = {
     "top1": "top-1",
     "top5": "top-5",
@@ -32,6 +33,13 @@ METRIC_LABELS = {
     "many_shot_index": "many (by index)",
     "medium_shot_index": "medium (by index)",
     "few_shot_index": "few (by index)",
+    "miou": "mIoU",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+    "frequency_weighted_iou": "frequency-weighted IoU",
+    "head_index": "head (by index)",
+    "body_index": "body (by index)",
+    "tail_index": "tail (by index)",
 }
 
 
@@ -271,6 +279,13 @@ def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | Non
             "many, medium, few: mean accuracy of the classes with more than 100, with 20 to 100, and with fewer than 20 "
             "training images; empty where there is no such class."
         )
+    if _HEAD_BODY_TAIL & set(suite.extra_metrics):
+        texts.append(
+            "head, body, tail: mean IoU of the classes with the most training pixels, in the shares of ADE20K's groups (20, 55 and 75 "
+            "of 150 classes)."
+        )
+    if {f"{group}_index" for group in _HEAD_BODY_TAIL} & set(suite.extra_metrics):
+        texts.append("head, body, tail (by index): mean IoU of ADE20K's published ranges of classes: 0-19, 20-74, 75-149.")
     if "ece" in suite.extra_metrics:
         texts.append("ECE: expected calibration error, 15 bins.")
     sources = {(f.source, f.note) for line in lines for f in line.extra_paper.values()}
@@ -290,5 +305,6 @@ def _baseline_name(suite: Suite, lines: Sequence[Line]) -> str:
 
 def _extra_heading(suite: Suite) -> str:
     shots = (_BY_COUNT | _BY_INDEX) & set(suite.extra_metrics)
-    names = (["shot groups"] if shots else []) + (["calibration"] if "ece" in suite.extra_metrics else [])
+    groups = (_HEAD_BODY_TAIL | {f"{group}_index" for group in _HEAD_BODY_TAIL}) & set(suite.extra_metrics)
+    names = (["shot groups"] if shots else []) + (["groups of classes"] if groups else []) + (["calibration"] if "ece" in suite.extra_metrics else [])
     return " and ".join(names) or "further metrics"
