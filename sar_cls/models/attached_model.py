@@ -163,7 +163,7 @@ def attach(
         >>> model = sar_cls.attach(timm.create_model("resnet18", num_classes=10), sar_cls.SAR)
         >>> logits, losses = model(images, labels)
         >>> (F.cross_entropy(logits, labels) + sum(losses.values())).backward()
-        >>> net = sar_cls.attach(fcn_resnet50(num_classes=19), sar_cls.SAR, embedding="linear+conv")
+        >>> net = sar_cls.attach(net_with_1x1_head, sar_cls.SAR, embedding="linear+conv")
         >>> output, losses = net(images, masks)  # masks [N, h, w], 255 where a pixel has no class
     """
     found = find_classifier(model, classifier)

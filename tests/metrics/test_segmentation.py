@@ -242,12 +242,12 @@ def test_mmseg_s_metric(num_classes: int) -> None:
     metric.dataset_meta = {"classes": names}
     confusion = ConfusionMatrix(num_classes)
     for seed in range(3):
-        predictions, labels = draw(seed, num_classes, (1, 6, 7))
+        predictions, labels = draw(seed, num_classes - 2 * (num_classes > 3), (1, 6, 7))  # the last two are nowhere
         metric.process({}, [{"pred_sem_seg": {"data": predictions}, "gt_sem_seg": {"data": labels}}])
         confusion.update(predictions, labels)
     theirs = metric.evaluate(size=3)
     ours = evaluate_segmentation(confusion.counts)
-    assert ours["undefined_classes"] or num_classes < 30
+    assert set(ours["undefined_classes"]) >= ({"28", "29"} if num_classes == 30 else set())
     assert theirs["mIoU"] == pytest.approx(ours["miou"], abs=0.006)  # it rounds to two digits
     assert theirs["aAcc"] == pytest.approx(ours["pixel_accuracy"], abs=0.006)
     assert theirs["mAcc"] == pytest.approx(ours["mean_accuracy"], abs=0.006)
