@@ -45,6 +45,12 @@ def test_accelerate_loop() -> None:
     assert history[-1] < history[0]
 
 
+def test_mmseg_config() -> None:
+    pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
+    losses = load("mmseg_config").main()
+    assert {"decode.loss_ce", "decode.loss_aux", "decode.loss_anchor", "aux.loss_ce"} <= set(losses)
+
+
 def test_mmpretrain_config() -> None:
     losses = load("mmpretrain_config").main()
     assert {"loss_aux", "loss_anchor"} <= set(losses)
