@@ -2,6 +2,12 @@
 
 No pixel is left out: an ignored one stays, with weight 0, so that shapes are the same at every step and nothing waits for
 the device (a boolean index would, and a CUDA graph could not hold it).
+
+What it costs, on one core of a busy CPU, for 8 maps of 512 x 128 x 256 in float32 (0.5 GiB), 19 classes and labels at
+512 x 1024: SAR 2.0 s forward and 2.4 s backward, at most 2.5 GiB on top of the maps; CAR 2.4 + 3.2 s and 2.7 GiB; center loss
+1.9 + 2.1 s and 2.1 GiB. A 1x1 classifier with cross-entropy on upsampled logits takes 0.6 + 1.1 s and 1.0 GiB there. Nearly all
+of it is passes over memory: with so few classes a product with one-hot rows costs no more than picking rows by index (1.8 + 2.1 s
+and 2.5 GiB for the pull alone).
 """
 
 from __future__ import annotations
