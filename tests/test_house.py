@@ -84,7 +84,7 @@ def printing(root: Path) -> list[str]:
             writes = isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout.write", "sys.stderr.write")
             logs = isinstance(node, ast.Import) and any(alias.name == "logging" for alias in node.names)
             if prints or writes or logs:
-                found.append(f"{file.relative_to(root)}:{node.lineno}")
+                found.append(f"{file.relative_to(root)}:{getattr(node, 'lineno', 0)}")
     return found
 
 
