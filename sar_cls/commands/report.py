@@ -14,13 +14,12 @@ Exit code: 0 all well; 2 a wrong argument, work directory or folder to write to.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sar_cls import cli
+from sar_cls import cli, messages
 from sar_cls.errors import InputError
 from sar_cls.files import refusing, why
 from sar_cls.suites import by_method
@@ -120,12 +119,14 @@ def main() -> int:
         warn_of_rounded_logits([run_dir for run_dir, _ in runs])
     tables = [shown_tables(arguments, chosen, runs)] if chosen or not measured else []
     tables += costs(measured, work_dir)
-    print("\n".join(part.to_csv() if arguments.format == "csv" else part.to_markdown() for part in tables), end="")
+    messages.result(
+        "\n".join(part.to_csv() if arguments.format == "csv" else part.to_markdown() for part in tables), end=""
+    )
     if arguments.precisions:
         from sar_cls.reporting.tables.precisions import precision_table
 
         found = precision_table(chosen, [record for _, record in runs], cli.warn)
-        print(f"\n{found or 'No row was run in two precisions with the same seed.'}")
+        messages.result(f"\n{found or 'No row was run in two precisions with the same seed.'}")
     if arguments.keep is not None:
         with writing_to(arguments.keep, "--keep"):
             keep(chosen, runs, arguments.keep)
@@ -135,7 +136,7 @@ def main() -> int:
 
         with writing_to(arguments.plots, "--plots"):
             for path in plots.plot_suites(chosen, runs, arguments.plots, cli.warn):
-                print(f"wrote {path}", file=sys.stderr)
+                messages.remark(f"wrote {path}")
     return 0
 
 
@@ -236,7 +237,7 @@ def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, An
     for suite in chosen:
         if any(record["suite"] == suite.name for _, record in runs):
             table.write_tables(suite, folder, warn=cli.warn)
-    print(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {folder}", file=sys.stderr)
+    messages.remark(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {folder}")
 
 
 @contextmanager

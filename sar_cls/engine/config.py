@@ -45,6 +45,8 @@ def row_config(source: Source) -> Config:
     Raises:
         InputError: as :func:`load_config`, or a change is of something that no config has.
     """
+    if source.place and not source.config.is_file():
+        raise InputError(f"{source.place}: the row runs {source.config}, and there is no such file: check its name")
     config = load_config(source.config)
     known = [*config, *_OPTIONAL]
     for key in source.changes:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import copy
-import sys
 from dataclasses import replace
-from typing import TypeVar
 
 from mmengine.config import Config
 
-from sar_cls.engine.recipe import Resolved
+from sar_cls import messages
+from sar_cls.engine.recipe import AnyResolved, Resolved
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.models.library_backbones import build_backbone
-
-AnyResolved = TypeVar("AnyResolved", bound=Resolved)
 
 
 def fit_to_data(resolved: AnyResolved, splits: DataSplits, *, second_stage: bool = False) -> AnyResolved:
@@ -89,4 +86,4 @@ def check_batch(resolved: Resolved, images: int) -> None:
     sentence = f"{resolved.source} trains on batches of {batch} images and the training set has {images}"
     if not {"dataset", "imbalance", "classes", "val_fraction"} & set(resolved.overrides):
         raise InputError(f"{sentence}: use a smaller batch_size")
-    print(f"{sentence}: every epoch is one step", file=sys.stderr, flush=True)
+    messages.remark(f"{sentence}: every epoch is one step")

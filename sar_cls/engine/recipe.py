@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mmengine.config import Config
 
@@ -23,6 +23,9 @@ from sar_cls.steps.precision import DEFAULT_PRECISION, precision_of
 from sar_cls.suites.rows import Source
 
 _REQUIRED = ("model", "data_preprocessor", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper")
+
+
+AnyResolved = TypeVar("AnyResolved", bound="Resolved")
 
 
 @dataclass(frozen=True)
