@@ -191,7 +191,8 @@ def select_rows(suite: Suite, only: Sequence[str] | None = None, *, all_rows: bo
     Raises:
         InputError: no row of that name; near names are suggested.
     """
-    rows = [row for part in suite.all_suites for row in part.rows]
+    # One that an included suite shows as well is run once.
+    rows = list({row.key: row for part in suite.all_suites for row in part.rows}.values())
     if not only:
         return [row for row in rows if all_rows or not row.optional]
     chosen: set[tuple[str, str]] = set()
