@@ -139,7 +139,7 @@ def _check_complete(config: Config, source: Source) -> None:
     head = config.model.get("head") or {}
     try:
         built = build_regularizer(
-            without_data(head.get("regularizer")), head.get("num_classes", 2), head.get("in_channels", 1)
+            _before_data(head.get("regularizer")), head.get("num_classes", 2), head.get("in_channels", 1)
         )
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
