@@ -54,6 +54,16 @@ def write_per_class(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
     return path
 
 
+def class_names(run_dir: Path | str) -> list[str] | None:
+    """The names of the classes in a run's ``per_class.csv``; None where there are none that can be read."""
+    try:
+        with (Path(run_dir) / PER_CLASS_FILE).open(newline="", encoding="utf-8") as file:
+            names = [line["name"] for line in csv.DictReader(file)]
+    except (OSError, ValueError, KeyError, csv.Error):
+        return None
+    return names if names and all(names) else None
+
+
 def last_accuracies(run_dir: Path | str) -> np.ndarray:
     """Accuracy of each class at the last epoch in percent, float [C]; NaN for a class without a test image.
 
