@@ -290,15 +290,16 @@ def _agreements(
 def _pairwise(runs: Mapping[int, Mapping[str, Any]], name: str, part: str) -> dict[tuple[int, int], float]:
     """The agreement of each pair of seeds that have these vectors and can be compared."""
     from sar_cls.metrics import shot_groups  # imports torch, so only once it is needed
-    from sar_cls.metrics.agreement import gram_agreement
+    from sar_cls.metrics.agreement import correlation, gram_signature
 
+    signatures = {}
+    for seed, vectors in runs.items():
+        if vectors[name] is not None:
+            members = None if part == "all" else shot_groups(vectors["counts"])[part]
+            signatures[seed] = gram_signature(vectors[name], members)
     found = {}
-    for one, two in itertools.combinations(sorted(runs), 2):
-        ours, theirs = runs[one][name], runs[two][name]
-        if ours is None or theirs is None or len(ours) != len(theirs):
-            continue
-        members = None if part == "all" else shot_groups(runs[one]["counts"])[part]
-        value = gram_agreement(ours, theirs, members)
-        if value == value:  # nothing to correlate is NaN
-            found[one, two] = value
+    for one, two in itertools.combinations(sorted(signatures), 2):
+        ours, theirs = signatures[one], signatures[two]
+        if ours is not None and theirs is not None and len(ours) == len(theirs):
+            found[one, two] = correlation(ours, theirs)
     return found
