@@ -16,9 +16,7 @@ _base_ = [
 ]
 
 data_preprocessor = dict(size=(1024, 1024))
-checkpoint = (
-    "https://mmassets.onedl.ai/mmsegmentation/v0.5/pretrain/swin/swin_large_patch4_window12_384_22k_20220412-6580f57d.pth"
-)
+checkpoint = "https://mmassets.onedl.ai/mmsegmentation/v0.5/pretrain/swin/swin_large_patch4_window12_384_22k_20220412-6580f57d.pth"
 model = dict(
     data_preprocessor=data_preprocessor,
     backbone=dict(

@@ -6,6 +6,7 @@
     python benchmarks/report.py --suite cifar100_lt --by-seed       # one line a seed (the paper's Tab. 14 and 15)
     python benchmarks/report.py --suite cifar100_lt --rarest 4      # accuracy of the rarest classes (Tab. 11 to 13)
     python benchmarks/report.py --suite cifar100_lt --plots plots   # PNG and SVG as well
+    python benchmarks/report.py --suite cifar100_lt --geometry      # what the features look like
     python benchmarks/report.py --suite cifar100_lt --keep results/mine   # records and tables, without weights
 
 Exit code: 0 all well; 2 a wrong argument, work directory or folder to write to.
@@ -14,15 +15,14 @@ Exit code: 0 all well; 2 a wrong argument, work directory or folder to write to.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sar_cls import cli
+from sar_cls import cli, messages
 from sar_cls.errors import InputError
-from sar_cls.files import refusing, why
+from sar_cls.files import refusing, replacing, why
 from sar_cls.suites import by_method
 from sar_cls.suites import rows as suites
 
@@ -61,6 +61,12 @@ def parse() -> argparse.Namespace:
         type=cli.positive_int,
         metavar="K",
         help="instead: accuracy of the K rarest classes beside the baseline's, as in the paper's Tab. 11 to 13 (there 4)",
+    )
+    parser.add_argument(
+        "--geometry",
+        action="store_true",
+        help="also what the features look like (compactness, separation, neural collapse, agreement between seeds) and which "
+        "classes are confused; with --keep also written there",
     )
     parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw the runs into this folder, as PNG and SVG")
     parser.add_argument(
@@ -120,22 +126,26 @@ def main() -> int:
         warn_of_rounded_logits([run_dir for run_dir, _ in runs])
     tables = [shown_tables(arguments, chosen, runs)] if chosen or not measured else []
     tables += costs(measured, work_dir)
-    print("\n".join(part.to_csv() if arguments.format == "csv" else part.to_markdown() for part in tables), end="")
+    messages.result(
+        "\n".join(part.to_csv() if arguments.format == "csv" else part.to_markdown() for part in tables), end=""
+    )
     if arguments.precisions:
         from sar_cls.reporting.tables.precisions import precision_table
 
         found = precision_table(chosen, [record for _, record in runs], cli.warn)
-        print(f"\n{found or 'No row was run in two precisions with the same seed.'}")
+        messages.result(f"\n{found or 'No row was run in two precisions with the same seed.'}")
+    if arguments.geometry:
+        messages.result(f"\n{geometry_text(chosen, runs, arguments.format)}", end="")
     if arguments.keep is not None:
         with writing_to(arguments.keep, "--keep"):
-            keep(chosen, runs, arguments.keep)
+            keep(chosen, runs, arguments.keep, geometry=arguments.geometry)
             keep_costs(measured, work_dir, arguments.keep)
     if arguments.plots is not None:
         from sar_cls.reporting.figures import plots
 
         with writing_to(arguments.plots, "--plots"):
             for path in plots.plot_suites(chosen, runs, arguments.plots, cli.warn):
-                print(f"wrote {path}", file=sys.stderr)
+                messages.remark(f"wrote {path}")
     return 0
 
 
@@ -223,7 +233,28 @@ def warn_of_rounded_logits(run_dirs: Sequence[Path]) -> None:
         )
 
 
-def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]], folder: Path) -> None:
+def geometry_text(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]], form: str = "md") -> str:
+    """The tables of features and confusion of the suites that have any, or a sentence; as CSV the figures of the geometry alone."""
+    from sar_cls.reporting.confusion import compare_confusion
+    from sar_cls.reporting.geometry import compare_geometry
+    from sar_cls.reporting.tables.confusion_tables import confusion_tables
+    from sar_cls.reporting.tables.geometry_tables import geometry_tables
+
+    tables = geometry_tables([(suite, compare_geometry(suite, runs, cli.warn)) for suite in chosen])
+    if form == "csv":
+        return tables.to_csv()
+    confusion = confusion_tables([(suite, compare_confusion(suite, runs, cli.warn)) for suite in chosen])
+    texts = [table.to_markdown() for table in (*tables.tables, *confusion)]
+    return "\n\n".join(texts or ["No run has features or test outputs."]) + "\n"
+
+
+def keep(
+    chosen: Sequence[suites.Suite],
+    runs: Sequence[tuple[Path, dict[str, Any]]],
+    folder: Path,
+    *,
+    geometry: bool = False,
+) -> None:
     """Copies the runs of the chosen suites, and writes the tables of those that have any."""
     from sar_cls.reporting.tables import suite_tables as table
     from sar_cls.runs.keep import keep_runs
@@ -236,7 +267,16 @@ def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, An
     for suite in chosen:
         if any(record["suite"] == suite.name for _, record in runs):
             table.write_tables(suite, folder, warn=cli.warn)
-    print(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {folder}", file=sys.stderr)
+            if geometry:
+                write_geometry(suite, runs, folder / suite.name)
+    messages.remark(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {folder}")
+
+
+def write_geometry(suite: suites.Suite, runs: Sequence[tuple[Path, dict[str, Any]]], folder: Path) -> None:
+    """Writes ``geometry.md`` and ``geometry.csv`` of a suite, each whole or not at all."""
+    for form in ("md", "csv"):
+        with replacing(folder / f"geometry.{form}") as temporary:
+            temporary.write_text(geometry_text([suite], runs, form), encoding="utf-8")
 
 
 @contextmanager

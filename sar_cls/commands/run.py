@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sar_cls import cli
+from sar_cls import cli, messages
 from sar_cls.errors import InputError, RunFailed
 from sar_cls.files import check_file, why
 from sar_cls.suites import rows as suites
@@ -82,7 +82,7 @@ def main() -> int:
         else:  # each on its own: included ones are in the list themselves
             names = suites.list_suites(configs)
             shown = [suites.load_suite(configs, name).all_suites[0] for name in names]
-        print("\n\n".join(suites.describe(suite) for suite in shown))
+        messages.result("\n\n".join(suites.describe(suite) for suite in shown))
         return 0
     suite = suites.load_suite(configs, DEFAULT_SUITE if arguments.suite is None else arguments.suite)
     rows = suites.select_rows(suite, arguments.only, all_rows=arguments.all)
@@ -93,7 +93,7 @@ def main() -> int:
     # Only now: these import torch and mmpretrain, which takes seconds.
     with cli.interruptible():
         from sar_cls.engine.run import check_place
-        from sar_cls.launch import serial as runs
+        from sar_cls.launch.plans import plan_runs
         from sar_cls.reporting.tables import suite_tables as table
 
     for path in table.table_files(suite, work_dir):
@@ -107,19 +107,21 @@ def main() -> int:
         iterations=arguments.iterations,
         classes=arguments.classes,
     )
-    jobs = runs.make_jobs(rows, cli.seeds(arguments.seeds), options, work_dir)
-    for job in jobs:
-        check_place(job)
+    runs = plan_runs(rows, cli.seeds(arguments.seeds), options, work_dir)
+    for planned in runs:
+        check_place(planned)
     if arguments.jobs_per_device == 1:
-        outcome = runs.run_jobs(jobs, options)
-    else:
-        from sar_cls.launch.workers import run_jobs_side_by_side
+        from sar_cls.launch.serial import run_serially
 
-        outcome = run_jobs_side_by_side(jobs, options, arguments.jobs_per_device)
+        outcome = run_serially(runs)
+    else:
+        from sar_cls.launch.workers import run_side_by_side
+
+        outcome = run_side_by_side(runs, arguments.jobs_per_device)
     show_and_save(table.suite_tables(suite, work_dir, warn=cli.warn), suite, work_dir)
     if outcome.locked:
         number = "1 run was" if len(outcome.locked) == 1 else f"{len(outcome.locked)} runs were"
-        print(
+        messages.result(
             f"\nNot all is done: {number} passed over because another process is at them; give the same command again."
         )
     return 1 if outcome.failed else 3 if outcome.locked else 0
@@ -129,8 +131,7 @@ def show_and_save(tables: SuiteTables, suite: suites.Suite, work_dir: Path) -> N
     """Prints the tables and writes them beside the runs."""
     from sar_cls.reporting.tables.suite_tables import save_tables
 
-    print()
-    print(tables.to_markdown(), flush=True)
+    messages.result(f"\n{tables.to_markdown()}")
     try:
         save_tables(tables, suite, work_dir)
     except OSError as error:

@@ -85,7 +85,12 @@ def check_options(options: Options, source: Source) -> None:
 def without_weights(config: Config) -> dict[str, str]:
     """Takes the pre-trained weights out of a config, in place; returns what that overrides, nothing where it had none."""
     backbone = config.model.backbone
-    found = [config.get("weights"), config.model.get("pretrained"), backbone.get("init_cfg"), backbone.get("pretrained")]
+    found = [
+        config.get("weights"),
+        config.model.get("pretrained"),
+        backbone.get("init_cfg"),
+        backbone.get("pretrained"),
+    ]
     config.weights = None
     config.model.pretrained = None
     for name in ("init_cfg", "pretrained"):

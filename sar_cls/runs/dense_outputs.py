@@ -90,7 +90,8 @@ def read_dense_outputs(run_dir: Path | str) -> DenseOutputs:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             last, best = (
-                Evaluated(arrays[f"confusion_{epoch}"], arrays.get(f"predictions_{epoch}")) for epoch in ("last", "best")
+                Evaluated(arrays[f"confusion_{epoch}"], arrays.get(f"predictions_{epoch}"))
+                for epoch in ("last", "best")
             )
             optional = {name: arrays.get(name) for name in ("labels", "images", "examples")}
             outputs = DenseOutputs(last, best, arrays["classes"], **optional)
@@ -125,7 +126,10 @@ def _problem(outputs: DenseOutputs) -> str | None:
         or outputs.labels is None
         or len(outputs.images) != len(outputs.examples)
         or outputs.images.shape[1:3] != outputs.labels.shape[1:]
-        or (len(outputs.examples) > 0 and not 0 <= outputs.examples.min() <= outputs.examples.max() < len(outputs.labels))
+        or (
+            len(outputs.examples) > 0
+            and not 0 <= outputs.examples.min() <= outputs.examples.max() < len(outputs.labels)
+        )
     ):
         return "the examples do not fit the masks"
     return None

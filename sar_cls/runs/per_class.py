@@ -75,9 +75,7 @@ def write_dense_per_class(
             matrix = found[epoch].confusion
             right, true = np.diagonal(matrix), matrix.sum(axis=1)
             whole = true if name == "accuracy" else true + matrix.sum(axis=0) - right
-            values = [
-                f"{100 * a / b:.4f}" if total else "" for a, b, total in zip(right, whole, true, strict=True)
-            ]
+            values = [f"{100 * a / b:.4f}" if total else "" for a, b, total in zip(right, whole, true, strict=True)]
             columns.append(values)
     path = Path(run_dir) / PER_CLASS_FILE
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

@@ -159,7 +159,11 @@ def test_fewer_iterations_shorten_the_schedule_and_mark_the_run(
     ("change", "options_", "message"),
     [
         ("train_cfg['val_interval'] = 4", {}, "max_iters is 6, not a multiple of val_interval, 4"),
-        ("train_cfg = dict(type='IterBasedTrainLoop', max_iters=6, val_interval=0)", {}, "val_interval is 0 and must be"),
+        (
+            "train_cfg = dict(type='IterBasedTrainLoop', max_iters=6, val_interval=0)",
+            {},
+            "val_interval is 0 and must be",
+        ),
         ("train_cfg = dict(_delete_=True, max_epochs=3)", {}, "trained by iterations; give train_cfg max_iters"),
         ("", {"iterations": 5}, "evaluated every 2 iterations: give a multiple"),
         ("", {"epochs": 2}, "counts iterations: give --iterations instead of --epochs"),

@@ -16,7 +16,15 @@ from sar_cls.reporting.figures.pictures import (
     reliability_diagram,
     require_matplotlib,
 )
-from sar_cls.reporting.figures.series import CLASS_ACCURACIES, DENSE_OUTPUTS, HISTORIES, OUTPUTS, Missing, Series, Source
+from sar_cls.reporting.figures.series import (
+    CLASS_ACCURACIES,
+    DENSE_OUTPUTS,
+    HISTORIES,
+    OUTPUTS,
+    Missing,
+    Series,
+    Source,
+)
 from sar_cls.reporting.groups import group_runs
 from sar_cls.runs.folder import SEGMENTATION_FILE
 from sar_cls.runs.ledger import Warn, default_warn

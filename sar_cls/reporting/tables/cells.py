@@ -161,7 +161,9 @@ def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list
         splits = " or ".join(sorted({"validation" if run["best_on"] == "val" else run["best_on"] for run in runs}))
         notes.append(f"In percent; the headline is the last epoch, the best epoch is the best on the {splits} set.")
         if any((run.get("extra") or {}).get("unit") == "iterations" for run in runs):
-            notes.append("Trained by iterations: the last epoch is the last iteration, the best epoch the best of the evaluations.")
+            notes.append(
+                "Trained by iterations: the last epoch is the last iteration, the best epoch the best of the evaluations."
+            )
         notes += _orders(lines)
         notes.append(_provenance(runs))
     return notes

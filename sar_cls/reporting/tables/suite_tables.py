@@ -285,7 +285,9 @@ def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | Non
             "of 150 classes)."
         )
     if {f"{group}_index" for group in _HEAD_BODY_TAIL} & set(suite.extra_metrics):
-        texts.append("head, body, tail (by index): mean IoU of ADE20K's published ranges of classes: 0-19, 20-74, 75-149.")
+        texts.append(
+            "head, body, tail (by index): mean IoU of ADE20K's published ranges of classes: 0-19, 20-74, 75-149."
+        )
     if "ece" in suite.extra_metrics:
         texts.append("ECE: expected calibration error, 15 bins.")
     sources = {(f.source, f.note) for line in lines for f in line.extra_paper.values()}
@@ -306,5 +308,9 @@ def _baseline_name(suite: Suite, lines: Sequence[Line]) -> str:
 def _extra_heading(suite: Suite) -> str:
     shots = (_BY_COUNT | _BY_INDEX) & set(suite.extra_metrics)
     groups = (_HEAD_BODY_TAIL | {f"{group}_index" for group in _HEAD_BODY_TAIL}) & set(suite.extra_metrics)
-    names = (["shot groups"] if shots else []) + (["groups of classes"] if groups else []) + (["calibration"] if "ece" in suite.extra_metrics else [])
+    names = (
+        (["shot groups"] if shots else [])
+        + (["groups of classes"] if groups else [])
+        + (["calibration"] if "ece" in suite.extra_metrics else [])
+    )
     return " and ".join(names) or "further metrics"

@@ -32,9 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "UPerHead": dict(PYRAMID, channels=7, pool_scales=(1, 2)),
     "PSPHead": dict(LAST, channels=7, pool_scales=(1, 2)),
     "DepthwiseSeparableASPPHead": dict(LAST, channels=7, dilations=(1, 2), c1_in_channels=4, c1_channels=3),
-    "FPNHead": dict(
-        in_channels=[4, 4, 4, 4], in_index=[0, 1, 2, 3], feature_strides=[4, 8, 16, 32], channels=7
-    ),
+    "FPNHead": dict(in_channels=[4, 4, 4, 4], in_index=[0, 1, 2, 3], feature_strides=[4, 8, 16, 32], channels=7),
 }
 
 
