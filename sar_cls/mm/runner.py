@@ -142,7 +142,7 @@ class DeviceRunner(Runner):
             self._has_loaded = True
 
     def best_epoch(self) -> int:
-        """The first epoch, counted from 1, with the highest headline metric on the selection set; of those from ``best_from`` on."""
+        """The first epoch, from 1, with the highest headline metric on the selection set; of those from ``best_from`` on."""
         return self._best_of(self.history[self.best_from - 1 :])
 
     @property

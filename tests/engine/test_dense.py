@@ -198,7 +198,7 @@ def test_bad_input_is_one_sentence(
 
 
 def test_without_data_it_says_where_to_get_them(make_job: MakeJob, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no CamVid in .*: fetch CamVid"):
+    with pytest.raises(InputError, match=r"no CamVid in .*: fetch CamVid"):
         run(make_job(DENSE), Options(data_root=str(tmp_path / "nothing")))
 
 

@@ -12,13 +12,13 @@ from sar_cls.errors import InputError
 try:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
-        import mmseg.models
+        import mmseg.models  # noqa: F401 (registers the nets)
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "mmseg":
         raise
     raise InputError("segmentation needs mmsegmentation: install it with pip install 'sar-cls[seg]'") from error
 
-from sar_cls.mm.seg import backbones, loops, preprocessor  # noqa: E402
-from sar_cls.mm.seg.heads import HEADS, RegularizedDecodeHead  # noqa: E402
+from sar_cls.mm.seg import backbones, loops, preprocessor
+from sar_cls.mm.seg.heads import HEADS, RegularizedDecodeHead
 
 __all__ = ["HEADS", "RegularizedDecodeHead", "backbones", "loops", "preprocessor"]

@@ -231,15 +231,15 @@ class _Seeded(Dataset):
     def __getitem__(self, place: int) -> Any:
         if self.seed is None:
             return self.dataset[self.order[place]]
-        before = random.getstate(), np.random.get_state()
+        before = random.getstate(), np.random.get_state()  # noqa: NPY002 (the generator that mmseg draws from)
         state = np.random.SeedSequence([self.seed, place]).generate_state(1)[0]
         random.seed(int(state))
-        np.random.seed(int(state))
+        np.random.seed(int(state))  # noqa: NPY002 (the generator that mmseg draws from)
         try:
             return self.dataset[self.order[place]]
         finally:
             random.setstate(before[0])
-            np.random.set_state(before[1])
+            np.random.set_state(before[1])  # noqa: NPY002 (the generator that mmseg draws from)
 
 
 class _InOrder(Sampler):

@@ -111,7 +111,10 @@ def examples_picture(series: Sequence[Series]) -> Figure | None:
 
 
 def epochs_plot(series: Sequence[Series]) -> Figure:
-    """Test accuracy over epochs, or mIoU over the evaluations of segmentation nets: mean over the seeds, and the range between the worst and the best of them."""
+    """Test accuracy over epochs, or mIoU over the evaluations of segmentation nets.
+
+    Mean over the seeds, and the range between the worst and the best of them.
+    """
     figure = _figure(8.0, 4.4)
     axis = figure.subplots()
     columns = series[0].histories[0].columns

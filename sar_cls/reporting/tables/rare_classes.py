@@ -165,7 +165,8 @@ def _table(
             data[f"Δ {label} [95 %]"] = differences
     texts = [
         *notes.texts(),
-        f"{'IoU' if suite.metric == 'miou' else 'Accuracy on the test images'} of the class at the last epoch, in percent, mean ± std over seeds; Δ: paired by seed, n.s. "
+        f"{'IoU' if suite.metric == 'miou' else 'Accuracy on the test images'} of the class at the last epoch, in percent, mean ± "
+        "std over seeds; Δ: paired by seed, n.s. "
         "where the 95 % interval holds 0. The intervals are not corrected for the number of classes: judge by the last line.",
     ]
     return Table(title, pd.DataFrame(data), tuple(texts)), entries
