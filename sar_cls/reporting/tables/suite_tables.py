@@ -281,8 +281,8 @@ def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | Non
         )
     if _HEAD_BODY_TAIL & set(suite.extra_metrics):
         texts.append(
-            "head, body, tail: mean IoU of classes by falling number of training pixels, in the shares of ADE20K's groups (20, 55 and "
-            "75 of 150 classes)."
+            "head, body, tail: mean IoU of classes by falling number of training pixels, in the shares of ADE20K's groups (20, 55 "
+            "and 75 of 150 classes)."
         )
     if {f"{group}_index" for group in _HEAD_BODY_TAIL} & set(suite.extra_metrics):
         texts.append(
