@@ -18,14 +18,9 @@ from sar_cls.mm.head import CLASSIFIERS
 # Of mmengine's DefaultOptimWrapperConstructor.
 _RULES = ("lr_mult", "decay_mult")
 _SETTINGS = (
-    "custom_keys",
-    "bias_lr_mult",
-    "bias_decay_mult",
-    "norm_decay_mult",
-    "flat_decay_mult",
-    "dwconv_decay_mult",
+    *("custom_keys", "bias_lr_mult", "bias_decay_mult", "norm_decay_mult", "flat_decay_mult", "dwconv_decay_mult"),
+    *("dcn_offset_lr_mult", "bypass_duplicate"),
 )
-_SETTINGS += ("dcn_offset_lr_mult", "bypass_duplicate")
 
 
 def check_rate_rules(paramwise: Any, head: Mapping[str, Any], regularizer: nn.Module | None) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sar_cls.anchors import ANCHOR_KINDS, class_anchors
+from sar_cls.given_anchors import draw_anchors
 from sar_cls.regularizers.base import Classifier, Reading, Regularizer, squared_distance
 from sar_cls.regularizers.classifier_call import without_gradient
 from sar_cls.regularizers.targets import Targets
@@ -82,7 +85,9 @@ class SAR(Regularizer):
         momentum: share of the old A^ in its moving average (alpha), from 0 to below 1.
         tau: anchors with a probability above it are left out of ``loss_aux``; 1 leaves out none.
         delta: probability above which an anchor is accepted.
-        anchors: how A is drawn, see :func:`sar_cls.anchors.class_anchors`.
+        anchors: how A is drawn, a kind of :func:`sar_cls.anchors.class_anchors`; or given, by the names of the classes
+            (the outlook of the paper's App. D.2), superclasses, a ``.npy`` file or a matrix [C, K], see
+            :func:`sar_cls.given_anchors.draw_anchors`.
         gate: ``"all"`` or ``"per_class"``.
         grad_through_weights: whether the gradient of ``loss_aux`` also flows through w (published code) or w is a
             constant (paper).
@@ -96,6 +101,8 @@ class SAR(Regularizer):
         seed: seed of A; ``None`` draws A from torch's global generator, which also initialises the embedding.
         ignore_index: label of the pixels of a feature map that have no class.
         embedding: ``"linear"`` (classification) or ``"linear+conv"`` (segmentation).
+        class_names: C names in the order of the labels, for anchors from names.
+        superclasses: the number of each class's superclass, for ``anchors="superclasses"``.
 
     Raises:
         ValueError: an argument is out of its range, or no such anchors exist for this C and D.
@@ -135,7 +142,7 @@ class SAR(Regularizer):
         momentum: float = 0.999,
         tau: float = 0.9,
         delta: float = 0.8,
-        anchors: str = "normal",
+        anchors: str | np.ndarray | Tensor = "normal",
         gate: str = "all",
         grad_through_weights: bool = True,
         reweight: bool = True,
@@ -144,6 +151,8 @@ class SAR(Regularizer):
         seed: int | None = None,
         ignore_index: int = 255,
         embedding: str = "linear",
+        class_names: Sequence[str] | None = None,
+        superclasses: Sequence[int] | None = None,
     ) -> None:
         super().__init__(num_classes, feat_dim, ignore_index)
         self.aux_weight = self._weight("aux_weight", aux_weight)
@@ -151,7 +160,7 @@ class SAR(Regularizer):
         self.momentum = self._momentum("momentum", momentum)
         self.tau = self._probability("tau", tau)
         self.delta = self._probability("delta", delta)
-        self.anchors = self._one_of("anchors", anchors, ANCHOR_KINDS)
+        self.anchors = anchors if isinstance(anchors, str) else "given"
         self.gate = self._one_of("gate", gate, ("all", "per_class"))
         self.embedding_kind = self._one_of("embedding", embedding, EMBEDDINGS)
         self.grad_through_weights = bool(grad_through_weights)
@@ -161,7 +170,8 @@ class SAR(Regularizer):
 
         shape = (self.num_classes, self.feat_dim)
         # copy_ into a fresh tensor, so that torch's default device and dtype apply as they do to parameters.
-        self.register_buffer("class_anchors", torch.empty(shape).copy_(class_anchors(anchors, *shape, seed)))
+        drawn = draw_anchors(anchors, *shape, seed, class_names, superclasses)
+        self.register_buffer("class_anchors", torch.empty(shape).copy_(drawn))
         self.register_buffer("semantic_anchors", torch.zeros(shape))
         self.register_buffer("initialized", torch.zeros(self.num_classes, dtype=torch.bool))
         # Sums since the last reset: steps, shares above tau and delta, open gates, loss_aux, loss_anchor.

@@ -30,6 +30,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "CAR running, linear": ("CAR", {"running_centers": True, "linear_layer": True}),
     "FixedAnchors": ("FixedAnchors", {"kind": "simplex"}),
     "CenterLoss": ("CenterLoss", {}),
+    "INC": ("INC", {}),
 }
 all_cases = pytest.mark.parametrize("case", CASES)
 
@@ -80,7 +81,7 @@ def step(
 
 
 def test_registry_names_are_class_names() -> None:
-    assert set(REGULARIZERS) == {"SAR", "CAR", "FixedAnchors", "CenterLoss"}
+    assert set(REGULARIZERS) == {"SAR", "CAR", "FixedAnchors", "CenterLoss", "INC"}
     for name, kind in REGULARIZERS.items():
         assert kind.__name__ == name
         assert issubclass(kind, Regularizer)

@@ -1,8 +1,8 @@
 """A training step must not wait for its device. This is seen without a GPU by running it on torch's meta device.
 
 A meta tensor has no values, so whatever reads one (``.item()``, a branch, a boolean index) fails there; and since no operation of
-a step may take or make a tensor elsewhere, neither does a copy from or to the host go unseen. The CUDA tests of ``test_step`` ask
-the driver itself.
+a step may take or make a tensor elsewhere, neither does a copy from or to the host go unseen. The CUDA tests of ``test_captured``
+ask the driver itself.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from sar_cls.losses import LOSSES
 from sar_cls.regularizers import REGULARIZERS, Regularizer
 from sar_cls.steps.step import EagerStep
 
-from .test_step import BranchOnValue, C, build_loader, build_model
+from .small_steps import BranchOnValue, C, build_loader, build_model
 
 COUNTS = [40, 20, 10, 4, 1]
 REGULARIZER_CASES: dict[str, dict[str, Any] | None] = {
     "none": None,
     **{name: {"type": name} for name in sorted(REGULARIZERS)},
     "SAR per_class": {"type": "SAR", "gate": "per_class"},
+    "SAR warming up": {"type": "SAR", "aux_warmup": 3},
 }
 
 
