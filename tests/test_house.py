@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up; a room imports from itself and from rooms on lower floors, never from its own floor or above.
 FLOORS = [
     ("bounds", "errors", "messages", "pace"),
-    ("files", "memory", "official_images", "progress_bar", "torchvision_shim", "anchors", "superclasses", "dense"),
+    ("files", "memory", "official_images", "progress_bar", "torchvision_shim", "anchors", "dense", "superclasses"),
     ("class_names",),
     ("given_anchors",),
     ("regularizers", "losses"),

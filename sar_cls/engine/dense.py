@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from sar_cls.engine.config import FROM_DATA
 from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
 from sar_cls.errors import InputError
@@ -139,7 +140,12 @@ def check_heads(config: Config, source: Source) -> None:
     if not isinstance(head.get("num_classes"), int):
         raise InputError(f"{source}: decode_head has no num_classes; add it")
     try:
-        build_regularizer(head.get("regularizer"), head.num_classes, head.get("channels", 1))
+        regularizer = dict(head.get("regularizer") or {})
+        if any(name in regularizer for name in FROM_DATA):  # then its anchors are made when the classes are known
+            regularizer = {
+                key: value for key, value in regularizer.items() if key not in (*FROM_DATA, "anchors", "kind")
+            }
+        build_regularizer(regularizer or None, head.num_classes, head.get("channels", 1))
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
     try:

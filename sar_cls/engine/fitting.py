@@ -34,7 +34,11 @@ def fit_to_data(resolved: AnyResolved, splits: DataSplits, *, second_stage: bool
         dense.check_classes(resolved.config, resolved.source, splits.train.classes)
         if not dense.uses_pipelines(resolved.config):
             dense.check_crop(resolved.config, splits.train.image_size)
-        return resolved
+        config = copy.deepcopy(resolved.config)
+        head = dense.heads_of(config)[-1]
+        if isinstance(head.get("regularizer"), dict):
+            _tell_classes(resolved, head, splits, head.get("channels", 1))
+        return replace(resolved, config=config)
     config, classes = copy.deepcopy(resolved.config), len(splits.train.classes)
     head = config.model.head
     if not second_stage and {"dataset", "classes"} & set(resolved.overrides):
@@ -57,12 +61,12 @@ def fit_to_data(resolved: AnyResolved, splits: DataSplits, *, second_stage: bool
     if isinstance(head.get("loss"), dict) and "class_counts" in head.loss:
         head.loss["class_counts"] = [int(count) for count in splits.train.counts]
     if isinstance(head.get("regularizer"), dict):
-        _tell_classes(resolved, head, splits)
+        _tell_classes(resolved, head, splits, head.in_channels)
     return replace(resolved, config=config)
 
 
-def _tell_classes(resolved: Resolved, head: Any, splits: DataSplits) -> None:
-    """Fills in the names of the classes and their superclasses where a regularizer asks for them.
+def _tell_classes(resolved: Resolved, head: Any, splits: DataSplits, feat_dim: int) -> None:
+    """Fills in the names of the classes and their superclasses where the regularizer of a head asks for them.
 
     Raises:
         InputError: they are not known, or no anchors can be made of them.
@@ -79,7 +83,7 @@ def _tell_classes(resolved: Resolved, head: Any, splits: DataSplits) -> None:
                 f"{resolved.source}: the superclasses of {splits.train.name} are not known here; give superclasses = [...]"
             )
     try:
-        build_regularizer(regularizer.to_dict(), head.num_classes, head.in_channels)
+        build_regularizer(regularizer.to_dict(), head.num_classes, feat_dim)
     except ValueError as error:
         raise InputError(f"{resolved.source}, regularizer: {str(error).rstrip('.')}") from error
 

@@ -195,6 +195,10 @@ def _from_config(path: Path) -> Handover:
         for target in node.targets
         if isinstance(target, ast.Name) and target.id in wanted
     }
+    if "decode_head" in values.get("model", {}):
+        raise InputError(
+            f"{path} is of a segmentation net: a second stage, and load_model, take runs of classifiers alone"
+        )
     return Handover.of(values)
 
 

@@ -48,9 +48,9 @@ class FixedAnchors(Regularizer):
         kind: str | np.ndarray | Tensor = "normal",
         weight: float = 0.1,
         seed: int | None = None,
+        ignore_index: int = 255,
         class_names: Sequence[str] | None = None,
         superclasses: Sequence[int] | None = None,
-        ignore_index: int = 255,
     ) -> None:
         super().__init__(num_classes, feat_dim, ignore_index)
         self.kind = kind if isinstance(kind, str) else "given"

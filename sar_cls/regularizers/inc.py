@@ -24,7 +24,7 @@ class INC(Regularizer):
     The class means m are parameters, drawn from a normal distribution and trained with the model, as in published code; the
     paper (https://arxiv.org/abs/2302.12453) could not be looked into for its equation numbers and weights, so that the
     default weights are our choice. Soft targets Y: ``n_c`` is the sum of its label weights, and a sample's distance to m_c
-    counts with its weight for c.
+    counts with its weight for c; ``sample_weights`` s make ``Y_ic`` to ``s_i Y_ic``.
 
     Parameter: ``means`` [C, D], saved in checkpoints.
 
@@ -55,7 +55,7 @@ class INC(Regularizer):
     def losses(self, features: Tensor, targets: Targets, classifier: Classifier | None) -> dict[str, Tensor]:
         label_weights = targets.label_weights()
         if targets.sample_weights is not None:
-            label_weights = label_weights * targets.sample_weights[:, None]
+            label_weights = label_weights * targets.sample_weights.unsqueeze(1)
         sizes = label_weights.sum(dim=0)
         # ||f - m||^2 by its three parts would lose the digits in which close points differ.
         distances = torch.cdist(features, self.means, compute_mode="donot_use_mm_for_euclid_dist").square()

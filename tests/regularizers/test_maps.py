@@ -384,4 +384,4 @@ def test_wrong_input(name: str, maps: Tensor, targets: Tensor, weights: Any, rem
 
 
 def test_all_methods_are_covered() -> None:
-    assert {name for name, _ in CASES.values()} == set(REGULARIZERS) == {"SAR", "CAR", "FixedAnchors", "CenterLoss"}
+    assert {name for name, _ in CASES.values()} == set(REGULARIZERS)
