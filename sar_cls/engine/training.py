@@ -57,9 +57,11 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
                 runner.train()
             finally:
                 progress.close()
-            evaluate = dense_results.evaluate if planned.is_dense else _logits
+            evaluate: Any = dense_results.evaluate if planned.is_dense else _logits
+            features: NetFeatures | None = None
+            last: dict[str, Any]
             if planned.is_dense:
-                last, features = evaluate(runner), None
+                last = evaluate(runner)
             else:
                 last, features = _last_epoch(runner, with_features=planned.options.features)
             runner.bare_model.load_state_dict(read_own(planned.run_dir / BEST, runner.identity)["state_dict"])
@@ -67,7 +69,7 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
     finally:
         runner.close()
     said = {split: {"last": last[split], "best": best[split]} for split in last}
-    finish = dense_results.outcome if planned.is_dense else outcome
+    finish: Any = dense_results.outcome if planned.is_dense else outcome
     result = finish(planned, splits, said, runner.device, runner.precision, runner.history, runner.best_epoch())
     extra: dict[str, Any] = {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format}
     if planned.unit != "epochs":

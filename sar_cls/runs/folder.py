@@ -20,8 +20,10 @@ OUTPUTS_FILE, PER_CLASS_FILE = "test_outputs.npz", "per_class.csv"
 SEGMENTATION_FILE, FEATURES_FILE = "segmentation.npz", "features.npz"
 LOCK, ERROR_LOG = ".lock", "error.log"
 COSTS = "cost.json"  # beside the rows of a suite, not in a run's folder
-FILES = (RECORD_FILE, LAST, BEST, CONFIG, NET, HISTORY_FILE, OUTPUTS_FILE, PER_CLASS_FILE)
-FILES += (SEGMENTATION_FILE, FEATURES_FILE, LOCK)
+FILES = (
+    *(RECORD_FILE, LAST, BEST, CONFIG, NET, HISTORY_FILE, OUTPUTS_FILE, PER_CLASS_FILE),
+    *(SEGMENTATION_FILE, FEATURES_FILE, LOCK),
+)
 
 
 def lock(run_dir: Path) -> filelock.AcquireReturnProxy:

@@ -113,7 +113,8 @@ def _tail(members: Sequence[Line], folders: Mapping[str, Path], number: int) -> 
     low, high = min(counts), max(counts)
     if high <= BALANCED * low:
         images = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
-        return f"Balanced: every class has {images} training images, so none is rare."
+        unit = "pixels" if (runs[0].get("extra") or {}).get("unit") == "iterations" else "images"
+        return f"Balanced: every class has {images} training {unit}, so none is rare."
     names = next((found for run in runs if (found := class_names(folders[run["run_id"]]))), [])
     labels = sorted(range(len(counts)), key=counts.__getitem__)[:number]
     shown = [names[label] if label < len(names) and names[label] else f"class {label}" for label in labels]
