@@ -128,7 +128,8 @@ def _table(
 
     notes = Notes()
     heads = [f"{name} ({count:.4g})" for name, count in zip(tail.names, tail.counts, strict=True)]
-    data: dict[str, list[str]] = {"class (training images)": [*heads, f"mean of the {len(heads)}"]}
+    unit = "pixels" if suite.metric == "miou" else "images"
+    data: dict[str, list[str]] = {f"class (training {unit})": [*heads, f"mean of the {len(heads)}"]}
     baseline = members[0]
     entries = []
     for line in members:
