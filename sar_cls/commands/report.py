@@ -3,7 +3,7 @@
     python benchmarks/report.py                                     # every suite that has runs in work_dirs
     python benchmarks/report.py --suite cifar100_lt --format csv
     python benchmarks/report.py --work-dir results/cpu-20-epochs    # the runs that are kept in the repository
-    python benchmarks/report.py --suite cifar100_lt --plots plots   # PNG and SVG as well
+    python benchmarks/report.py --suite cifar100_lt --figures figures     # every figure, for a paper
     python benchmarks/report.py --suite cifar100_lt --keep results/mine   # records and tables, without weights
 
 Exit code: 0 all well; 2 a wrong argument, work directory or folder to write to.
@@ -45,7 +45,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--precisions", action="store_true", help="also compare fp32 with other precisions, where a row was run in both"
     )
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw the runs into this folder, as PNG and SVG")
+    parser.add_argument(
+        "--figures",
+        "--plots",
+        type=Path,
+        metavar="DIR",
+        help="also draw the runs into this folder: PNG, SVG and PDF, each with its caption (--plots is its older name)",
+    )
     parser.add_argument(
         "--keep",
         type=Path,
@@ -61,7 +67,7 @@ def main() -> int:
     work_dir = arguments.work_dir or DEFAULT_WORK_DIR
     if arguments.work_dir is not None and not work_dir.is_dir():
         raise InputError(f"--work-dir {work_dir} is not a folder; name the folder that benchmarks/run.py wrote to")
-    for option in ("keep", "plots"):
+    for option in ("keep", "figures"):
         if getattr(arguments, option) is not None:
             cli.writable_folder(getattr(arguments, option), f"--{option}")
     folders = by_method.folder_suite(configs)
@@ -100,12 +106,12 @@ def main() -> int:
     if arguments.keep is not None:
         with writing_to(arguments.keep, "--keep"):
             keep(chosen, runs, arguments.keep)
-    if arguments.plots is not None:
-        from sar_cls.reporting.figures import plots
+    if arguments.figures is not None:
+        from sar_cls.reporting.figures.gallery import draw_figures
 
-        with writing_to(arguments.plots, "--plots"):
-            for path in plots.plot_suites(chosen, runs, arguments.plots, cli.warn):
-                print(f"wrote {path}", file=sys.stderr)
+        with writing_to(arguments.figures, "--figures"):
+            made = [figure for figure in draw_figures(chosen, runs, arguments.figures, cli.warn) if figure.made]
+        print(f"drew {len(made)} figure{'' if len(made) == 1 else 's'} into {arguments.figures}", file=sys.stderr)
     return 0
 
 
