@@ -22,8 +22,8 @@ class ClassStatistics:
     Attributes:
         counts: int64 [C], images of each class.
         means: float [C, D], class means; NaN for a class without an image.
-        directions: float [C, D], means of the features scaled to length one (a feature that is zero stays zero); NaN for a class
-            without an image. Cosines between images follow from them (:mod:`sar_cls.metrics.separation`).
+        directions: float [C, D], means of the features scaled to length one; NaN for a class without an image or with a feature
+            that is all zero. Cosines between images follow from them (:mod:`sar_cls.metrics.separation`).
         variances: float [C], squared distance of an image to its class mean, in the mean over the class: the trace of the class's
             covariance S_c. Divided by n_c - 1, else a class of five images would look a fifth more compact than it is. NaN for
             fewer than two images.
@@ -67,7 +67,7 @@ def class_statistics(features: np.ndarray, labels: np.ndarray, num_classes: int)
             own = features[rows].astype(np.float64)
             means[label] = own.mean(axis=0)
             length = np.linalg.norm(own, axis=1, keepdims=True)
-            directions[label] = np.divide(own, length, out=np.zeros_like(own), where=length > 0).mean(axis=0)
+            directions[label] = (own / np.where(length > 0, length, np.nan)).mean(axis=0)
     inverse = between_inverse(means)
     for label, rows in enumerate(members):
         if len(rows) > 1:

@@ -40,7 +40,8 @@ class Features:
         test_predictions: int64 [n], the classifier's decisions, as in the run's test outputs.
         train_class_means: float32 [C, D] of the training images; NaN for a class without one.
         train_class_counts: int64 [C], training images.
-        train_class_directions: float32 [C, D], means of the training features scaled to length one.
+        train_class_directions: float32 [C, D], means of the training features scaled to length one; NaN for a class without an
+            image or with a feature that is all zero.
         train_class_variances: float32 [C], mean squared distance to the class mean (n - 1 in the denominator); NaN for a class of
             fewer than two images.
         train_class_collapse: float32 [C], the class's part in NC1, tr(S_c S_B^+); NaN likewise.
