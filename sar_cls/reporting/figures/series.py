@@ -94,6 +94,21 @@ class Series:
         return [read_history(run_dir) for run_dir in self.run_dirs]
 
 
+def same_classes(series: Sequence[Series]) -> np.ndarray:
+    """Training images [C] of the classes, the first row's.
+
+    Raises:
+        InputError: rows of different numbers of classes.
+    """
+    counts = np.asarray(series[0].train_counts)
+    for entry in series:
+        if len(entry.train_counts) != len(counts):
+            raise InputError(
+                f"{entry.label} has {len(entry.train_counts)} classes, the others {len(counts)}; draw them apart"
+            )
+    return counts
+
+
 @dataclass(frozen=True)
 class Source:
     """A kind of files that pictures are drawn from.

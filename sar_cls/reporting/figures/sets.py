@@ -64,8 +64,8 @@ def _beside(suite: Suite, group: str, stage: int, known: set[str]) -> list[Row]:
 def row_styles(suite: Suite) -> dict[str, RowStyle]:
     """What each row of a suite is drawn with, whatever was run and in whichever figure.
 
-    The rows that are drawn side by side get different styles, the first of them black. A second stage takes the style of its first where no
-    other row beside it has it.
+    The rows that are drawn side by side get different styles, the first of them black. A second stage takes the style of its first
+    where no other row beside it has it.
     """
     known = {row.name for row in suite.rows}
     chosen: dict[str, int] = {}
