@@ -139,7 +139,7 @@ def paper_difference(line: Line, lines: Sequence[Line]) -> tuple[float, float] |
 
 def paper_task_of(lines: Sequence[Line]) -> str | None:
     """Of which other task the paper's figures beside these lines are; None where they are of ours."""
-    tasks = (getattr(line.row, "paper_task", None) for line in lines if line.paper is not None)
+    tasks = (line.row.paper_task for line in lines if line.paper is not None)
     return next((task for task in tasks if task), None)
 
 

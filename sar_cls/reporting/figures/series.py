@@ -148,6 +148,7 @@ class Missing:
 
     def __init__(self) -> None:
         self.entries: dict[tuple[str, tuple[str, ...]], dict[str, Path]] = {}
+        self.told: set[str] = set()
 
     def readable(self, series: Sequence[Series], source: Source, warn: Warn) -> list[Series]:
         """The entries whose files of one kind are all there; a sentence about each one whose files are damaged."""
@@ -160,7 +161,10 @@ class Missing:
             try:
                 getattr(entry, source.attribute)
             except InputError as error:
-                warn(f"{entry.label} is left out of the {source.pictures}: {error}")
+                sentence = f"{entry.label} is left out of the {source.pictures}: {error}"
+                if sentence not in self.told:  # several figures need the same files
+                    warn(sentence)
+                self.told.add(sentence)
             else:
                 kept.append(entry)
         return kept
