@@ -19,6 +19,7 @@ RECORD_FILE, HISTORY_FILE = "record.json", "history.csv"
 OUTPUTS_FILE, PER_CLASS_FILE = "test_outputs.npz", "per_class.csv"
 FEATURES_FILE = "features.npz"
 LOCK, ERROR_LOG = ".lock", "error.log"
+COSTS = "cost.json"  # beside the rows of a suite, not in a run's folder
 FILES = (RECORD_FILE, LAST, BEST, CONFIG, NET, HISTORY_FILE, OUTPUTS_FILE, PER_CLASS_FILE, FEATURES_FILE, LOCK)
 
 
