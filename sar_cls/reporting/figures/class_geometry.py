@@ -243,8 +243,7 @@ def _draw_dependency(axis: Axes, data: ClassGeometry) -> None:
     axis.set_xticks(range(len(data.sets)), [_letter(place) for place in range(len(data.sets))])
     axis.set(xlim=(-0.5, len(data.sets) - 0.5))
     axis.set_title(f"{_letter(len(data.sets))} Inter-class\ndependency", fontsize=6.8)
-    axis.set_ylim(bottom=0)
-    axis.margins(y=0.15)
+    axis.set_ylim(0, 1.12 * max(vectors.dependency.max() for vectors in data.sets) or 1.0)
     axis.grid(axis="y")
     axis.set_box_aspect(1)
 

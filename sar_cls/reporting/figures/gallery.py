@@ -180,6 +180,7 @@ class Easel:
         self.warn = warn
         self.missing = Missing()
         self.made: list[MadeFigure] = []
+        self._drawn: set[tuple[str, tuple[Path, ...]]] = set()
 
     def of_suite(self, suite: Suite, lines: Sequence[Line], imbalance: float | None, styles: Mapping[str, Any]) -> None:
         """The figures of a whole suite: rows against baselines, and grids."""
@@ -215,7 +216,10 @@ class Easel:
                 entries = kind.split(usable)
                 if not entries:
                     self.made.append(_without(plain, "no row has semantic anchors"))
-                for entry in entries:
+                # A row that stands in several sets is drawn once.
+                fresh = [entry for entry in entries if (kind.name, entry.run_dirs) not in self._drawn]
+                for entry in fresh:
+                    self._drawn.add((kind.name, entry.run_dirs))
                     own = MadeFigure(f"{plain.name}-{entry.row or 'runs'}", kind.name, kind.title, suite)
                     self._of_kind(own, kind, [entry])
 
