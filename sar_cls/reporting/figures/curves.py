@@ -124,7 +124,7 @@ def draw(data: Sequence[Panel]) -> Figure:
         for curve in panel.curves:
             line = _band(axis, curve)
             handles.setdefault(curve.label, line)
-        axis.set_ylabel(wrapped(panel.title, 20))
+        axis.set_ylabel(wrapped(panel.title, 20 if height > 1.2 else 17))
         axis.grid()
         if panel.limits is not None:
             axis.set(ylim=panel.limits, yticks=range(0, 101, 25))
