@@ -93,7 +93,8 @@ def class_names(run_dir: Path | str) -> list[str]:
             names = [line.get("name") or "" for line in csv.DictReader(file)]
     except (OSError, ValueError, csv.Error):
         try:
-            names = list(map(str, read_outputs(run_dir).classes or ()))
+            found = read_outputs(run_dir).classes
+            names = [] if found is None else [str(name) for name in found]
         except InputError:
             return []
     return names if all(names) else []

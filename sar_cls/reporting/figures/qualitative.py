@@ -1,19 +1,41 @@
-"""Images with what nets make of them, side by side: image, truth, then each row (the SAR paper's Fig. 4)."""
+"""Images with what segmentation nets make of them, side by side: image, truth, then each row (the SAR paper's Fig. 4)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sar_cls.errors import InputError
-from sar_cls.runs.dense_outputs import DenseOutputs
+from sar_cls.reporting.figures.labels import names, provenance, wrapped
+from sar_cls.reporting.figures.series import NothingToDraw, Series
+from sar_cls.reporting.figures.style import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 VOID = 255
+MOST_IN_LEGEND = 24
+ROOM_OF_A_LINE = 0.16  # inches, of the legend
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Test images and what was made of them.
+
+    Attributes:
+        classes: names.
+        images: uint8 [k, H, W, 3].
+        truth: uint8 [k, H, W], 255 where a pixel has no class.
+        predictions: label of each row -> uint8 [k, H, W].
+    """
+
+    classes: tuple[str, ...]
+    images: np.ndarray
+    truth: np.ndarray
+    predictions: dict[str, np.ndarray]
 
 
 def palette(num_classes: int) -> np.ndarray:
@@ -27,46 +49,56 @@ def palette(num_classes: int) -> np.ndarray:
     return colours
 
 
-def qualitative_figure(entries: Sequence[tuple[str, DenseOutputs]]) -> Figure | None:
-    """Examples as lines; the image, the truth and each entry's prediction after its last iteration as columns.
-
-    Pixels without a class are black, in the predictions as well.
-
-    Args:
-        entries: label and outputs of each; the examples are those of the first one.
-
-    Returns:
-        The figure; None where the runs keep no predictions.
+def prepare(series: Sequence[Series]) -> Examples:
+    """The examples that the first run keeps, with the predictions of each row's first run after its last iteration.
 
     Raises:
-        InputError: the runs are of other test images.
+        NothingToDraw: the runs keep no predictions.
+        InputError: they are of other test images.
     """
-    first = entries[0][1]
+    labels = names(series, with_runs=False)[0]
+    first = series[0].dense_outputs[0]
     if first.images is None or first.labels is None or first.examples is None:
-        return None
-    for label, outputs in entries:
+        raise NothingToDraw("the runs keep no predictions: their test images are too many")
+    predictions = {}
+    for label, entry in zip(labels, series, strict=True):
+        outputs = entry.dense_outputs[0]
         if outputs.labels is None or not np.array_equal(outputs.labels, first.labels):
-            raise InputError(f"{label} has other test images than {entries[0][0]}; draw them apart")
-    from matplotlib.figure import Figure
+            raise InputError(f"{label} has other test images than {labels[0]}; draw them apart")
+        assert outputs.last.predictions is not None, "written along with the labels"
+        predictions[label] = outputs.last.predictions[first.examples]
+    classes = tuple(str(name) for name in first.classes)
+    return Examples(classes, first.images, first.labels[first.examples], predictions)
+
+
+def draw(data: Examples) -> Figure:
+    """Examples as lines, the image, the truth and the rows as columns. Pixels without a class are black everywhere."""
     from matplotlib.patches import Patch
 
-    truth = first.labels[first.examples]
-    colours = palette(len(first.classes))
-    columns: list[tuple[str, np.ndarray]] = [("Image", first.images), ("Truth", colours[truth])]
-    for label, outputs in entries:
-        assert outputs.last.predictions is not None, "written along with the labels"
-        predicted = np.where(truth == VOID, VOID, outputs.last.predictions[first.examples])
-        columns.append((label, colours[predicted]))
-    height, width = truth.shape[1:]
-    side = 2.2
-    figure = Figure(figsize=(side * len(columns), side * height / width * len(truth) + 0.9), layout="constrained")
-    axes = figure.subplots(len(truth), len(columns), squeeze=False)
+    colours = palette(len(data.classes))
+    columns: list[tuple[str, np.ndarray]] = [("Image", data.images), ("Truth", colours[data.truth])]
+    for label, predicted in data.predictions.items():
+        columns.append((label, colours[np.where(data.truth == VOID, VOID, predicted)]))
+    shown = [label for label in np.unique(data.truth) if label != VOID][:MOST_IN_LEGEND]
+    lines_of_legend = -(-len(shown) // 4)
+    height, width = data.truth.shape[1:]
+    figure = new_figure(1.0)
+    side = figure.get_size_inches()[0] / len(columns)
+    figure.set_figheight(side * height / width * len(data.truth) + 0.4 + ROOM_OF_A_LINE * lines_of_legend)
+    axes = figure.subplots(len(data.truth), len(columns), squeeze=False)
     for column, (title, pictures) in enumerate(columns):
-        axes[0, column].set_title(title, fontsize=8)
+        axes[0, column].set_title(wrapped(title, 16))
         for line, picture in enumerate(pictures):
             axes[line, column].imshow(picture, interpolation="nearest")
             axes[line, column].set_axis_off()
-    shown = [label for label in np.unique(truth) if label != VOID][:24]
-    handles = [Patch(color=colours[label] / 255, label=str(first.classes[label])) for label in shown]
-    figure.legend(handles=handles, ncols=min(len(handles), 3 * len(columns)), fontsize=7, loc="outside lower center")
+    handles = [Patch(color=colours[label] / 255, label=data.classes[label]) for label in shown]
+    figure.legend(handles=handles, ncols=4, loc="outside lower center")
     return figure
+
+
+def caption(data: Examples, series: Sequence[Series]) -> str:
+    """What is drawn, and of which runs."""
+    return (
+        f"{len(data.truth)} test images with the most of the rarest classes: image, truth, and what each row's first run makes of it "
+        f"after its last iteration; black: pixels without a class. {provenance(series)}"
+    )
