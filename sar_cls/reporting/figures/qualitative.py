@@ -99,6 +99,6 @@ def draw(data: Examples) -> Figure:
 def caption(data: Examples, series: Sequence[Series]) -> str:
     """What is drawn, and of which runs."""
     return (
-        f"{len(data.truth)} test images with the most of the rarest classes: image, truth, and what each row's first run makes of it "
-        f"after its last iteration; black: pixels without a class. {provenance(series)}"
+        f"{len(data.truth)} test images with the most of the rarest classes: image, truth, and what each row's first run makes of "
+        f"it after its last iteration; black: pixels without a class. {provenance(series)}"
     )
