@@ -5,6 +5,8 @@
     python benchmarks/report.py --work-dir results/cpu-20-epochs    # the runs that are kept in the repository
     python benchmarks/report.py --suite cifar100_lt --plots plots   # PNG and SVG as well
     python benchmarks/report.py --suite cifar100_lt --keep results/mine   # records and tables, without weights
+    python benchmarks/report.py --html report.html                  # all of it in one file that opens in a browser
+    python benchmarks/report.py --export runs.jsonl                 # one flat line a run, for pandas
 
 Exit code: 0 all well; 2 a wrong argument, work directory or folder to write to.
 """
@@ -52,6 +54,12 @@ def parse() -> argparse.Namespace:
         metavar="DIR",
         help="also copy records, histories, per-class accuracies and tables of these runs into this folder",
     )
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="also write one HTML file with tables, figures, classes and provenance"
+    )
+    parser.add_argument(
+        "--export", type=Path, metavar="FILE", help="also write one flat JSON line a run (columns: docs/export.md)"
+    )
     return parser.parse_args()
 
 
@@ -64,6 +72,9 @@ def main() -> int:
     for option in ("keep", "plots"):
         if getattr(arguments, option) is not None:
             cli.writable_folder(getattr(arguments, option), f"--{option}")
+    for option in ("html", "export"):
+        if getattr(arguments, option) is not None:
+            cli.writable_file(getattr(arguments, option), f"--{option}")
     folders = by_method.folder_suite(configs)
     if folders is not None and arguments.suite == folders.name:
         chosen = [folders]
@@ -79,18 +90,24 @@ def main() -> int:
         from sar_cls.reporting.tables import suite_tables as table
         from sar_cls.runs import ledger
 
-    runs = ledger.scan(work_dir, cli.warn)
+    left_out: list[str] = []
+
+    def warn(sentence: str) -> None:
+        left_out.append(sentence)
+        cli.warn(sentence)
+
+    runs = ledger.scan(work_dir, warn)
     if arguments.suite is None:
         known = {suite.name for suite in chosen}
         for name in sorted({record["suite"] for _, record in runs} - known):
-            cli.warn(f"runs are left out: there is no suite {name!r} (any more).")
+            warn(f"runs are left out: there is no suite {name!r} (any more).")
         ran = [suite for suite in chosen if any(record["suite"] == suite.name for _, record in runs)]
         chosen = ran or [suite for suite in chosen if suite.paper_dataset]
     chosen = [completed(suite, configs, [record for _, record in runs]) for suite in chosen]
     if arguments.recompute:
         runs = [(run_dir, recomputed(record, run_dir)) for run_dir, record in runs]
         warn_of_rounded_logits([run_dir for run_dir, _ in runs])
-    tables = table.tables_from_records(chosen, [record for _, record in runs], cli.warn)
+    tables = table.tables_from_records(chosen, [record for _, record in runs], warn)
     print(tables.to_csv() if arguments.format == "csv" else tables.to_markdown(), end="")
     if arguments.precisions:
         from sar_cls.reporting.tables.precisions import precision_table
@@ -106,7 +123,27 @@ def main() -> int:
         with writing_to(arguments.plots, "--plots"):
             for path in plots.plot_suites(chosen, runs, arguments.plots, cli.warn):
                 print(f"wrote {path}", file=sys.stderr)
+    if arguments.export is not None:
+        from sar_cls.reporting.export import write_export
+
+        with writing_to(arguments.export, "--export"):
+            number = write_export(chosen, runs, arguments.export, cli.warn)
+        print(f"wrote {arguments.export} ({number} run{'' if number == 1 else 's'})", file=sys.stderr)
+    if arguments.html is not None:
+        from sar_cls.reporting.html.page import write_report
+
+        with writing_to(arguments.html, "--html"):
+            write_report(
+                chosen, runs, arguments.html, warn=cli.warn, left_out=left_out, own_command=own_command(arguments)
+            )
+        print(f"wrote {arguments.html}", file=sys.stderr)
     return 0
+
+
+def own_command(arguments: argparse.Namespace) -> list[str]:
+    """The command that makes this report again; without folders, which are nobody else's."""
+    suite = [] if arguments.suite is None else ["--suite", arguments.suite]
+    return ["python", "benchmarks/report.py", *suite, "--html", arguments.html.name]
 
 
 def completed(suite: suites.Suite, configs: Path, records: Sequence[dict[str, Any]]) -> suites.Suite:

@@ -128,13 +128,19 @@ def table_files(suite: Suite, work_dir: Path | str) -> tuple[Path, Path]:
     return folder / "table.md", folder / "table.csv"
 
 
-def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]) -> list[Table]:
-    """Main table, further rows and extra metrics of one variant of a suite."""
+def variant_title(suite: Suite, imbalance: float | None) -> str:
+    """The heading of a suite at one imbalance factor, with the paper's table where it is the paper's."""
     title = suite.title + (f", imbalance factor {imbalance:g}" if imbalance is not None else "")
     if suite.imbalance is not None and imbalance is None:
         title += ", all training images"
     if suite.paper_table and imbalance == (None if suite.imbalance is None else float(suite.imbalance)):
         title += f" (paper Tab. {suite.paper_table})"
+    return title
+
+
+def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]) -> list[Table]:
+    """Main table, further rows and extra metrics of one variant of a suite."""
+    title = variant_title(suite, imbalance)
     main = [line for line in lines if not line.row.optional]
     started_from = {line.row.after for line in lines if line.row.optional}
     optional = any(line.row.optional for line in lines)

@@ -1,0 +1,117 @@
+"""The data of the page, from which its scripts draw: records, and of each line its curves, classes and differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sar_cls.errors import InputError
+from sar_cls.reporting.html.answers import published_gain
+from sar_cls.reporting.html.classes import ClassData
+from sar_cls.reporting.html.curves import TRAINING, curves_of, reading_titles
+from sar_cls.reporting.html.numbers import short
+from sar_cls.reporting.html.rerun import command_of
+from sar_cls.reporting.html.views import Entry, View
+from sar_cls.reporting.tables.suite_tables import METRIC_LABELS
+from sar_cls.runs.folder import HISTORY_FILE
+from sar_cls.runs.ledger import Warn
+from sar_cls.suites.rows import Row
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the page holds.
+
+    Attributes:
+        data: plain values for its scripts.
+        runs: record and row of every run that is shown, once each.
+    """
+
+    data: dict[str, Any]
+    runs: list[tuple[Mapping[str, Any], Row]]
+
+
+def content_of(views: Sequence[View], warn: Warn) -> Content:
+    """Reads the runs' files; whatever is missing or damaged is left out with a sentence, and the rest is there."""
+    runs: dict[str, tuple[Mapping[str, Any], Row]] = {}
+    for view in views:
+        for entry in view.entries:
+            for other, group in ((entry.line.row, entry.group), *_baseline(view, entry)):
+                runs |= {run["run_id"]: (run, other) for run in group.runs if run["run_id"] not in runs}
+    classes, histories = ClassData(warn), _Histories(warn)
+    data = {
+        "records": {run_id: record for run_id, (record, _) in runs.items()},
+        "commands": {run_id: command_of(record, row) for run_id, (record, row) in runs.items()},
+        "metricNames": METRIC_LABELS,
+        "training": TRAINING,
+        "readings": histories.readings if runs else {},
+        "views": [
+            {
+                "key": view.key,
+                "metricLabel": METRIC_LABELS.get(view.suite.metric, view.suite.metric),
+                "entries": [_entry(view, entry, classes, histories) for entry in view.entries],
+            }
+            for view in views
+        ],
+    }
+    classes.tell()
+    histories.tell()
+    return Content(data, list(runs.values()))
+
+
+def _baseline(view: View, entry: Entry) -> list[tuple[Row, Any]]:
+    return [] if entry.baseline is None else [(entry.baseline.row, entry.baseline)]
+
+
+def _entry(view: View, entry: Entry, classes: ClassData, histories: _Histories) -> dict[str, Any]:
+    line, difference = entry.line, entry.line.to_baseline
+    delta = None
+    if difference is not None and difference.mean is not None:
+        delta = {
+            "mean": short(difference.mean, 6), "low": short(difference.low, 6), "high": short(difference.high, 6), "n": difference.n,
+        }  # fmt: skip
+    beside = next((other.key for other in view.entries if entry.baseline is not None and other.group == entry.baseline), None)
+    return {
+        "key": entry.key,
+        "name": entry.name,
+        "details": list(entry.details),
+        "changed": ", ".join(line.deviations),
+        "optional": line.row.optional,
+        "stage": line.row.stage,
+        "runs": [run["run_id"] for run in entry.group.runs],
+        "baseline": None if entry.baseline is None else [run["run_id"] for run in entry.baseline.runs],
+        "baselineLabel": entry.baseline_label,
+        "baselineEntry": beside,
+        "delta": delta,
+        "gain": short(published_gain(view.suite, line), 6) if not line.deviations else None,
+        "curves": histories.of(entry),
+        **classes.of(entry),
+    }
+
+
+class _Histories:
+    """Reads the curves of each line."""
+
+    def __init__(self, warn: Warn) -> None:
+        self._warn = warn
+        self._without: list[Entry] = []
+        self.readings = reading_titles()
+
+    def of(self, entry: Entry) -> dict[str, Any] | None:
+        if not entry.line.group or entry.group.recipe.epochs == 0:
+            return None  # nothing was trained
+        if any(not (folder / HISTORY_FILE).exists() for folder in entry.run_dirs):
+            self._without.append(entry)
+            return None
+        try:
+            return curves_of(entry.run_dirs, [*TRAINING, *self.readings], list(self.readings))
+        except InputError as error:
+            self._warn(f"{entry.name} is left out of the curves: {str(error).rstrip('.')}.")
+            return None
+
+    def tell(self) -> None:
+        if self._without:
+            first, more = self._without[0], len(self._without) - 1
+            rows = f"{first.name} and {more} more line{'s' if more > 1 else ''}" if more else first.name
+            self._warn(f"no curves of {rows}: no {HISTORY_FILE}, for example in {first.run_dirs[0]}.")
