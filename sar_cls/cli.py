@@ -193,6 +193,13 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
     default = None if second_stage else Path("work_dirs")
     add("--work-dir", type=Path, default=default, metavar="DIR", help=f"folder of the runs (default: {folder})")
     add("--tensorboard", action="store_true", help="write TensorBoard files beside each run")
+    add(
+        "--mlflow",
+        nargs="?",
+        const="",
+        metavar="URI",
+        help="log each run to this MLflow store as well (without URI: the folder mlruns here)",
+    )
 
 
 def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
@@ -206,11 +213,14 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
 
     if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("--tensorboard needs the package tensorboard: install it with pip install 'sar-cls[viz]'")
+    if arguments.mlflow is not None and importlib.util.find_spec("mlflow") is None:
+        raise InputError("--mlflow needs the package mlflow: install it with pip install 'sar-cls[mlflow]'")
     names = (
         "data_root",
         "download",
         "precision",
         "tensorboard",
+        "mlflow",
         "deterministic",
         "mode",
         "memory_format",

@@ -13,9 +13,11 @@ process is at some of the runs; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 
 from sar_cls import cli
-from sar_cls.errors import RunFailed
+from sar_cls.errors import InputError, RunFailed
 from sar_cls.files import check_file, why
 from sar_cls.suites import rows as suites
 
@@ -76,7 +78,8 @@ def main() -> int:
         from sar_cls.launch import serial as runs
         from sar_cls.reporting.tables import suite_tables as table
 
-    for path in table.table_files(suite, work_dir):
+    report = work_dir / suite.name / "report.html"
+    for path in (*table.table_files(suite, work_dir), report):
         check_file(path, "give another --work-dir")
     options = cli.run_options(
         arguments, imbalance=arguments.imbalance, epochs=arguments.epochs, classes=arguments.classes
@@ -97,9 +100,26 @@ def main() -> int:
         table.save_tables(tables, suite, work_dir)
     except OSError as error:
         raise RunFailed(f"the table is not written, {why(error)}") from error
+    write_report(suite, report, work_dir)
     if outcome.locked:
         number = "1 run was" if len(outcome.locked) == 1 else f"{len(outcome.locked)} runs were"
         print(
             f"\nNot all is done: {number} passed over because another process is at them; give the same command again."
         )
     return 1 if outcome.failed else 3 if outcome.locked else 0
+
+
+def write_report(suite: suites.Suite, path: Path, work_dir: Path) -> None:
+    """Writes everything that is known of the suite's runs into one HTML file and names it; without jinja2 only says so."""
+    from sar_cls.reporting.html import page
+    from sar_cls.runs import ledger
+
+    try:
+        runs = ledger.scan(work_dir, lambda _: None)  # the table has warned already
+        page.write_report(suite.all_suites, runs, path, warn=lambda _: None)
+    except InputError as error:
+        print(f"no HTML report: {error}", file=sys.stderr)
+    except OSError as error:
+        raise RunFailed(f"the report is not written, {why(error)}") from error
+    else:
+        print(f"\nAll of it in one file, for a browser: {path}", flush=True)

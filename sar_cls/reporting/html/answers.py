@@ -64,15 +64,18 @@ class Answers:
         counts = {key: sum(answer.verdict == key for answer in self.claims) for key in VERDICTS}
         untested = counts["changed"] + counts["not run"]
         undecided = counts["open"] + counts["one seed"]
-        words = {"came out": "came out", "did not": "did not come out"}
-        parts = [f"{counts[key]} {text}" for key, text in words.items()]
-        parts += [f"{undecided} {'is' if undecided == 1 else 'are'} open"]
-        parts += [f"{untested} {'was' if untested == 1 else 'were'} not tested"]
         total = len(self.claims)
-        return (
-            f"Of the paper's {total} {'claim' if total == 1 else 'claims'} about the rows shown here, "
-            f"{', '.join(parts[:-1])} and {parts[-1]}."
-        )
+        claims = "one claim" if total == 1 else f"{total} claims"
+        if untested == total:
+            return f"None of the paper's {claims} about the rows shown here was tested by these runs."
+        words = {
+            "came out": counts["came out"],
+            "did not come out": counts["did not"],
+            f"{'is' if undecided == 1 else 'are'} open": undecided,
+            f"{'was' if untested == 1 else 'were'} not tested": untested,
+        }
+        *parts, end = [f"{number} {text}" for text, number in words.items() if number or text == "came out"]
+        return f"Of the paper's {claims} about the rows shown here, {', '.join(parts)}{' and ' if parts else ''}{end}."
 
     def comparisons(self) -> str:
         """What came of the comparisons without published figures, in a sentence; "" without any."""
@@ -145,7 +148,7 @@ def _about_claim(view: View, line: Line, entry: Entry | None, gain: float) -> An
         finding = f"One pair of runs: {difference.mean:+.2f} points. With one seed nothing can be said about chance."
         return Answer("one seed", claim, finding, entry.key)
     low, high = difference.low, difference.high
-    measured = f"Here {difference.mean:+.2f} points, 95 % interval [{low:+.2f}, {high:+.2f}], {_pairs(difference.n)}"
+    measured = _measured(line)
     within = low <= gain <= high
     holds_zero = not difference.significant
     if gain == 0:
@@ -192,9 +195,9 @@ def _measured(line: Line) -> str:
     difference = line.to_baseline
     assert difference is not None and difference.mean is not None
     if difference.low is None or difference.high is None:
-        return f"There {difference.mean:+.2f} points, one pair"
+        return f"In these runs {difference.mean:+.2f} points, one pair"
     interval = f"95 % interval [{difference.low:+.2f}, {difference.high:+.2f}]"
-    return f"{difference.mean:+.2f} points, {interval}, {_pairs(difference.n)}"
+    return f"In these runs {difference.mean:+.2f} points, {interval}, {_pairs(difference.n)}"
 
 
 def _place(view: View) -> str:

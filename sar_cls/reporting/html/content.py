@@ -50,6 +50,7 @@ def content_of(views: Sequence[View], warn: Warn) -> Content:
             {
                 "key": view.key,
                 "metricLabel": METRIC_LABELS.get(view.suite.metric, view.suite.metric),
+                "shared": _shared_text(view),
                 "entries": [_entry(view, entry, classes, histories) for entry in view.entries],
             }
             for view in views
@@ -75,6 +76,7 @@ def _entry(view: View, entry: Entry, classes: ClassData, histories: _Histories) 
     return {
         "key": entry.key,
         "name": entry.name,
+        "short": _short_name(view, entry),
         "details": list(entry.details),
         "changed": ", ".join(line.deviations),
         "optional": line.row.optional,
@@ -88,6 +90,25 @@ def _entry(view: View, entry: Entry, classes: ClassData, histories: _Histories) 
         "curves": histories.of(entry),
         **classes.of(entry),
     }
+
+
+def _shared(view: View, stage: int) -> list[str]:
+    """What all lines of a stage have in common beyond their rows' recipes."""
+    all_details = [entry.details for entry in view.entries if entry.line.row.stage == stage]
+    return [detail for detail in all_details[0] if all(detail in others for others in all_details)] if all_details else []
+
+
+def _short_name(view: View, entry: Entry) -> str:
+    """The label with what tells it from the other lines of its stage; the rest is said once, by :func:`_shared_text`."""
+    shared = _shared(view, entry.line.row.stage)
+    own = [detail for detail in entry.details if detail not in shared]
+    return entry.label + (f" ({', '.join(own)})" if own else "")
+
+
+def _shared_text(view: View) -> str:
+    stages = {stage: _shared(view, stage) for stage in (1, 2)}
+    texts = [(f"stage {stage}: " if view.suite.two_stage else "") + ", ".join(found) for stage, found in stages.items() if found]
+    return f"Of all lines here: {'; '.join(texts)}." if texts else ""
 
 
 class _Histories:

@@ -92,6 +92,7 @@ def render(
             sentences.append(sentence)
             warn(sentence)
 
+    runs = list(runs)
     views = make_views(list(suites), runs, note)
     content = content_of(views, note)
     found = answers(views)
@@ -113,7 +114,7 @@ def render(
         facts=facts([record for record, _ in content.runs]),
         commands=commands(content.runs),
         own_command=shlex.join(own_command or ["python", "benchmarks/report.py", "--work-dir", _WORK_DIR, "--html", "report.html"]),
-        left_out=sentences,
+        left_out=[_without_folders(sentence, runs) for sentence in sentences],
         css=Markup((TEMPLATES / STYLES).read_text(encoding="utf-8")),
         script=Markup("\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)),
         data=Markup(_json(content.data)),
@@ -184,6 +185,13 @@ def _runs_table(views: Sequence[View], content: Content) -> HtmlTable:
     metrics = {view.suite.name: view.suite.metric for view in views}
     rows = run_rows([record for record, _ in content.runs], metrics)
     return HtmlTable("Runs with their provenance", tuple(Column(name) for name in RUN_COLUMNS), tuple(rows))
+
+
+def _without_folders(sentence: str, runs: Runs) -> str:
+    """The sentence with the runs named within their work directory: where that lies is nobody's business but its owner's."""
+    for folder in sorted({str(run_dir.parents[2]) for run_dir, _ in runs if len(run_dir.parents) > 2}, key=len, reverse=True):
+        sentence = sentence.replace(f"{folder}/", "") if folder != "." else sentence
+    return sentence
 
 
 def _plural(number: int, word: str) -> str:

@@ -124,7 +124,7 @@ function rowChoice(lines, chosen, changed) {
     input.addEventListener("change", () => { if (input.checked) chosen.add(index); else chosen.delete(index); changed(); });
     return node("label", {}, input,
       shape("svg", { width: 28, height: 10, "aria-hidden": "true" }, shape("line", { x1: 0, x2: 28, y1: 5, y2: 5, style: `stroke:${line.color}`, "stroke-width": 2.5, "stroke-dasharray": line.dash })),
-      `${line.name} (${plural(line.runs.length, "run")})`);
+      `${line.short} (${plural(line.runs.length, "run")})`);
   });
   return node("fieldset", {}, node("legend", {}, "Rows"), ...boxes);
 }

@@ -5,7 +5,7 @@ function drawClasses(figure, view) {
   const beside = (entry) => entry.baselineEntry && able.some((other) => other.key === entry.baselineEntry);
   const first = able.find((entry) => DATA.records[entry.runs[0]].method === "SAR" && beside(entry)) || able.find(beside) || able[0];
   const state = { a: first.key, b: first.baselineEntry || (able.find((entry) => entry !== first && entry.accuracy.length === first.accuracy.length) || first).key };
-  const options = (list) => list.map((entry) => [entry.key, `${entry.name} (${plural(entry.accuracyRuns, "run")})`]);
+  const options = (list) => list.map((entry) => [entry.key, `${entry.short} (${plural(entry.accuracyRuns, "run")})`]);
   const parts = { scatter: node("div"), reliability: node("div"), confusion: node("div"), table: node("div") };
   const heading = (text) => node("h4", {}, text);
   const pair = () => [entries.get(state.a), entries.get(state.b)];
@@ -18,7 +18,7 @@ function drawClasses(figure, view) {
   const reliability = keepDrawnLater(parts.reliability, (width) => {
     const drawn = [...new Set(pair())].filter((entry) => entry.reliability);
     if (!drawn.length) { parts.reliability.replaceChildren(node("p", { class: "quiet" }, "The runs of these rows have no test outputs here.")); return; }
-    const lines = drawn.map((entry) => ({ name: `${entry.name}, ECE ${number(entry.reliability.ece)} %`, color: entry.color, dash: entry.dash, x: entry.reliability.confidence, y: entry.reliability.accuracy, counts: entry.reliability.count }));
+    const lines = drawn.map((entry) => ({ name: `${entry.short}, ECE ${number(entry.reliability.ece)} %`, color: entry.color, dash: entry.dash, x: entry.reliability.confidence, y: entry.reliability.accuracy, counts: entry.reliability.count }));
     parts.reliability.replaceChildren(node("p", { class: "quiet" }, lines.map((line) => line.name).join("; ") + " (test images of all seeds pooled; the larger a dot, the more of them; thin dashes: perfect)"));
     const chart = node("div");
     parts.reliability.append(chart);
@@ -29,11 +29,12 @@ function drawClasses(figure, view) {
     const fitting = able.filter((entry) => entry.accuracy.length === a.accuracy.length);
     if (!fitting.includes(b)) { state.b = (fitting.find((entry) => entry !== a) || a).key; b = entries.get(state.b); }
     controls.replaceChildren(selection("Row", options(able), state.a, (value) => { state.a = value; update(); }),
-      selection("compared with", options(fitting), state.b, (value) => { state.b = value; update(); }));
+      selection("compared with", options(fitting), state.b, (value) => { state.b = value; update(); }),
+      ...(view.shared ? [node("p", { class: "quiet" }, view.shared)] : []));
     scatter.again(); reliability.again();
     drawConfusion(parts.confusion, a, b, names(a));
-    numbersBelow(parts.table, `All ${a.accuracy.length} classes as a table`, () => plainTable(`Accuracy of each class in percent: ${a.name} against ${b.name}`,
-      ["Class", "Training images", a.name, b.name, "Difference"], a.accuracy.map((value, index) => {
+    numbersBelow(parts.table, `All ${a.accuracy.length} classes as a table`, () => plainTable(`Accuracy of each class in percent: ${a.short} against ${b.short}`,
+      ["Class", "Training images", a.short, b.short, "Difference"], a.accuracy.map((value, index) => {
         const other = b.accuracy[index], gain = known(value) && known(other) ? value - other : null;
         return [[names(a)[index], null], [String(a.counts[index]), a.counts[index]], [number(value), value], [number(other), other], [signed(gain), gain]];
       })));
@@ -60,7 +61,7 @@ function drawGain(place, width, a, b, names) {
   const height = Math.max(240, Math.min(360, width * 0.6)), gains = points.map((point) => point.gain);
   const mean = gains.reduce((sum, value) => sum + value, 0) / gains.length;
   const { root, plot, sx, sy, box, inner } = frame(width, height, { x, y: { domain: padded([...gains, 0], 2), label: "Difference in accuracy (points)" },
-    label: `Accuracy of each class, ${a.name} minus ${b.name}, against the class's training images; mean ${signed(mean)} points; ${gains.filter((gain) => gain > 0).length} classes gain, ${gains.filter((gain) => gain < 0).length} lose. Arrow keys read the classes.` });
+    label: `Accuracy of each class, ${a.short} minus ${b.short}, against the class's training images; mean ${signed(mean)} points; ${gains.filter((gain) => gain > 0).length} classes gain, ${gains.filter((gain) => gain < 0).length} lose. Arrow keys read the classes.` });
   plot.append(shape("line", { class: "axis", x1: box.left, x2: box.left + inner.width, y1: sy(0), y2: sy(0), "stroke-width": 1.5 }));
   const at = (point) => [sx(even ? point.index : point.count), sy(point.gain)];
   const marks = points.map((point) => shape("circle", { cx: at(point)[0], cy: at(point)[1], r: 4.5, style: `fill:${a.color};stroke:var(--ground)`, "fill-opacity": 0.75 }));
@@ -91,5 +92,5 @@ function drawGain(place, width, a, b, names) {
     const index = ordered[current], area = root.getBoundingClientRect(), [px, py] = at(points[index]);
     read(index, area.left + (px / width) * area.width, area.top + (py / height) * area.height, true);
   });
-  place.replaceChildren(node("p", { class: "quiet" }, `${a.name} minus ${b.name}: mean over classes ${signed(mean)} points; ${gains.filter((gain) => gain > 0).length} classes gain, ${gains.filter((gain) => gain < 0).length} lose.`), root);
+  place.replaceChildren(node("p", { class: "quiet" }, `${a.short} minus ${b.short}: mean over classes ${signed(mean)} points; ${gains.filter((gain) => gain > 0).length} classes gain, ${gains.filter((gain) => gain < 0).length} lose.`), root);
 }

@@ -14,8 +14,8 @@ const SHOTS = [["many", (count) => count > 100], ["medium", (count) => count >= 
 
 function drawConfusion(place, a, b, names) {
   const one = decoded(a), other = a === b ? null : decoded(b);
-  if (!one) { place.replaceChildren(node("p", { class: "quiet" }, `The runs of ${a.name} have no test outputs here, or there was no room for their matrix.`)); return; }
-  const modes = [["a", a.name], ...(other && other.size === one.size ? [["b", b.name], ["difference", `${a.name} minus ${b.name}`]] : [])];
+  if (!one) { place.replaceChildren(node("p", { class: "quiet" }, `The runs of ${a.short} have no test outputs here, or there was no room for their matrix.`)); return; }
+  const modes = [["a", a.short], ...(other && other.size === one.size ? [["b", b.short], ["difference", `${a.short} minus ${b.short}`]] : [])];
   const state = { mode: "a", at: [0, 0] };
   const order = names.map((_, index) => index).sort((x, y) => a.counts[y] - a.counts[x] || x - y);
   const value = (row, column) => (state.mode === "a" ? one.share(row, column) : state.mode === "b" ? other.share(row, column) : one.share(row, column) - other.share(row, column));
@@ -23,8 +23,8 @@ function drawConfusion(place, a, b, names) {
   const about = ([i, j]) => {
     const [row, column] = [order[i], order[j]];
     const text = [row === column ? `${names[row]}: right` : `${names[row]} taken for ${names[column]}`];
-    text.push(`${a.name}: ${number(one.share(row, column), 1)} % (${one.values[row * one.size + column]} of ${one.totals[row]})`);
-    if (modes.length > 1) text.push(`${b.name}: ${number(other.share(row, column), 1)} % (${other.values[row * one.size + column]} of ${other.totals[row]})`);
+    text.push(`${a.short}: ${number(one.share(row, column), 1)} % (${one.values[row * one.size + column]} of ${one.totals[row]})`);
+    if (modes.length > 1) text.push(`${b.short}: ${number(other.share(row, column), 1)} % (${other.values[row * one.size + column]} of ${other.totals[row]})`);
     return text;
   };
   const paint = () => {
@@ -85,12 +85,12 @@ function confusedPairs(a, b, one, other, names) {
   for (let row = 0; row < one.size; row++) for (let column = 0; column < one.size; column++)
     if (row !== column && one.values[row * one.size + column]) found.push([row, column, one.share(row, column)]);
   found.sort((x, y) => y[2] - x[2]);
-  return plainTable(`Most confused by ${a.name}`, ["True class", "taken for", a.name, ...(other ? [b.name] : []), "Training images, true / said"], found.slice(0, 12).map(([row, column, share]) =>
+  return plainTable(`Most confused by ${a.short}`, ["True class", "taken for", a.short, ...(other ? [b.short] : []), "Training images, true / said"], found.slice(0, 12).map(([row, column, share]) =>
     [names[row], names[column], [`${number(share, 1)} %`, share], ...(other ? [[`${number(other.share(row, column), 1)} %`, other.share(row, column)]] : []), [`${a.counts[row]} / ${a.counts[column]}`, a.counts[row]]]));
 }
 
 function groupTable(entry, matrix, groups) {
-  return plainTable(`${entry.name}: where the test images of a shot group went (many: above 100 training images, few: below 20)`, ["True class is", ...groups.map(([name]) => `said: ${name}`), "wrong in all"], groups.map(([name, rows]) => {
+  return plainTable(`${entry.short}: where the test images of a shot group went (many: above 100 training images, few: below 20)`, ["True class is", ...groups.map(([name]) => `said: ${name}`), "wrong in all"], groups.map(([name, rows]) => {
     const total = rows.reduce((sum, row) => sum + matrix.totals[row], 0);
     const shares = groups.map(([, columns]) => (100 * rows.reduce((sum, row) => sum + columns.reduce((part, column) => part + matrix.values[row * matrix.size + column], 0), 0)) / total);
     const right = (100 * rows.reduce((sum, row) => sum + matrix.values[row * matrix.size + row], 0)) / total;

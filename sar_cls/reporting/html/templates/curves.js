@@ -10,7 +10,7 @@ function drawCurves(figure, view, titles) {
   const lines = () => shown().filter((entry, index) => state.chosen.has(index) && entry.curves[state.column]).map((entry) => {
     const curve = entry.curves[state.column];
     const start = Math.floor(entry.curves.epoch.length * Number(state.from)), part = (values) => values && values.slice(start);
-    return { name: entry.name, color: entry.color, dash: entry.dash, x: part(entry.curves.epoch), y: part(curve.mean), low: part(curve.low), high: part(curve.high) };
+    return { name: entry.short, color: entry.color, dash: entry.dash, x: part(entry.curves.epoch), y: part(curve.mean), low: part(curve.low), high: part(curve.high) };
   });
   const draw = (width) => {
     const [title, unit] = titles[state.column], drawn = lines();
@@ -29,7 +29,8 @@ function drawCurves(figure, view, titles) {
       ...(stages.length > 1 ? [selection("Stage", stages.map((stage) => [String(stage), String(stage)]), String(state.stage), (value) => { state.stage = Number(value); state.chosen = null; setUp(); })] : []),
       selection("Curve", names.map((name) => [name, titles[name][0]]), state.column, (value) => { state.column = value; setUp(); }),
       selection("Epochs", [["0", "all"], ["0.5", "second half"], ["0.8", "last fifth"]], state.from, (value) => { state.from = value; setUp(); }),
-      rowChoice(shown(), state.chosen, () => drawing.again()));
+      rowChoice(shown(), state.chosen, () => drawing.again()),
+      ...(view.shared ? [node("p", { class: "quiet" }, view.shared)] : []));
     if (drawing) drawing.again();
     const details = figure.querySelector(".numbers details");
     if (details) details.open = false;

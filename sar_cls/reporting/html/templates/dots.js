@@ -3,11 +3,11 @@ function drawDots(figure, view) {
   const place = figure.querySelector(".chart"), lines = view.entries.filter((entry) => entry.delta);
   const has = { gain: lines.some((line) => known(line.gain)) };
   figure.querySelector(".controls").replaceChildren(node("span", { class: "quiet" },
-    `● mean, bar: 95 % interval${has.gain ? "; ◇ the paper's difference" : ""}; hollow dot: one pair, no interval`));
-  const about = (line) => [line.name, `against ${line.baselineLabel}`, `${signed(line.delta.mean)} points` + (known(line.delta.low) ? `, [${signed(line.delta.low)}, ${signed(line.delta.high)}]` : ""),
+    `● mean, bar: 95 % interval${has.gain ? "; ◇ the paper's difference" : ""}; hollow dot: one pair, no interval. ${view.shared}`));
+  const about = (line) => [line.short, `against ${line.baselineLabel}`, `${signed(line.delta.mean)} points` + (known(line.delta.low) ? `, [${signed(line.delta.low)}, ${signed(line.delta.high)}]` : ""),
     plural(line.delta.n, "pair"), ...(known(line.gain) ? [`paper: ${signed(line.gain)}`] : []), ...(line.changed ? [`another recipe: ${line.changed}`] : [])];
   keepDrawn(place, (width) => {
-    const wide = width >= 640, longest = Math.max(...lines.map((line) => line.name.length)), names = wide ? Math.min(24 + 6.8 * longest, width * 0.38) : 12, step = wide ? 30 : 46;
+    const wide = width >= 640, longest = Math.max(...lines.map((line) => line.short.length)), names = wide ? Math.min(24 + 6.8 * longest, width * 0.38) : 12, step = wide ? 30 : 46;
     const height = 56 + step * lines.length;
     const values = lines.flatMap((line) => [line.delta.mean, line.delta.low, line.delta.high, line.gain, 0]).filter(known);
     const { root, plot, sx, box } = frame(width, height, { left: names, x: { domain: padded(values, 1), label: `Difference to the baseline, ${view.metricLabel} (points)` },
@@ -17,7 +17,7 @@ function drawDots(figure, view) {
     const centres = lines.map((line, index) => box.top + step * (index + (wide ? 0.5 : 0.68)));
     lines.forEach((line, index) => {
       const middle = centres[index], { mean, low, high } = line.delta, style = `stroke:${line.color}`;
-      const label = shape("text", wide ? { x: names - 10, y: middle + 4, "text-anchor": "end" } : { x: names, y: middle - 14 }, short(line.name, wide ? Math.floor(names / 6.6) : Math.floor(width / 6.6)));
+      const label = shape("text", wide ? { x: names - 10, y: middle + 4, "text-anchor": "end" } : { x: names, y: middle - 14 }, short(line.short, wide ? Math.floor(names / 7.2) : Math.floor(width / 6.6)));
       label.append(shape("title", {}, line.name));
       plot.append(label);
       if (known(low)) plot.append(shape("line", { x1: sx(low), x2: sx(high), y1: middle, y2: middle, style, "stroke-width": 3 }));
