@@ -21,7 +21,7 @@ from sar_cls import bounds
 from sar_cls.errors import InputError, RunFailed, RunLocked
 from sar_cls.files import check_file, check_folder, why
 from sar_cls.suites.places import CONFIGS
-from sar_cls.suites.seeds import PAPER_SEEDS, first_seeds
+from sar_cls.suites.seeds import first_seeds
 
 if TYPE_CHECKING:
     from sar_cls.engine.options import Options

@@ -85,12 +85,20 @@ def write_runs(work_dir: Path, seeds: tuple[int, ...] = SEEDS, **changes: Any) -
     """Three rows of the first stage and both second ones, a run a seed, with histories and test outputs."""
     records: dict[tuple[str, int], Any] = {}
     metrics = {"few_shot": 10.0, "ece": 3.0}
-    rows = {"mixup": MIXUP, "mixup_sar": SAR, "own": MIXUP, "mixup_mislas": MIXUP_MISLAS, "mixup_sar_mislas": SAR_MISLAS}
+    rows = {
+        "mixup": MIXUP,
+        "mixup_sar": SAR,
+        "own": MIXUP,
+        "mixup_mislas": MIXUP_MISLAS,
+        "mixup_sar_mislas": SAR_MISLAS,
+    }
     for row, values in rows.items():
         for number, seed in enumerate(seeds):
             more = {"train_counts": COUNTS, "metrics": metrics, "overrides": {}, **changes}
             if row.endswith("mislas"):
-                record = second_stage("cifar100_lt", row, values[seed], records[row.removesuffix("_mislas"), seed], **more)
+                record = second_stage(
+                    "cifar100_lt", row, values[seed], records[row.removesuffix("_mislas"), seed], **more
+                )
             else:
                 record = make_record("cifar100_lt", row, seed, values[seed], **more)
             records[row, seed] = write_run(work_dir, record)

@@ -55,7 +55,10 @@ def parse() -> argparse.Namespace:
         help="also copy records, histories, per-class accuracies and tables of these runs into this folder",
     )
     parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="also write one HTML file with tables, figures, classes and provenance"
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="also write one HTML file with tables, figures, classes and provenance",
     )
     parser.add_argument(
         "--export", type=Path, metavar="FILE", help="also write one flat JSON line a run (columns: docs/export.md)"

@@ -20,7 +20,9 @@ from sar_cls.runs.folder import CONFIG
 LOCAL_STORE = "mlruns"
 
 
-def vis_backends(*, tensorboard: bool, mlflow: str | None, suite: str, name: str, facts: dict[str, Any]) -> list[dict[str, Any]]:
+def vis_backends(
+    *, tensorboard: bool, mlflow: str | None, suite: str, name: str, facts: dict[str, Any]
+) -> list[dict[str, Any]]:
     """The backends that were asked for.
 
     Args:
@@ -55,7 +57,9 @@ class RunMLflowVisBackend(MLflowVisBackend):
             mlflow.end_run()  # of a run before this one in the process that has failed
             super()._init_env()
         except ImportError as error:
-            raise InputError("--mlflow needs the package mlflow: install it with pip install 'sar-cls[mlflow]'") from error
+            raise InputError(
+                "--mlflow needs the package mlflow: install it with pip install 'sar-cls[mlflow]'"
+            ) from error
         except Exception as error:  # MLflow's own, the file system's, a server's
             reason = " ".join(str(error).split()) or type(error).__name__
             raise InputError(f"--mlflow {self._tracking_uri} cannot be used: {reason[:300]}") from error

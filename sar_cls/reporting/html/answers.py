@@ -142,7 +142,10 @@ def _about_claim(view: View, line: Line, entry: Entry | None, gain: float) -> An
     difference = line.to_baseline
     if difference is None or difference.mean is None:
         return Answer(
-            "not run", claim, f"{_seeds(line.last.n)} of it, but no run of {baseline} on the same seeds and data.", entry.key
+            "not run",
+            claim,
+            f"{_seeds(line.last.n)} of it, but no run of {baseline} on the same seeds and data.",
+            entry.key,
         )
     if difference.low is None or difference.high is None:
         finding = f"One pair of runs: {difference.mean:+.2f} points. With one seed nothing can be said about chance."
@@ -210,4 +213,3 @@ def _seeds(number: int) -> str:
 
 def _pairs(number: int) -> str:
     return f"{number} pairs of seeds" if number > 1 else "1 pair"
-

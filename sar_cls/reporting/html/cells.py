@@ -83,7 +83,9 @@ def _results(view: View) -> HtmlTable:
         Column(f"{name}, best epoch", "the same at the epoch that was best, which is chosen after the fact"),
     ]
     columns += [Column("Δ paper", "last epoch minus the paper's figure")] if distance else []
-    columns += [Column("Δ baseline [95 %]", "mean of the differences over paired seeds with its interval (paired t-test)")]
+    columns += [
+        Column("Δ baseline [95 %]", "mean of the differences over paired seeds with its interval (paired t-test)")
+    ]
     rows = []
     for line, entry in view.lines:
         key = "" if entry is None else entry.key
@@ -118,7 +120,11 @@ def _further(view: View) -> HtmlTable:
         label = METRIC_LABELS.get(metric, metric)
         columns.append(Column(f"{label}, last epoch"))
         columns += [Column(f"{label}, best epoch")] if metric in of_best else []
-        columns += [Column(f"{label}, published" + (" (best epoch)" if metric in of_best else ""))] if metric in published else []
+        columns += (
+            [Column(f"{label}, published" + (" (best epoch)" if metric in of_best else ""))]
+            if metric in published
+            else []
+        )
     rows = []
     for line, entry in view.lines:
         if entry is None and not line.extra_paper:
@@ -169,4 +175,3 @@ def _difference(difference: PairedDifference | None, entry: Entry | None, metric
         doubt = "" if difference.significant else " n.s."
         text = f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]{doubt}"
     return Cell(text, difference.mean, "difference", entry.key, "last", metric)
-

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sar_cls.errors import InputError
-from sar_cls.reporting.html.confusion import Outcomes, encoded, outcomes_of, reliability
+from sar_cls.reporting.html.confusion import Outcomes, encoded, outcomes_of, pooled, reliability
 from sar_cls.reporting.html.numbers import all_short
 from sar_cls.reporting.html.views import Entry
 from sar_cls.runs.folder import OUTPUTS_FILE, PER_CLASS_FILE
@@ -38,9 +38,10 @@ class ClassData:
         can be had."""
         classes = len(entry.group.runs[0]["train_counts"])
         kept = [folder for folder in entry.run_dirs if (folder / OUTPUTS_FILE).exists()]
-        outcomes, bad = self._outcomes(entry, kept, classes)
+        parts, bad = self._outcomes(entry, kept, classes)
         found: dict[str, Any] = {}
-        if outcomes is not None:
+        if parts:
+            outcomes = pooled(parts)
             found |= {"names": outcomes.names, "reliability": reliability(outcomes), "confusionRuns": outcomes.runs}
             matrix = encoded(outcomes.confusion)
             if len(matrix["data"]) <= self._left:
@@ -48,46 +49,37 @@ class ClassData:
                 found["confusion"] = matrix
             else:
                 self._too_large.append(entry.name)
-        accuracies, names = self._accuracies(entry, [folder for folder in entry.run_dirs if folder not in bad], classes)
-        if outcomes is not None and outcomes.runs == len(entry.run_dirs):
-            total = outcomes.confusion.sum(axis=1)
-            with np.errstate(invalid="ignore"):  # a class without a test image has no accuracy
-                accuracies = [100 * np.diag(outcomes.confusion) / total]
-            found["accuracyRuns"] = outcomes.runs
-        elif accuracies:
-            found["accuracyRuns"] = len(accuracies)
+        if len(parts) == len(entry.run_dirs):
+            accuracies, names = [part.accuracies for part in parts], None
+        else:
+            accuracies, names = self._accuracies(entry, [run for run in entry.run_dirs if run not in bad], classes)
         if accuracies:
-            found["accuracy"] = all_short(np.mean(accuracies, axis=0))
+            found |= {"accuracy": all_short(np.mean(accuracies, axis=0)), "accuracyRuns": len(accuracies)}
         if found.get("names") is None:
             found["names"] = names
         return found
 
-    def _outcomes(self, entry: Entry, folders: Sequence[Path], classes: int) -> tuple[Outcomes | None, list[Path]]:
+    def _outcomes(self, entry: Entry, folders: Sequence[Path], classes: int) -> tuple[list[Outcomes], list[Path]]:
         """The outcomes of the runs whose outputs are sound, and the folders of the others."""
         if not folders:
             self._without.append((entry.name, entry.run_dirs[0]))
-            return None, []
+            return [], []
         sound, bad = [], []
         for folder in folders:
             try:
-                part = outcomes_of([folder])
+                part = outcomes_of(folder)
                 if len(part.confusion) != classes:
                     raise InputError(
                         f"{folder / OUTPUTS_FILE} has {len(part.confusion)} classes and the record {classes}; run this row again"
                     )
             except InputError as error:
-                self._warn(f"{entry.name} is without a run's confusion and accuracy per class: {str(error).rstrip('.')}.")
+                self._warn(
+                    f"{entry.name} is without a run's confusion and accuracy per class: {str(error).rstrip('.')}."
+                )
                 bad.append(folder)
             else:
                 sound.append(part)
-        if not sound:
-            return None, bad
-        first = sound[0]
-        for part in sound[1:]:
-            first.confusion += part.confusion
-            first.bins += part.bins
-            first.runs += part.runs
-        return first, bad
+        return sound, bad
 
     def _accuracies(
         self, entry: Entry, folders: Iterable[Path], classes: int

@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from sar_cls.errors import InputError
 from sar_cls.reporting.html.numbers import all_short, short
 from sar_cls.runs.outputs import read_outputs
 
 NUM_BINS = 15
 
 
-@dataclass
+@dataclass(frozen=True)
 class Outcomes:
-    """The pooled outcomes of some runs on their test images, at the last epoch.
+    """The outcomes of some runs on their test images, at the last epoch.
 
     Attributes:
         confusion: int64 [C, C]; of how many images of the class of the row it was said that they are of the column's.
@@ -33,33 +32,35 @@ class Outcomes:
     runs: int
     names: list[str] | None
 
+    @property
+    def accuracies(self) -> np.ndarray:
+        """Accuracy of each class in percent, float [C]; NaN for a class without a test image."""
+        with np.errstate(invalid="ignore"):
+            return 100 * np.diag(self.confusion) / self.confusion.sum(axis=1)
 
-def outcomes_of(run_dirs: Sequence[Path]) -> Outcomes:
-    """Adds up the test outputs of the runs, one in memory at a time.
+
+def outcomes_of(run_dir: Path) -> Outcomes:
+    """The outcomes of one run.
 
     Raises:
-        InputError: a file is missing or damaged, or the runs have different numbers of classes.
+        InputError: its test outputs are missing or damaged.
     """
-    found: Outcomes | None = None
-    for run_dir in run_dirs:
-        outputs = read_outputs(run_dir)
-        logits, labels = outputs.logits.astype(np.float32, copy=False), outputs.labels.astype(np.int64)
-        classes = logits.shape[1]
-        if found is not None and classes != len(found.confusion):
-            raise InputError(f"{run_dir} has {classes} classes, the other runs {len(found.confusion)}")
-        predicted = logits.argmax(axis=1)
-        confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
-        bins = _bins(logits, predicted == labels)
-        names = None if outputs.classes is None else [str(name) for name in outputs.classes]
-        if found is None:
-            found = Outcomes(confusion, bins, 1, names)
-        else:
-            found.confusion += confusion
-            found.bins += bins
-            found.runs += 1
-    if found is None:
-        raise InputError("there is no run")
-    return found
+    outputs = read_outputs(run_dir)
+    logits, labels = outputs.logits.astype(np.float32, copy=False), outputs.labels.astype(np.int64)
+    classes, predicted = logits.shape[1], logits.argmax(axis=1)
+    confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
+    names = None if outputs.classes is None else [str(name) for name in outputs.classes]
+    return Outcomes(confusion, _bins(logits, predicted == labels), 1, names)
+
+
+def pooled(parts: Sequence[Outcomes]) -> Outcomes:
+    """The outcomes of several runs with one number of classes, added up."""
+    return Outcomes(
+        sum(part.confusion for part in parts[1:]) + parts[0].confusion,
+        sum(part.bins for part in parts[1:]) + parts[0].bins,
+        sum(part.runs for part in parts),
+        next((part.names for part in parts if part.names is not None), None),
+    )
 
 
 def _bins(logits: np.ndarray, correct: np.ndarray) -> np.ndarray:

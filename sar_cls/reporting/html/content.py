@@ -72,7 +72,9 @@ def _entry(view: View, entry: Entry, classes: ClassData, histories: _Histories) 
         delta = {
             "mean": short(difference.mean, 6), "low": short(difference.low, 6), "high": short(difference.high, 6), "n": difference.n,
         }  # fmt: skip
-    beside = next((other.key for other in view.entries if entry.baseline is not None and other.group == entry.baseline), None)
+    beside = next(
+        (other.key for other in view.entries if entry.baseline is not None and other.group == entry.baseline), None
+    )
     return {
         "key": entry.key,
         "name": entry.name,
@@ -95,7 +97,9 @@ def _entry(view: View, entry: Entry, classes: ClassData, histories: _Histories) 
 def _shared(view: View, stage: int) -> list[str]:
     """What all lines of a stage have in common beyond their rows' recipes."""
     all_details = [entry.details for entry in view.entries if entry.line.row.stage == stage]
-    return [detail for detail in all_details[0] if all(detail in others for others in all_details)] if all_details else []
+    return (
+        [detail for detail in all_details[0] if all(detail in others for others in all_details)] if all_details else []
+    )
 
 
 def _short_name(view: View, entry: Entry) -> str:
@@ -107,7 +111,11 @@ def _short_name(view: View, entry: Entry) -> str:
 
 def _shared_text(view: View) -> str:
     stages = {stage: _shared(view, stage) for stage in (1, 2)}
-    texts = [(f"stage {stage}: " if view.suite.two_stage else "") + ", ".join(found) for stage, found in stages.items() if found]
+    texts = [
+        (f"stage {stage}: " if view.suite.two_stage else "") + ", ".join(found)
+        for stage, found in stages.items()
+        if found
+    ]
     return f"Of all lines here: {'; '.join(texts)}." if texts else ""
 
 

@@ -28,7 +28,9 @@ def facts(records: Sequence[Mapping[str, Any]]) -> list[Fact]:
         "Commit": commit,
         "Processor": lambda run: run["machine"].get("cpu"),
         "Accelerator": lambda run: run["machine"].get("accelerator") or ("none" if run["device"] == "cpu" else None),
-        "System": lambda run: " ".join(filter(None, (run["machine"].get("system"), run["machine"].get("architecture")))),
+        "System": lambda run: " ".join(
+            filter(None, (run["machine"].get("system"), run["machine"].get("architecture")))
+        ),
         "CPU threads": lambda run: run["machine"].get("threads"),
         "Precision": lambda run: run["precision"],
         "Order of CIFAR's images": lambda run: run["extra"].get("data_order"),

@@ -46,7 +46,9 @@ CLASSES = Figure(
 )
 
 
-def figures_of(entries: Sequence[Mapping[str, Any]], readings: Mapping[str, Any], training: Mapping[str, Any]) -> list[Figure]:
+def figures_of(
+    entries: Sequence[Mapping[str, Any]], readings: Mapping[str, Any], training: Mapping[str, Any]
+) -> list[Figure]:
     """The figures for which there are data.
 
     Args:

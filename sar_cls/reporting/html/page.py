@@ -113,7 +113,9 @@ def render(
         run_count=len(content.runs),
         facts=facts([record for record, _ in content.runs]),
         commands=commands(content.runs),
-        own_command=shlex.join(own_command or ["python", "benchmarks/report.py", "--work-dir", _WORK_DIR, "--html", "report.html"]),
+        own_command=shlex.join(
+            own_command or ["python", "benchmarks/report.py", "--work-dir", _WORK_DIR, "--html", "report.html"]
+        ),
         left_out=[_without_folders(sentence, runs) for sentence in sentences],
         css=Markup((TEMPLATES / STYLES).read_text(encoding="utf-8")),
         script=Markup("\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)),
@@ -149,7 +151,9 @@ def _subtitle(content: Content) -> str:
 def _basis(content: Content, found: Answers) -> str:
     changed = sum(entry["changed"] != "" for view in content.data["views"] for entry in view["entries"])
     total = sum(len(view["entries"]) for view in content.data["views"])
-    rule = "A claim came out where the 95 % interval of the difference over paired seeds lies on the claimed side of 0. "
+    rule = (
+        "A claim came out where the 95 % interval of the difference over paired seeds lies on the claimed side of 0. "
+    )
     text = (f"{rule}{found.comparisons()} " if found.claims else "") + "Figures are of the last epoch."
     if changed:
         text += (
@@ -161,7 +165,11 @@ def _basis(content: Content, found: Answers) -> str:
 
 def _caution(found: Answers) -> str:
     number = found.intervals
-    plain = "" if number < 5 else f", so that of {number} about {max(1, round(number / 20))} would leave 0 out by chance alone"
+    plain = (
+        ""
+        if number < 5
+        else f", so that of {number} about {max(1, round(number / 20))} would leave 0 out by chance alone"
+    )
     return (
         f"{_plural(number, 'interval')} {'was' if number == 1 else 'were'} looked at, each at 95 % on its own{plain}. With few seeds intervals are wide, and "
         "a difference that is not told from 0 is no proof of equality."
@@ -189,7 +197,9 @@ def _runs_table(views: Sequence[View], content: Content) -> HtmlTable:
 
 def _without_folders(sentence: str, runs: Runs) -> str:
     """The sentence with the runs named within their work directory: where that lies is nobody's business but its owner's."""
-    for folder in sorted({str(run_dir.parents[2]) for run_dir, _ in runs if len(run_dir.parents) > 2}, key=len, reverse=True):
+    for folder in sorted(
+        {str(run_dir.parents[2]) for run_dir, _ in runs if len(run_dir.parents) > 2}, key=len, reverse=True
+    ):
         sentence = sentence.replace(f"{folder}/", "") if folder != "." else sentence
     return sentence
 

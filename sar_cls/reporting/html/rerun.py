@@ -72,9 +72,7 @@ def commands(runs: Iterable[tuple[Mapping[str, Any], Row]]) -> list[Command]:
         rows += [] if row.name in rows else [row.name]
         joined[key] = rows, max(seeds, seeds_up_to(record["seed"])), number + 1
     found = [
-        Command(
-            _text("benchmarks/run.py", "--suite", suite, "--only", *rows, "--seeds", seeds, *settings), number
-        )
+        Command(_text("benchmarks/run.py", "--suite", suite, "--only", *rows, "--seeds", seeds, *settings), number)
         for (suite, *settings), (rows, seeds, number) in joined.items()
     ]
     return found + [Command(text, number) for text, number in single.items()]
@@ -83,7 +81,9 @@ def commands(runs: Iterable[tuple[Mapping[str, Any], Row]]) -> list[Command]:
 def _by_suite(record: Mapping[str, Any], row: Row) -> bool:
     """Whether ``run.py`` can make the run."""
     overrides = {*record["overrides"], *(record["stage1"] or {"overrides": {}})["overrides"]}
-    beyond = record["suite"] == FOLDERS or row.suite != record["suite"] or overrides & {"dataset", "size", "full_epochs"}
+    beyond = (
+        record["suite"] == FOLDERS or row.suite != record["suite"] or overrides & {"dataset", "size", "full_epochs"}
+    )
     shortened = record["stage"] == 2 and record["epochs"] != record["epochs_recipe"]
     return not beyond and not shortened and seeds_up_to(record["seed"]) <= MOST_SEEDS
 

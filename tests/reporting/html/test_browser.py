@@ -93,7 +93,16 @@ def test_a_cell_opens_to_what_stands_behind_it_and_gives_the_focus_back(opened: 
     dialog = opened.find_element("id", "behind")
     assert dialog.get_attribute("open") is not None
     text = dialog.text
-    for known in ("1270964153", "1024", "5555", "hash-of-mixup_sar", "0123456789", "train aaaaaaaa", "a CPU", "2 degrees of freedom"):
+    for known in (
+        "1270964153",
+        "1024",
+        "5555",
+        "hash-of-mixup_sar",
+        "0123456789",
+        "train aaaaaaaa",
+        "a CPU",
+        "2 degrees of freedom",
+    ):
         assert known in text
     dialog.find_element("tag name", "summary").click()
     assert "python benchmarks/run.py --suite cifar100_lt --only mixup_sar --seeds" in dialog.text
