@@ -3,6 +3,8 @@
     python benchmarks/report.py                                     # every suite that has runs in work_dirs
     python benchmarks/report.py --suite cifar100_lt --format csv
     python benchmarks/report.py --work-dir results/cpu-20-epochs    # the runs that are kept in the repository
+    python benchmarks/report.py --suite cifar100_lt --by-seed       # one line a seed (the paper's Tab. 14 and 15)
+    python benchmarks/report.py --suite cifar100_lt --rarest 4      # accuracy of the rarest classes (Tab. 11 to 13)
     python benchmarks/report.py --suite cifar100_lt --plots plots   # PNG and SVG as well
     python benchmarks/report.py --suite cifar100_lt --keep results/mine   # records and tables, without weights
     python benchmarks/report.py --html report.html                  # all of it in one file that opens in a browser
@@ -18,13 +20,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sar_cls import cli
 from sar_cls.errors import InputError
 from sar_cls.files import refusing, why
 from sar_cls.suites import by_method
 from sar_cls.suites import rows as suites
+
+if TYPE_CHECKING:
+    from sar_cls.reporting.tables.suite_tables import SuiteTables
+    from sar_cls.runs.ledger import Warn
 
 DEFAULT_WORK_DIR = Path("work_dirs")
 
@@ -46,6 +52,18 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--precisions", action="store_true", help="also compare fp32 with other precisions, where a row was run in both"
+    )
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument(
+        "--by-seed",
+        action="store_true",
+        help="instead: rows beside their baselines seed by seed, as in the paper's Tab. 14 and 15",
+    )
+    view.add_argument(
+        "--rarest",
+        type=cli.positive_int,
+        metavar="K",
+        help="instead: accuracy of the K rarest classes beside the baseline's, as in the paper's Tab. 11 to 13 (there 4)",
     )
     parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw the runs into this folder, as PNG and SVG")
     parser.add_argument(
@@ -90,7 +108,7 @@ def main() -> int:
         chosen += [] if folders is None or folders.name in [suite.name for suite in chosen] else [folders]
 
     with cli.interruptible():
-        from sar_cls.reporting.tables import suite_tables as table
+        from sar_cls.reporting.tables import suite_tables  # noqa: F401  (pandas, which takes a second)
         from sar_cls.runs import ledger
 
     left_out: list[str] = []
@@ -104,14 +122,26 @@ def main() -> int:
         known = {suite.name for suite in chosen}
         for name in sorted({record["suite"] for _, record in runs} - known):
             warn(f"runs are left out: there is no suite {name!r} (any more).")
-        ran = [suite for suite in chosen if any(record["suite"] == suite.name for _, record in runs)]
+        ran = [suite for suite in chosen if suite.measure or any(r["suite"] == suite.name for _, r in runs)]
+        ran = [suite for suite in ran if not suite.measure or was_measured(suite, work_dir)]
         chosen = ran or [suite for suite in chosen if suite.paper_dataset]
+    measured = [suite for suite in chosen if suite.measure]
+    view = "--by-seed" if arguments.by_seed else "--rarest" if arguments.rarest else ""
+    if measured and arguments.suite is not None and view:
+        raise InputError(f"{view} is for runs, and the rows of suite {arguments.suite!r} are measured: leave it out")
+    if arguments.suite is None and arguments.format == "csv":
+        for suite in measured:
+            cli.warn(f"suite {suite.name} is left out, since its columns are others: name it with --suite")
+    if arguments.suite is None and (view or arguments.format == "csv"):
+        measured = []
+    chosen = [suite for suite in chosen if not suite.measure]
     chosen = [completed(suite, configs, [record for _, record in runs]) for suite in chosen]
     if arguments.recompute:
         runs = [(run_dir, recomputed(record, run_dir)) for run_dir, record in runs]
         warn_of_rounded_logits([run_dir for run_dir, _ in runs])
-    tables = table.tables_from_records(chosen, [record for _, record in runs], warn)
-    print(tables.to_csv() if arguments.format == "csv" else tables.to_markdown(), end="")
+    tables = [shown_tables(arguments, chosen, runs, warn)] if chosen or not measured else []
+    tables += costs(measured, work_dir)
+    print("\n".join(part.to_csv() if arguments.format == "csv" else part.to_markdown() for part in tables), end="")
     if arguments.precisions:
         from sar_cls.reporting.tables.precisions import precision_table
 
@@ -120,6 +150,7 @@ def main() -> int:
     if arguments.keep is not None:
         with writing_to(arguments.keep, "--keep"):
             keep(chosen, runs, arguments.keep)
+            keep_costs(measured, work_dir, arguments.keep)
     if arguments.plots is not None:
         from sar_cls.reporting.figures import plots
 
@@ -137,7 +168,13 @@ def main() -> int:
 
         with writing_to(arguments.html, "--html"):
             write_report(
-                chosen, runs, arguments.html, warn=cli.warn, left_out=left_out, own_command=own_command(arguments)
+                chosen,
+                runs,
+                arguments.html,
+                tables=[table for suite in costs(measured, work_dir) for table in suite.tables],
+                warn=cli.warn,
+                left_out=left_out,
+                own_command=own_command(arguments),
             )
         print(f"wrote {arguments.html}", file=sys.stderr)
     return 0
@@ -147,6 +184,57 @@ def own_command(arguments: argparse.Namespace) -> list[str]:
     """The command that makes this report again; without folders, which are nobody else's."""
     suite = [] if arguments.suite is None else ["--suite", arguments.suite]
     return ["python", "benchmarks/report.py", *suite, "--html", arguments.html.name]
+
+
+def shown_tables(
+    arguments: argparse.Namespace,
+    chosen: Sequence[suites.Suite],
+    runs: Sequence[tuple[Path, dict[str, Any]]],
+    warn: Warn,
+) -> SuiteTables:
+    """The tables that were asked for, with a warning where no row was run beside its baseline."""
+    from sar_cls.reporting.tables import suite_tables as table
+
+    records = [record for _, record in runs]
+    if not arguments.by_seed and arguments.rarest is None:
+        return table.tables_from_records(chosen, records, warn)
+    if arguments.by_seed:
+        from sar_cls.reporting.tables.by_seed import seed_tables
+
+        tables = seed_tables(chosen, records, warn)
+    else:
+        from sar_cls.reporting.tables.rare_classes import rare_class_tables
+
+        tables = rare_class_tables(chosen, runs, arguments.rarest, warn)
+    if not tables.tables:
+        warn("nothing to compare: no row was run with a seed that its baseline was run with too.")
+    return tables
+
+
+def was_measured(suite: suites.Suite, work_dir: Path) -> bool:
+    """Whether the rows of a suite that is measured were."""
+    from sar_cls.reporting.tables.costs import costs_file
+
+    return costs_file(suite, work_dir).exists()
+
+
+def costs(measured: Sequence[suites.Suite], work_dir: Path) -> list[SuiteTables]:
+    """The tables of the suites that are measured."""
+    from sar_cls.reporting.tables.costs import cost_tables
+
+    return [cost_tables(suite, work_dir) for suite in measured]
+
+
+def keep_costs(measured: Sequence[suites.Suite], work_dir: Path, folder: Path) -> None:
+    """Copies what was measured, and writes its tables."""
+    from sar_cls.reporting.tables.costs import cost_tables, read_costs, write_costs
+    from sar_cls.reporting.tables.suite_tables import save_tables
+
+    for suite in measured:
+        found = read_costs(suite, work_dir)
+        if found:
+            write_costs(suite, folder, found)
+            save_tables(cost_tables(suite, folder), suite, folder)
 
 
 def completed(suite: suites.Suite, configs: Path, records: Sequence[dict[str, Any]]) -> suites.Suite:

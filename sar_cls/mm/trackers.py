@@ -47,7 +47,8 @@ class RunMLflowVisBackend(MLflowVisBackend):
     """
 
     def _init_env(self) -> None:
-        # A folder as store has to be asked for since MLflow 3.17. Nobody is told that it is used, which would also wait for a network.
+        # A folder as store has to be asked for since MLflow 3.17. That it is used is nobody's business, and telling would wait for
+        # a network.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         logging.getLogger("mlflow").setLevel(logging.WARNING)

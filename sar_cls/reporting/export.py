@@ -1,8 +1,8 @@
 """One flat line a run, for pandas and leaderboards: ``report.py --export runs.jsonl``.
 
 The columns are those of `COLUMNS`, then ``last_METRIC`` and ``best_METRIC`` for each metric of the record that is a number
-(accuracies and errors in percent), ``override_NAME`` for what the command line changed about the recipe, and ``extra_NAME`` for what
-else the record says in plain values. docs/export.md describes them.
+(accuracies and errors in percent), ``override_NAME`` for what the command line changed about the recipe, and ``extra_NAME`` for
+what else the record says in plain values. docs/export.md describes them.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _line(suite: Suite, group: Group, run: Mapping[str, Any]) -> dict[str, Any]:
 def _paper(suite: Suite, group: Group) -> float | None:
     """The published figure of the headline metric, where the run reproduces its row."""
     row = group.row
-    if row.paper is None or getattr(row, "paper_task", None) is not None or group.recipe.deviations(row):
+    if row.paper is None or row.paper_task is not None or group.recipe.deviations(row):
         return None
     figure = find(suite.published_dataset(group.recipe.imbalance), row.paper, suite.metric, row.stage)
     return None if figure is None else figure.value

@@ -18,6 +18,7 @@ NET, CONFIG = "net.json", "config.py"
 RECORD_FILE, HISTORY_FILE = "record.json", "history.csv"
 OUTPUTS_FILE, PER_CLASS_FILE = "test_outputs.npz", "per_class.csv"
 LOCK, ERROR_LOG = ".lock", "error.log"
+COSTS = "cost.json"  # beside the rows of a suite, not in a run's folder
 FILES = (RECORD_FILE, LAST, BEST, CONFIG, NET, HISTORY_FILE, OUTPUTS_FILE, PER_CLASS_FILE, LOCK)
 
 

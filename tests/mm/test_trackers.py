@@ -1,4 +1,4 @@
-"""Trackers beside the record: MLflow in a folder, TensorBoard as before, and both refused in a sentence where they cannot be had."""
+"""Trackers beside the record: MLflow in a folder, TensorBoard, and both refused in a sentence where they cannot be had."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from sar_cls.reporting.html.views import Entry, View
 from sar_cls.reporting.paper import find
 from sar_cls.suites.rows import Suite
 
+SIGNIFICANT = 0.05
 # Verdict -> how it is headed, in the order of the page.
 VERDICTS = {
     "came out": "Came out",
@@ -114,7 +115,7 @@ def answers(views: Iterable[View]) -> Answers:
 
 def published_gain(suite: Suite, line: Line) -> float | None:
     """The paper's figure of a line's row minus that of its baseline; None where it has not both, or of another task."""
-    if line.row.baseline is None or line.paper is None or getattr(line.row, "paper_task", None) is not None:
+    if line.row.baseline is None or line.paper is None or line.row.paper_task is not None:
         return None
     baseline = suite.row(line.row.baseline)
     if baseline.paper is None:
@@ -127,7 +128,8 @@ def published_gain(suite: Suite, line: Line) -> float | None:
 def _about_claim(view: View, line: Line, entry: Entry | None, gain: float) -> Answer:
     suite = view.suite
     figure = line.paper
-    assert figure is not None and line.row.baseline is not None
+    assert figure is not None
+    assert line.row.baseline is not None
     table = f"Tab. {figure.table}" if figure.table.isdigit() else figure.table
     stage = f", stage {line.row.stage}" if suite.two_stage else ""
     verb = "gains" if gain > 0 else "loses" if gain < 0 else "neither gains nor loses"
@@ -165,6 +167,13 @@ def _about_claim(view: View, line: Line, entry: Entry | None, gain: float) -> An
         return Answer("did not", claim, finding, entry.key)
     if (low > 0) != (gain > 0):
         return Answer("did not", claim, f"{measured}: the opposite of the claim.", entry.key)
+    if line.adjusted is not None and line.adjusted.p >= SIGNIFICANT:
+        finding = (
+            f"{measured}: the direction is the paper's, but beside the other {line.adjusted.size - 1} rows compared with "
+            "the same runs "
+            f"it may be chance (Holm's p = {line.adjusted.p:.3f})."
+        )
+        return Answer("open", claim, finding, entry.key)
     larger = abs(difference.mean) > abs(gain)
     size_text = (
         f"the paper's {gain:+.2f} lies within it"
@@ -184,8 +193,14 @@ def _without_claim(view: View, line: Line, entry: Entry) -> Answer:
     if difference.low is None:
         finding = f"One pair of runs: {difference.mean:+.2f} points. With one seed nothing can be said about chance."
         return Answer("one seed", claim, finding, entry.key)
-    word = "not told from 0" if not difference.significant else "higher" if difference.mean > 0 else "lower"
-    return Answer("open" if not difference.significant else "came out", claim, f"{_measured(line)}: {word}.", entry.key)
+    if not difference.significant:
+        return Answer("open", claim, f"{_measured(line)}: not told from 0.", entry.key)
+    word = "higher" if difference.mean > 0 else "lower"
+    if line.adjusted is not None and line.adjusted.p >= SIGNIFICANT:
+        others = f"the other {line.adjusted.size - 1} rows compared with the same runs"
+        doubt = f"{word} on its own, but beside {others} it may be chance (Holm's p = {line.adjusted.p:.3f})"
+        return Answer("open", claim, f"{_measured(line)}: {doubt}.", entry.key)
+    return Answer("came out", claim, f"{_measured(line)}: {word}.", entry.key)
 
 
 def _changed(line: Line, entry: Entry) -> str:
@@ -196,7 +211,8 @@ def _changed(line: Line, entry: Entry) -> str:
 
 def _measured(line: Line) -> str:
     difference = line.to_baseline
-    assert difference is not None and difference.mean is not None
+    assert difference is not None
+    assert difference.mean is not None
     if difference.low is None or difference.high is None:
         return f"In these runs {difference.mean:+.2f} points, one pair"
     interval = f"95 % interval [{difference.low:+.2f}, {difference.high:+.2f}]"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from sar_cls.reporting.comparison import Line
 from sar_cls.reporting.html.views import Entry, View
 from sar_cls.reporting.paper import Figure
 from sar_cls.reporting.stats import PairedDifference, Summary
-from sar_cls.reporting.tables.cells import EMPTY, general_notes, mean_cell
-from sar_cls.reporting.tables.suite_tables import METRIC_LABELS
+from sar_cls.reporting.tables.cells import EMPTY, adjusted_cell, general_notes, mean_cell
+from sar_cls.reporting.tables.suite_tables import METRIC_LABELS, Table
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,27 @@ def view_tables(view: View) -> list[HtmlTable]:
     return tables
 
 
+def plain_table(table: Table) -> HtmlTable:
+    """A table of texts, sorted by the number that a cell begins with; the first column names the rows."""
+    rows = []
+    for cells in table.frame.itertuples(index=False):
+        first, *others = map(str, cells)
+        rows.append((Cell(first, first.lower(), header=True), *(Cell(text, _leading(text)) for text in others)))
+    columns = tuple(Column(str(name)) for name in table.frame.columns)
+    return HtmlTable(table.title, columns, tuple(rows), table.notes)
+
+
+def _leading(text: str) -> float | str | None:
+    number = re.match(r"[-+]?\d+(\.\d+)?", text.replace("−", "-"))
+    return float(number.group()) if number else None if text == EMPTY else text.lower()
+
+
 def _results(view: View) -> HtmlTable:
     suite, metric = view.suite, view.suite.metric
     lines = [line for line, _ in view.lines]
     name = METRIC_LABELS.get(metric, metric)
     published = any(line.paper is not None for line in lines)
-    task = next((getattr(line.row, "paper_task", None) for line in lines if line.paper is not None), None)
+    task = next((line.row.paper_task for line in lines if line.paper is not None), None)
     distance = published and task is None
     columns = [Column("Method")]
     columns += [Column("Stage")] if suite.two_stage else []
@@ -83,9 +99,15 @@ def _results(view: View) -> HtmlTable:
         Column(f"{name}, best epoch", "the same at the epoch that was best, which is chosen after the fact"),
     ]
     columns += [Column("Δ paper", "last epoch minus the paper's figure")] if distance else []
+    adjusted = any(line.adjusted is not None for line in lines)
     columns += [
         Column("Δ baseline [95 %]", "mean of the differences over paired seeds with its interval (paired t-test)")
     ]
+    columns += (
+        [Column("Holm p [simultaneous 95 %]", "adjusted for all rows that are compared with the same runs")]
+        if adjusted
+        else []
+    )
     rows = []
     for line, entry in view.lines:
         key = "" if entry is None else entry.key
@@ -103,6 +125,8 @@ def _results(view: View) -> HtmlTable:
                 else Cell(f"{line.to_paper:+.2f}", line.to_paper, "value", key, "last", metric)
             )  # fmt: skip
         cells.append(_difference(line.to_baseline, entry, metric))
+        if adjusted:
+            cells.append(Cell(adjusted_cell(line.adjusted), None if line.adjusted is None else line.adjusted.p))
         rows.append(tuple(cells))
     notes = [*general_notes(lines, suite.paper_table)]
     if any(line.deviations for line in lines):

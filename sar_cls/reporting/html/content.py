@@ -69,9 +69,7 @@ def _entry(view: View, entry: Entry, classes: ClassData, histories: _Histories) 
     line, difference = entry.line, entry.line.to_baseline
     delta = None
     if difference is not None and difference.mean is not None:
-        delta = {
-            "mean": short(difference.mean, 6), "low": short(difference.low, 6), "high": short(difference.high, 6), "n": difference.n,
-        }  # fmt: skip
+        delta = {name: short(getattr(difference, name), 6) for name in ("mean", "low", "high")} | {"n": difference.n}
     beside = next(
         (other.key for other in view.entries if entry.baseline is not None and other.group == entry.baseline), None
     )

@@ -60,7 +60,7 @@ def run_rows(records: Sequence[Mapping[str, Any]], metrics: Mapping[str, str]) -
         records: of the runs.
         metrics: suite -> its headline metric.
     """
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for run in records:
         metric = metrics.get(run["suite"], "top1")
         figure = run["metrics"]["last"].get(metric)

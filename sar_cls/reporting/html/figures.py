@@ -25,7 +25,8 @@ class Figure:
 DOTS = Figure(
     "dots",
     "Differences to the baseline",
-    "Mean of the differences over paired seeds at the last epoch, with the 95 % interval of the paired t-test. An interval that holds 0 is "
+    "Mean of the differences over paired seeds at the last epoch, with the 95 % interval of the paired t-test. An "
+    "interval that holds 0 is "
     "no evidence of a difference; nor is it evidence that there is none.",
 )
 TRAINING = Figure(
@@ -36,13 +37,15 @@ TRAINING = Figure(
 READINGS = Figure(
     "readings",
     "What the regularizer says of itself",
-    "For SAR: how many class anchors are classified right with more than τ and δ, and at how many steps the gate was open. A regularizer "
+    "For SAR: how many class anchors are classified right with more than τ and δ, and at how many steps the gate "
+    "was open. A regularizer "
     "whose gate is closed does nothing to the features.",
 )
 CLASSES = Figure(
     "classes",
     "Classes: two rows compared",
-    "At the last epoch. Accuracies are means over the seeds of a row; confusion and reliability pool the test images of all its seeds.",
+    "At the last epoch. Accuracies are means over the seeds of a row; confusion and reliability pool the test "
+    "images of all its seeds.",
 )
 
 

@@ -17,12 +17,13 @@ from sar_cls import __version__
 from sar_cls.errors import InputError
 from sar_cls.files import replacing
 from sar_cls.reporting.html.answers import Answers, answers
-from sar_cls.reporting.html.cells import Column, HtmlTable, view_tables
+from sar_cls.reporting.html.cells import Column, HtmlTable, plain_table, view_tables
 from sar_cls.reporting.html.content import Content, content_of
 from sar_cls.reporting.html.environment import RUN_COLUMNS, facts, run_rows
 from sar_cls.reporting.html.figures import figures_of
 from sar_cls.reporting.html.rerun import commands
 from sar_cls.reporting.html.views import Runs, View, make_views
+from sar_cls.reporting.tables.suite_tables import Table
 from sar_cls.runs.ledger import Warn, default_warn
 from sar_cls.suites.rows import Suite
 
@@ -42,6 +43,7 @@ def write_report(
     path: Path | str,
     *,
     title: str = "",
+    tables: Sequence[Table] = (),
     own_command: Sequence[str] = (),
     warn: Warn = default_warn,
     left_out: Sequence[str] = (),
@@ -53,6 +55,7 @@ def write_report(
         runs: run directories and records, as :func:`sar_cls.runs.ledger.scan` gives them.
         path: the HTML file; its folder is there.
         title: heading; by default the suites' titles.
+        tables: further tables to show, for instance of what was measured and not trained.
         own_command: words of the command that makes this report, for its last part; by default ``report.py``'s.
         warn: called with a sentence for whatever is left out; the page says the same.
         left_out: sentences about what was left out before.
@@ -63,7 +66,7 @@ def write_report(
     Raises:
         InputError: jinja2 is not installed.
     """
-    text = render(suites, runs, title=title, own_command=own_command, warn=warn, left_out=left_out)
+    text = render(suites, runs, title=title, tables=tables, own_command=own_command, warn=warn, left_out=left_out)
     path = Path(path)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -75,6 +78,7 @@ def render(
     runs: Runs,
     *,
     title: str = "",
+    tables: Sequence[Table] = (),
     own_command: Sequence[str] = (),
     warn: Warn = default_warn,
     left_out: Sequence[str] = (),
@@ -109,6 +113,7 @@ def render(
         basis=_basis(content, found),
         caution=_caution(found),
         views=shown,
+        tables=[plain_table(table) for table in tables],
         runs=_runs_table(views, content) if content.runs else None,
         run_count=len(content.runs),
         facts=facts([record for record, _ in content.runs]),
@@ -157,7 +162,8 @@ def _basis(content: Content, found: Answers) -> str:
     text = (f"{rule}{found.comparisons()} " if found.claims else "") + "Figures are of the last epoch."
     if changed:
         text += (
-            f" {changed} of the {total} lines with runs are by another recipe than their row's (fewer epochs, part of the data, another "
+            f" {changed} of the {total} lines with runs are by another recipe than their row's (fewer epochs, part of the "
+            "data, another "
             "net): they are marked, and neither support nor refute the paper."
         )
     return text
@@ -165,15 +171,17 @@ def _basis(content: Content, found: Answers) -> str:
 
 def _caution(found: Answers) -> str:
     number = found.intervals
-    plain = (
-        ""
-        if number < 5
-        else f", so that of {number} about {max(1, round(number / 20))} would leave 0 out by chance alone"
+    looked = f"{_plural(number, 'interval')} {'was' if number == 1 else 'were'} looked at, each at 95 % on its own"
+    chance = (
+        "" if number < 5 else f": of {number}, about {max(1, round(number / 20))} would leave 0 out by chance alone"
     )
-    return (
-        f"{_plural(number, 'interval')} {'was' if number == 1 else 'were'} looked at, each at 95 % on its own{plain}. With few seeds intervals are wide, and "
-        "a difference that is not told from 0 is no proof of equality."
+    holm = (
+        " Where rows share a baseline, a difference counts only if Holm's adjusted p is below 0.05 as well."
+        if number > 1
+        else ""
     )
+    seeds = "With few seeds intervals are wide, and a difference that is not told from 0 is no proof of equality."
+    return f"{looked}{chance}.{holm} {seeds}"
 
 
 def _shown(view: View, content: Content) -> dict[str, Any]:
@@ -183,7 +191,7 @@ def _shown(view: View, content: Content) -> dict[str, Any]:
     missing = ""
     if len(counts) > 1:
         numbers = " and ".join(str(number) for number in sorted(counts))
-        missing = f"Lines with {numbers} classes are not compared class by class: only lines of one number of classes can be chosen together."
+        missing = f"Lines with {numbers} classes are not compared class by class: only lines with as many can be chosen together."
     elif view.entries and "classes" not in {figure.kind for figure in figures}:
         missing = "No view of the classes: the runs have kept neither test outputs nor accuracies per class."
     return {"key": view.key, "title": view.title, "tables": view_tables(view), "figures": figures, "missing": missing}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sar_cls.reporting.comparison import Line, beside_runs, compare
-from sar_cls.reporting.groups import Group, baseline_of, group_runs
-from sar_cls.reporting.tables.suite_tables import variant_title
+from sar_cls.reporting.groups import Group
+from sar_cls.reporting.tables.suite_tables import table_title
 from sar_cls.runs.ledger import Warn
 from sar_cls.suites.rows import Suite
 
@@ -79,34 +79,25 @@ def make_views(suites: Iterable[Suite], runs: Runs, warn: Warn) -> list[View]:
     views: list[View] = []
     number = 0
     for suite, lines in beside_runs([(suite, compare(suite, records, warn)) for suite in suites]):
-        groups = group_runs(suite, records, lambda _: None)  # compare has warned already
         for imbalance in dict.fromkeys(line.imbalance for line in lines):
             shown: list[tuple[Line, Entry | None]] = []
             for line in (line for line in lines if line.imbalance == imbalance):
                 entry = None
                 if line.group is not None:
                     number += 1
-                    entry = _entry(f"e{number}", suite, line, line.group, groups, folders)
+                    entry = _entry(f"e{number}", suite, line, line.group, folders)
                 shown.append((line, entry))
-            views.append(View(f"v{len(views) + 1}", variant_title(suite, imbalance), suite, imbalance, tuple(shown)))
+            views.append(View(f"v{len(views) + 1}", table_title(suite, imbalance), suite, imbalance, tuple(shown)))
     return views
 
 
-def _entry(
-    key: str,
-    suite: Suite,
-    line: Line,
-    group: Group,
-    groups: Mapping[str, list[Group]],
-    folders: Mapping[str, Path],
-) -> Entry:
-    baseline = baseline_of(group, groups)
+def _entry(key: str, suite: Suite, line: Line, group: Group, folders: Mapping[str, Path]) -> Entry:
     return Entry(
         key=key,
         label=suite.full_label(line.row),
         line=line,
         group=group,
         run_dirs=tuple(folders[run["run_id"]] for run in group.runs),
-        baseline=baseline,
+        baseline=line.baseline,
         baseline_label="" if line.row.baseline is None else suite.full_label(suite.row(line.row.baseline)),
     )

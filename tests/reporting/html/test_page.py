@@ -68,8 +68,9 @@ def test_the_accuracy_per_class_is_the_mean_over_the_seeds(tmp_path: Path) -> No
 
 
 def test_nothing_in_a_run_becomes_markup(tmp_path: Path) -> None:
-    record = make_record("cifar100_lt", "mixup", 1, 40.0, extra={"data_order": "official archive", "remark": NO_SCRIPT}, backbone=NO_SCRIPT,
-                         git={"commit": NO_SCRIPT, "dirty": None}, machine={"cpu": NO_SCRIPT})  # fmt: skip
+    extra = {"data_order": "official archive", "remark": NO_SCRIPT}
+    places = {"extra": extra, "backbone": NO_SCRIPT, "git": {"commit": NO_SCRIPT}, "machine": {"cpu": NO_SCRIPT}}
+    record = make_record("cifar100_lt", "mixup", 1, 40.0, **places)
     write_run(tmp_path / "work", record)
     text = render([make_suite(tmp_path)], ledger.scan(tmp_path / "work"), title=NO_SCRIPT, warn=lambda _: None)
     assert "<script>window" not in text
