@@ -200,6 +200,12 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
         metavar="URI",
         help="log each run to this MLflow store as well (without URI: the folder mlruns here)",
     )
+    add(
+        "--no-features",
+        dest="features",
+        action="store_false",
+        help="do not keep test features and class means of the last epoch (about 2 bytes a test image and channel)",
+    )
 
 
 def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
@@ -231,6 +237,7 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
         "hold",
         "weights",
         "image_size",
+        "features",
     )
     given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     return Options(device=usable_device(arguments.device), **given, **more)

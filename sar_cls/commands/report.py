@@ -5,7 +5,7 @@
     python benchmarks/report.py --work-dir results/cpu-20-epochs    # the runs that are kept in the repository
     python benchmarks/report.py --suite cifar100_lt --by-seed       # one line a seed (the paper's Tab. 14 and 15)
     python benchmarks/report.py --suite cifar100_lt --rarest 4      # accuracy of the rarest classes (Tab. 11 to 13)
-    python benchmarks/report.py --suite cifar100_lt --plots plots   # PNG and SVG as well
+    python benchmarks/report.py --suite cifar100_lt --figures figures     # every figure, for a paper
     python benchmarks/report.py --suite cifar100_lt --keep results/mine   # records and tables, without weights
     python benchmarks/report.py --html report.html                  # all of it in one file that opens in a browser
     python benchmarks/report.py --export runs.jsonl                 # one flat line a run, for pandas
@@ -65,7 +65,13 @@ def parse() -> argparse.Namespace:
         metavar="K",
         help="instead: accuracy of the K rarest classes beside the baseline's, as in the paper's Tab. 11 to 13 (there 4)",
     )
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw the runs into this folder, as PNG and SVG")
+    parser.add_argument(
+        "--figures",
+        "--plots",
+        type=Path,
+        metavar="DIR",
+        help="also draw the runs into this folder: PNG, SVG and PDF, each with its caption (--plots is its older name)",
+    )
     parser.add_argument(
         "--keep",
         type=Path,
@@ -90,7 +96,7 @@ def main() -> int:
     work_dir = arguments.work_dir or DEFAULT_WORK_DIR
     if arguments.work_dir is not None and not work_dir.is_dir():
         raise InputError(f"--work-dir {work_dir} is not a folder; name the folder that benchmarks/run.py wrote to")
-    for option in ("keep", "plots"):
+    for option in ("keep", "figures"):
         if getattr(arguments, option) is not None:
             cli.writable_folder(getattr(arguments, option), f"--{option}")
     for option in ("html", "export"):
@@ -151,12 +157,12 @@ def main() -> int:
         with writing_to(arguments.keep, "--keep"):
             keep(chosen, runs, arguments.keep)
             keep_costs(measured, work_dir, arguments.keep)
-    if arguments.plots is not None:
-        from sar_cls.reporting.figures import plots
+    if arguments.figures is not None:
+        from sar_cls.reporting.figures.gallery import draw_figures
 
-        with writing_to(arguments.plots, "--plots"):
-            for path in plots.plot_suites(chosen, runs, arguments.plots, cli.warn):
-                print(f"wrote {path}", file=sys.stderr)
+        with writing_to(arguments.figures, "--figures"):
+            made = [figure for figure in draw_figures(chosen, runs, arguments.figures, cli.warn) if figure.made]
+        print(f"drew {len(made)} figure{'' if len(made) == 1 else 's'} into {arguments.figures}", file=sys.stderr)
     if arguments.export is not None:
         from sar_cls.reporting.export import write_export
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import uuid
 from typing import Any
 
 import torch
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
+from sar_cls.engine.features import keep_features, net_features
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.results import outcome
 from sar_cls.errors import InputError
 from sar_cls.metrics import topk_accuracy
 from sar_cls.metrics.correction import adjust_logits, tau_normalized_linear
 from sar_cls.mm.loaders import DataSplits, test_loader
-from sar_cls.mm.loops import predict
+from sar_cls.mm.loops import predict, predict_with_features
 from sar_cls.mm.second_stage import first_stage_weights
 from sar_cls.steps.precision import exact_float32
 
@@ -57,4 +60,22 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
     parts = {"test": splits.test} if splits.val is None else {"test": splits.test, "val": splits.val}
     logits = {split: dict.fromkeys(("last", "best"), corrected(part, tau)) for split, part in parts.items()}
     result = outcome(planned, splits, logits, device, precision, [], best_epoch=0)
-    return {**result, "extra": {"tau": tau}}
+    run_id, extra = uuid.uuid4().hex, {"tau": tau}
+    if planned.options.features:
+        model.head.fc = _corrected_classifier(linear, config.posthoc.type, tau, counts)
+        train = test_loader(splits.train, config.val_dataloader, device)
+        _, features = predict_with_features(model, test_loader(splits.test, config.val_dataloader, device), precision)
+        found = net_features(model, features, train, precision, anchors={})
+        own, trained_on = splits.test.labels, splits.train.labels
+        extra |= keep_features(planned.run_dir, run_id, found, logits["test"]["last"], own, trained_on)
+    return {**result, "run_id": run_id, "extra": extra}
+
+
+def _corrected_classifier(linear: Any, kind: str, tau: float, counts: list[int]) -> Any:
+    """The classifier that gives the corrected logits; an adjustment of the logits is one of the bias."""
+    if kind == "tau_norm":
+        return tau_normalized_linear(linear, tau)
+    adjusted = copy.deepcopy(linear)
+    bias = torch.zeros_like(linear.weight[:, 0]) if linear.bias is None else linear.bias.detach()
+    adjusted.bias = torch.nn.Parameter(adjust_logits(bias, counts, tau))
+    return adjusted
