@@ -6,6 +6,7 @@
     python benchmarks/report.py --suite cifar100_lt --by-seed       # one line a seed (the paper's Tab. 14 and 15)
     python benchmarks/report.py --suite cifar100_lt --rarest 4      # accuracy of the rarest classes (Tab. 11 to 13)
     python benchmarks/report.py --suite cifar100_lt --figures figures     # every figure, for a paper
+    python benchmarks/report.py --suite cifar100_lt --geometry      # what the features look like
     python benchmarks/report.py --suite cifar100_lt --keep results/mine   # records and tables, without weights
     python benchmarks/report.py --html report.html                  # all of it in one file that opens in a browser
     python benchmarks/report.py --export runs.jsonl                 # one flat line a run, for pandas
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from sar_cls import cli
 from sar_cls.errors import InputError
-from sar_cls.files import refusing, why
+from sar_cls.files import refusing, replacing, why
 from sar_cls.suites import by_method
 from sar_cls.suites import rows as suites
 
@@ -71,6 +72,12 @@ def parse() -> argparse.Namespace:
         type=Path,
         metavar="DIR",
         help="also draw the runs into this folder: PNG, SVG and PDF, each with its caption (--plots is its older name)",
+    )
+    parser.add_argument(
+        "--geometry",
+        action="store_true",
+        help="also what the features look like (compactness, separation, neural collapse, agreement between seeds) and which "
+        "classes are confused; with --keep also written there",
     )
     parser.add_argument(
         "--keep",
@@ -153,9 +160,12 @@ def main() -> int:
 
         found = precision_table(chosen, [record for _, record in runs], cli.warn)
         print(f"\n{found or 'No row was run in two precisions with the same seed.'}")
+    if arguments.geometry:
+        print()
+        print(geometry_text(chosen, runs, arguments.format), end="")
     if arguments.keep is not None:
         with writing_to(arguments.keep, "--keep"):
-            keep(chosen, runs, arguments.keep)
+            keep(chosen, runs, arguments.keep, geometry=arguments.geometry)
             keep_costs(measured, work_dir, arguments.keep)
     if arguments.figures is not None:
         from sar_cls.reporting.figures.gallery import draw_figures
@@ -279,17 +289,50 @@ def warn_of_rounded_logits(run_dirs: Sequence[Path]) -> None:
         )
 
 
-def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]], folder: Path) -> None:
+def geometry_text(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]], form: str = "md") -> str:
+    """The tables of features and confusion of the suites that have any, or a sentence; as CSV the figures of the geometry alone."""
+    from sar_cls.reporting.confusion import compare_confusion
+    from sar_cls.reporting.geometry import compare_geometry
+    from sar_cls.reporting.tables.confusion_tables import confusion_tables
+    from sar_cls.reporting.tables.geometry_tables import geometry_tables
+
+    tables = geometry_tables([(suite, compare_geometry(suite, runs, cli.warn)) for suite in chosen])
+    if form == "csv":
+        return tables.to_csv()
+    confusion = confusion_tables([(suite, compare_confusion(suite, runs, cli.warn)) for suite in chosen])
+    texts = [table.to_markdown() for table in (*tables.tables, *confusion)]
+    return "\n\n".join(texts or ["No run has features or test outputs."]) + "\n"
+
+
+def keep(
+    chosen: Sequence[suites.Suite],
+    runs: Sequence[tuple[Path, dict[str, Any]]],
+    folder: Path,
+    *,
+    geometry: bool = False,
+) -> None:
     """Copies the runs of the chosen suites, and writes the tables of those that have any."""
     from sar_cls.reporting.tables import suite_tables as table
     from sar_cls.runs.keep import keep_runs
 
-    names = {suite.name for suite in chosen}
-    copies = keep_runs([(run_dir, record) for run_dir, record in runs if record["suite"] in names], folder)
+    names, rows = {suite.name for suite in chosen}, {row.key for suite in chosen for row in suite.rows}
+    copies = keep_runs(
+        [(d, record) for d, record in runs if record["suite"] in names or (record["suite"], record["row"]) in rows],
+        folder,
+    )
     for suite in chosen:
         if any(record["suite"] == suite.name for _, record in runs):
             table.write_tables(suite, folder, warn=cli.warn)
+            if geometry:
+                write_geometry(suite, runs, folder / suite.name)
     print(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {folder}", file=sys.stderr)
+
+
+def write_geometry(suite: suites.Suite, runs: Sequence[tuple[Path, dict[str, Any]]], folder: Path) -> None:
+    """Writes ``geometry.md`` and ``geometry.csv`` of a suite, each whole or not at all."""
+    for form in ("md", "csv"):
+        with replacing(folder / f"geometry.{form}") as temporary:
+            temporary.write_text(geometry_text([suite], runs, form), encoding="utf-8")
 
 
 @contextmanager

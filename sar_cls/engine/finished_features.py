@@ -1,8 +1,8 @@
 """The features of runs that were finished without them, made anew from their last checkpoint.
 
 Nothing is taken on trust: the images must be those of the record, and the net that is built from the run's files must decide on
-every test image as the run's saved outputs do. Only then is ``features.npz`` written, and the geometry added to the record; all else
-in the run's folder stays as it is.
+every test image as the run's saved outputs do. Only then is ``features.npz`` written, and the geometry added to the record; all
+else in the run's folder stays as it is.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def make_jobs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_
         raise InputError("--hold is for second stages, and there is none among these rows: leave it out")
     for row in rows:
         resolved = resolve(row.source, options, second_stage=row.after is not None)
-        first = next((other for other in rows if (other.suite, other.name) == (row.suite, row.after)), None)
+        first = next((other for other in rows if other.key == row.first), None)
         if row.after is not None and first is None:
             raise ValueError(f"{row.suite}/{row.name} starts from {row.after}: give that row along with it")
         first_resolved = None if first is None else resolve(first.source, options)

@@ -25,15 +25,31 @@ def gram_agreement(ours: np.ndarray, theirs: np.ndarray, members: np.ndarray | N
     """
     if len(ours) != len(theirs):
         raise ValueError(f"{len(ours)} classes cannot be compared with {len(theirs)}")
-    members = np.arange(len(ours)) if members is None else members
-    pairs = np.triu_indices(len(members), 1)
-    entries = []
-    for vectors in (ours, theirs):
-        middle = centred(vectors)[members]
-        products = (middle @ middle.T)[pairs]
-        entries.append(products - products.mean() if products.size else products)
-    lengths = [np.linalg.norm(part) for part in entries]
-    sizes = [np.square(centred(vectors)).sum(axis=1).max() for vectors in (ours, theirs)]
-    if len(pairs[0]) < 2 or any(length <= 1e-6 * size for length, size in zip(lengths, sizes, strict=True)):
-        return float("nan")
-    return float(entries[0] @ entries[1] / (lengths[0] * lengths[1]))
+    return correlation(gram_signature(ours, members), gram_signature(theirs, members))
+
+
+def gram_signature(vectors: np.ndarray, members: np.ndarray | None = None) -> np.ndarray | None:
+    """The entries above the diagonal of a run's Gram matrix minus their mean, scaled to length one.
+
+    The correlation of two runs is the product of their signatures, so that many runs are compared at the cost of one matrix each.
+
+    Args:
+        vectors: float [C, D].
+        members: int [k]; None for all.
+
+    Returns:
+        float [k (k - 1) / 2]; None where there is nothing to correlate.
+    """
+    members = np.arange(len(vectors)) if members is None else members
+    middle = centred(vectors)
+    products = (middle[members] @ middle[members].T)[np.triu_indices(len(members), 1)]
+    if len(products) < 2:
+        return None
+    entries = products - products.mean()
+    length, size = np.linalg.norm(entries), np.square(middle).sum(axis=1).max()
+    return entries / length if length > 1e-6 * size else None
+
+
+def correlation(ours: np.ndarray | None, theirs: np.ndarray | None) -> float:
+    """Of two signatures; NaN where one of them is None."""
+    return float("nan") if ours is None or theirs is None else float(ours @ theirs)

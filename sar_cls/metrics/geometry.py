@@ -156,13 +156,15 @@ def of_training_images(train: ClassStatistics, vectors: ClassVectors, classes: n
 def _simplex(vectors: np.ndarray | None, classes: np.ndarray, lack: str) -> dict[str, Figure]:
     if lack or vectors is None:
         return dict.fromkeys(("nc2_norms", "nc2_angles", "nc2_simplex"), lack)
-    found: dict[str, Figure] = {"nc2_norms": _number(neural_collapse.nc2_norms(vectors, classes), "all are zero")}
     if len(classes) < 2:
-        return found | dict.fromkeys(("nc2_angles", "nc2_simplex"), "a single class has no angle")
+        return dict.fromkeys(("nc2_norms", "nc2_angles", "nc2_simplex"), "a single class has nothing to differ from")
     zero = "one of them is zero"
-    found["nc2_angles"] = _number(neural_collapse.nc2_angles(vectors, classes), zero)
-    found["nc2_simplex"] = _number(neural_collapse.nc2_simplex(vectors, classes), zero)
-    return found
+    angles = "two classes have a single angle"
+    return {
+        "nc2_norms": _number(neural_collapse.nc2_norms(vectors, classes), "all are zero"),
+        "nc2_angles": angles if len(classes) < 3 else _number(neural_collapse.nc2_angles(vectors, classes), zero),
+        "nc2_simplex": _number(neural_collapse.nc2_simplex(vectors, classes), zero),
+    }
 
 
 def _beside_anchors(means: np.ndarray, vectors: ClassVectors, classes: np.ndarray, lack: str) -> dict[str, Figure]:

@@ -55,18 +55,19 @@ def write_per_class(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
     return path
 
 
-def class_names(run_dir: Path | str) -> list[str]:
-    """Names of the classes by label, from ``per_class.csv`` or else the test outputs; empty where neither has any."""
+def class_names(run_dir: Path | str) -> list[str] | None:
+    """Names of the classes by label, from ``per_class.csv`` or else the test outputs; None where neither has any that can be read."""
     run_dir = Path(run_dir)
     try:
         with (run_dir / PER_CLASS_FILE).open(newline="", encoding="utf-8") as file:
             names = [line.get("name") or "" for line in csv.DictReader(file)]
     except (OSError, ValueError, csv.Error):
         try:
-            names = list(map(str, read_outputs(run_dir).classes or ()))
+            kept = read_outputs(run_dir).classes
         except InputError:
-            return []
-    return names if all(names) else []
+            return None
+        names = [] if kept is None else [str(name) for name in kept]
+    return names if names and all(names) else None
 
 
 def last_accuracies(run_dir: Path | str) -> np.ndarray:

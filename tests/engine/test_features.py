@@ -26,7 +26,7 @@ SECOND = f"""
 _base_ = "{cli.CONFIGS}/digits_lt/mislas.py"
 train_cfg = dict(max_epochs=1)
 """
-CLOSED_FORM = SECOND + 'posthoc = dict(type="{}", tau=0.7)\n'
+CLOSED_FORM = f'_base_ = "{cli.CONFIGS}/digits_lt/mixup.py"\ntrain_cfg = dict(max_epochs=0)\n'
 COSINE = TINY + 'model = dict(head=dict(classifier=dict(type="cosine", scale=30.0)))\n'
 
 
@@ -89,7 +89,7 @@ def test_of_second_stages(first: Path, make_job: Callable[..., Any], cache: engi
     fc: Any = sar_cls.load_model(job.run_dir).net.head.fc
     assert isinstance(fc, ScaledLinear)  # whose scale is in weight and bias
     for kind in ("tau_norm", "logit_adjustment"):
-        job = make_job(CLOSED_FORM.format(kind), row=kind, stage1_dir=first)
+        job = make_job(CLOSED_FORM + f'posthoc = dict(type="{kind}", tau=0.7)\n', row=kind, stage1_dir=first)
         engine.run(job, Options(), cache)
         check(job.run_dir, first, cache)
 

@@ -29,6 +29,13 @@ train_cfg = dict(max_epochs=1)
 """
 
 
+CLOSED_FORM = f"""
+_base_ = "{cli.CONFIGS}/digits_lt/mixup.py"
+posthoc = dict(type="tau_norm", tau=0.7)
+train_cfg = dict(max_epochs=0)
+"""
+
+
 @pytest.fixture
 def run(make_job: Callable[..., Any], cache: engine.DataCache) -> Callable[..., Path]:
     """Runs a config without features and returns the folder."""
@@ -137,7 +144,7 @@ class TestRefused:
 
     def test_a_closed_form_stage(self, run: Callable[..., Path], call: Any) -> None:
         first = run(TINY)
-        closed = run(SECOND + 'posthoc = dict(type="tau_norm", tau=0.7)\n', row="tau", stage1_dir=first)
+        closed = run(CLOSED_FORM, row="tau", stage1_dir=first)
         refused(call, closed, "has no net of its own")
 
     def test_a_run_that_another_process_is_at(self, run: Callable[..., Path], call: Any) -> None:

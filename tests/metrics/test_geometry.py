@@ -107,7 +107,10 @@ def test_every_figure_against_the_slow_ones(width: int, group: str) -> None:
         "anchor_nearest": 100 * np.mean([slow.nearest(means[c], anchors) == c for c in members]),
         "anchor_dependency": np.mean([slow.dependency(anchors, c) for c in members]),
     }
-    assert {name: found["train"][group][name] for name in train} == pytest.approx(train, rel=1e-7)
+    if len(members) == 2:  # in words, see below
+        train |= {name: found["train"][group][name] for name in ("nc2_angles", "weight_nc2_angles")}
+    numbers = {name: value for name, value in train.items() if not isinstance(value, str)}
+    assert {name: found["train"][group][name] for name in numbers} == pytest.approx(numbers, rel=1e-7)
     assert {*found["train"][group]} == {*expected, *train}
     assert {*found["test"][group]} == {*expected, *test}
 
@@ -187,10 +190,13 @@ class TestInWords:
         assert found["train"]["all"]["nc2_norms"] == "all are zero"
         assert found["train"]["all"]["normalized_variance"] == "class means coincide or are zero"
 
-    def test_a_group_of_one_class(self) -> None:
-        found = figures(made(), few_shot=np.array([4]))["train"]["few_shot"]
-        assert found["nc2_angles"] == found["nc2_simplex"] == "a single class has no angle"
-        assert found["nc2_norms"] == 0
+    def test_groups_of_one_and_two_classes(self) -> None:
+        one = figures(made(), few_shot=np.array([4]))["train"]["few_shot"]
+        for name in ("nc2_norms", "nc2_angles", "nc2_simplex", "weight_nc2_norms"):
+            assert one[name] == "a single class has nothing to differ from"
+        two = figures(made())["train"]["few_shot"]
+        assert two["nc2_angles"] == "two classes have a single angle"
+        assert two["nc2_norms"] > 0
 
 
 @settings(max_examples=20, deadline=None)
@@ -213,7 +219,7 @@ def test_what_a_rotation_and_a_scale_do(seed: int, scale: float) -> None:
     for split, groups in before.items():
         for group, values in groups.items():
             for name, value in values.items():
-                if "dependency" in name:
+                if "dependency" in name or isinstance(value, str):
                     continue  # depends on the scale, as its docstring says
                 factor = scale if name.endswith("distance") else 1
                 assert after[split][group][name] == pytest.approx(factor * value, rel=1e-6, abs=1e-9), name
@@ -229,6 +235,8 @@ def test_a_collapsed_net() -> None:
     for group in ("all", "many_shot", "few_shot"):
         figures_of = {**found["train"][group], **found["test"][group]}
         for name in ("nc1", "nc2_norms", "nc2_angles", "nc2_simplex", "nc3", "nc4", "within_distance"):
+            if group == "few_shot" and name == "nc2_angles":
+                continue  # a single angle
             assert figures_of[name] == pytest.approx(0, abs=1e-9), name
         assert figures_of["weight_cosine"] == pytest.approx(1)
         assert figures_of["within_cosine"] == pytest.approx(1)
