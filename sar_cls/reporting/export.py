@@ -1,8 +1,8 @@
 """One flat line a run, for pandas and leaderboards: ``report.py --export runs.jsonl``.
 
 The columns are those of `COLUMNS`, then ``last_METRIC`` and ``best_METRIC`` for each metric of the record that is a number
-(accuracies and errors in percent), ``override_NAME`` for what the command line changed about the recipe, and ``extra_NAME`` for
-what else the record says in plain values. docs/export.md describes them.
+(accuracies and errors in percent), ``override_NAME`` for what the command line changed about the recipe, ``extra_NAME`` for what
+else the record says in plain values, and ``geometry_SPLIT_GROUP_FIGURE`` of the features. docs/export.md describes them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sar_cls.errors import InputError
 from sar_cls.files import replacing
 from sar_cls.reporting.groups import Group, group_runs
 from sar_cls.reporting.paper import find
+from sar_cls.runs.geometry import recorded_geometry
 from sar_cls.runs.ledger import Warn
 from sar_cls.suites.rows import Suite
 
@@ -105,7 +107,23 @@ def _line(suite: Suite, group: Group, run: Mapping[str, Any]) -> dict[str, Any]:
             if value is None or _number(value) is not None:
                 line[f"{epoch}_{name}"] = value
     line |= {f"override_{name}": value for name, value in run["overrides"].items() if name != "epochs"}
-    return line | {f"extra_{name}": value for name, value in run["extra"].items() if _is_plain(value)}
+    line |= {f"extra_{name}": value for name, value in run["extra"].items() if _is_plain(value)}
+    return line | _geometry(run)
+
+
+def _geometry(run: Mapping[str, Any]) -> dict[str, float]:
+    """``geometry_SPLIT_GROUP_FIGURE`` of the run's features, where its record has them; what could not be computed is left out."""
+    try:
+        found = recorded_geometry(run) or {}
+    except InputError:  # the tables say so
+        return {}
+    return {
+        f"geometry_{split}_{group}_{figure}": value
+        for split, groups in found.items()
+        for group, figures in groups.items()
+        for figure, value in figures.items()
+        if isinstance(value, (int, float))
+    }
 
 
 def _paper(suite: Suite, group: Group) -> float | None:

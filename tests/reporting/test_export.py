@@ -73,6 +73,7 @@ def test_the_document_names_every_column_in_its_order() -> None:
         "best_METRIC",
         "override_NAME",
         "extra_NAME",
+        "geometry_SPLIT_GROUP_FIGURE",
     ]
 
 

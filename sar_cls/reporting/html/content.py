@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from sar_cls.errors import InputError
+from sar_cls.reporting.geometry import RunGeometries, compare_geometry
 from sar_cls.reporting.html.answers import published_gain
+from sar_cls.reporting.html.cells import HtmlTable, plain_table
+from sar_cls.reporting.html.class_maps import class_maps
 from sar_cls.reporting.html.classes import ClassData
 from sar_cls.reporting.html.curves import TRAINING, curves_of, reading_titles
 from sar_cls.reporting.html.numbers import short
 from sar_cls.reporting.html.rerun import command_of
-from sar_cls.reporting.html.views import Entry, View
+from sar_cls.reporting.html.views import Entry, Runs, View
+from sar_cls.reporting.tables.geometry_tables import geometry_tables
 from sar_cls.reporting.tables.suite_tables import METRIC_LABELS
 from sar_cls.runs.folder import HISTORY_FILE
 from sar_cls.runs.ledger import Warn
@@ -26,20 +30,22 @@ class Content:
     Attributes:
         data: plain values for its scripts.
         runs: record and row of every run that is shown, once each.
+        geometry: tables of the features' geometry, by suite.
     """
 
     data: dict[str, Any]
     runs: list[tuple[Mapping[str, Any], Row]]
+    geometry: dict[str, list[HtmlTable]]
 
 
-def content_of(views: Sequence[View], warn: Warn) -> Content:
+def content_of(views: Sequence[View], all_runs: Runs, warn: Warn) -> Content:
     """Reads the runs' files; whatever is missing or damaged is left out with a sentence, and the rest is there."""
     runs: dict[str, tuple[Mapping[str, Any], Row]] = {}
     for view in views:
         for entry in view.entries:
             for other, group in ((entry.line.row, entry.group), *_baseline(view, entry)):
                 runs |= {run["run_id"]: (run, other) for run in group.runs if run["run_id"] not in runs}
-    classes, histories = ClassData(warn), _Histories(warn)
+    classes, histories, geometries = ClassData(warn), _Histories(warn), RunGeometries(all_runs, warn)
     data = {
         "records": {run_id: record for run_id, (record, _) in runs.items()},
         "commands": {run_id: command_of(record, row) for run_id, (record, row) in runs.items()},
@@ -52,13 +58,26 @@ def content_of(views: Sequence[View], warn: Warn) -> Content:
                 "metricLabel": METRIC_LABELS.get(view.suite.metric, view.suite.metric),
                 "shared": _shared_text(view),
                 "entries": [_entry(view, entry, classes, histories) for entry in view.entries],
+                "maps": class_maps(view, geometries),
             }
             for view in views
         ],
     }
     classes.tell()
     histories.tell()
-    return Content(data, list(runs.values()))
+    geometry = _geometry_tables(views, all_runs, geometries, warn)
+    return Content(data, list(runs.values()), geometry)
+
+
+def _geometry_tables(
+    views: Sequence[View], runs: Runs, source: RunGeometries, warn: Warn
+) -> dict[str, list[HtmlTable]]:
+    found = {}
+    for suite in {view.suite.name: view.suite for view in views if view.entries}.values():
+        lines = compare_geometry(suite, runs, warn, source)
+        if lines:
+            found[suite.name] = [plain_table(table) for table in geometry_tables([(suite, lines)]).tables]
+    return found
 
 
 def _baseline(view: View, entry: Entry) -> list[tuple[Row, Any]]:

@@ -49,17 +49,31 @@ CLASSES = Figure(
 )
 
 
+MAPS = Figure(
+    "maps",
+    "How the classes lie to each other",
+    "Each class by the cosines of its centred mean feature (prototype) or semantic anchor to those of all classes, in one plane "
+    "for all rows and seeds; lines join the same class in different seeds. Short lines: the seeds agree on how the class lies to "
+    "the others.",
+)
+
+
 def figures_of(
-    entries: Sequence[Mapping[str, Any]], readings: Mapping[str, Any], training: Mapping[str, Any]
+    entries: Sequence[Mapping[str, Any]],
+    maps: Mapping[str, Any],
+    readings: Mapping[str, Any],
+    training: Mapping[str, Any],
 ) -> list[Figure]:
     """The figures for which there are data.
 
     Args:
         entries: of the view, as the page has them.
+        maps: its points of classes; empty without features.
         readings: columns of a history that regularizers say of themselves.
         training: the other columns that are drawn.
     """
     found = [DOTS] if any(entry["delta"] for entry in entries) else []
     for figure, columns in ((TRAINING, training), (READINGS, readings)):
         found += [figure] if any(set(columns) & set(entry["curves"] or ()) for entry in entries) else []
+    found += [MAPS] if maps else []
     return found + ([CLASSES] if any(entry.get("accuracy") for entry in entries) else [])

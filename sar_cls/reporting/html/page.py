@@ -31,7 +31,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 PAGE = "report.html.jinja"
 STYLES = "report.css"
 SCRIPTS = (
-    "nodes.js", "sorting.js", "behind.js", "axes.js", "dots.js", "curves.js", "classes.js", "confusion.js", "page.js",
+    "nodes.js", "sorting.js", "behind.js", "axes.js", "dots.js", "curves.js", "classes.js", "confusion.js", "maps.js", "page.js",
 )  # fmt: skip
 # Own words for a work directory in the command that makes the report again: the folder itself can be anybody's.
 _WORK_DIR = "work_dirs"
@@ -98,9 +98,10 @@ def render(
 
     runs = list(runs)
     views = make_views(list(suites), runs, note)
-    content = content_of(views, note)
+    content = content_of(views, runs, note)
     found = answers(views)
-    shown = [_shown(view, content) for view in views]
+    names = [view.suite.name for view in views]
+    shown = [_shown(view, content, first=names.index(view.suite.name) == number) for number, view in enumerate(views)]
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=False
     )
@@ -184,9 +185,9 @@ def _caution(found: Answers) -> str:
     return f"{looked}{chance}.{holm} {seeds}"
 
 
-def _shown(view: View, content: Content) -> dict[str, Any]:
+def _shown(view: View, content: Content, first: bool) -> dict[str, Any]:
     data = next(part for part in content.data["views"] if part["key"] == view.key)
-    figures = figures_of(data["entries"], content.data["readings"], content.data["training"])
+    figures = figures_of(data["entries"], data["maps"], content.data["readings"], content.data["training"])
     counts = {len(entry.group.runs[0]["train_counts"]) for entry in view.entries}
     missing = ""
     if len(counts) > 1:
@@ -194,7 +195,14 @@ def _shown(view: View, content: Content) -> dict[str, Any]:
         missing = f"Lines with {numbers} classes are not compared class by class: only lines with as many can be chosen together."
     elif view.entries and "classes" not in {figure.kind for figure in figures}:
         missing = "No view of the classes: the runs have kept neither test outputs nor accuracies per class."
-    return {"key": view.key, "title": view.title, "tables": view_tables(view), "figures": figures, "missing": missing}
+    return {
+        "key": view.key,
+        "title": view.title,
+        "tables": view_tables(view),
+        "geometry": content.geometry.get(view.suite.name, []) if first else [],
+        "figures": figures,
+        "missing": missing,
+    }
 
 
 def _runs_table(views: Sequence[View], content: Content) -> HtmlTable:

@@ -4,6 +4,7 @@ const painters = {
   training: (figure, view) => drawCurves(figure, view, DATA.training),
   readings: (figure, view) => drawCurves(figure, view, DATA.readings),
   classes: drawClasses,
+  maps: drawMaps,
 };
 const viewOf = new Map(DATA.views.map((view) => [view.key, view]));
 for (const figure of document.querySelectorAll("figure[data-figure]")) painters[figure.dataset.figure](figure, viewOf.get(figure.dataset.view));
@@ -28,7 +29,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaintMap
 let folded = [];
 addEventListener("beforeprint", () => {
   printing = true;
-  folded = [...document.querySelectorAll("#answer details:not([open])")];
+  folded = [...document.querySelectorAll("#answer details:not([open]), details.more:not([open])")];
   folded.forEach((details) => { details.open = true; });
   drawings.forEach((drawing) => drawing.now(drawing.paper));
   repaintMaps();
