@@ -163,7 +163,7 @@ def _about_claim(view: View, line: Line, entry: Entry | None, gain: float) -> An
         finding = f"{measured}: the interval holds both 0 and the paper's {gain:+.2f}; more seeds are needed to tell."
         return Answer("open", claim, finding, entry.key)
     if holds_zero:
-        finding = f"{measured}: not told from 0, and the interval leaves the paper's {gain:+.2f} out."
+        finding = f"{measured}: cannot be told from 0, and the interval leaves the paper's {gain:+.2f} out."
         return Answer("did not", claim, finding, entry.key)
     if (low > 0) != (gain > 0):
         return Answer("did not", claim, f"{measured}: the opposite of the claim.", entry.key)
@@ -194,7 +194,7 @@ def _without_claim(view: View, line: Line, entry: Entry) -> Answer:
         finding = f"One pair of runs: {difference.mean:+.2f} points. With one seed nothing can be said about chance."
         return Answer("one seed", claim, finding, entry.key)
     if not difference.significant:
-        return Answer("open", claim, f"{_measured(line)}: not told from 0.", entry.key)
+        return Answer("open", claim, f"{_measured(line)}: cannot be told from 0.", entry.key)
     word = "higher" if difference.mean > 0 else "lower"
     if line.adjusted is not None and line.adjusted.p >= SIGNIFICANT:
         others = f"the other {line.adjusted.size - 1} rows compared with the same runs"

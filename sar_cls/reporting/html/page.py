@@ -181,7 +181,7 @@ def _caution(found: Answers) -> str:
         if number > 1
         else ""
     )
-    seeds = "With few seeds intervals are wide, and a difference that is not told from 0 is no proof of equality."
+    seeds = "With few seeds intervals are wide, and a difference that cannot be told from 0 is no proof of equality."
     return f"{looked}{chance}.{holm} {seeds}"
 
 

@@ -53,7 +53,7 @@ def answer(tmp_path: Path, gains: list[float], **changes: Any) -> Answer:
         ([0.2, 0.21, 0.22], "came out", "lies outside it: the effect is smaller here"),
         ([2.0, 2.01, 2.02], "came out", "lies outside it: the effect is larger here"),
         ([-0.6, -0.7, -0.8], "did not", "the opposite of the claim"),
-        ([-0.1, 0.0, 0.1], "did not", "not told from 0, and the interval leaves the paper's +0.71 out"),
+        ([-0.1, 0.0, 0.1], "did not", "cannot be told from 0, and the interval leaves the paper's +0.71 out"),
         ([-1.0, 0.5, 1.0], "open", "holds both 0 and the paper's +0.71"),
         ([0.7], "one seed", "With one seed nothing can be said about chance"),
     ],
@@ -87,6 +87,26 @@ def test_a_reproduction_counts_where_there_are_shortened_runs_too(tmp_path: Path
                 tmp_path / "work", make_record("cifar100", row, seed, value - 9, epochs=20), f"seed{seed}-epochs20"
             )
     assert answer(tmp_path, [0.6, 0.7, 0.8]).verdict == "came out"
+
+
+def test_beside_other_rows_holms_p_decides_as_well(tmp_path: Path) -> None:
+    """An interval that leaves 0 out by little is no finding where many rows were tried."""
+    text = PAIR
+    for number in range(5):
+        text += f'\n[[rows]]\nname = "try{number}"\nconfig = "mixup.py"\nlabel = "Try {number}"\nbaseline = "mixup"\n'
+    suite = make_suite(tmp_path, text, "cifar100")
+    for seed, (gain, noise) in enumerate([(0.5, 0.1), (0.7, -0.1), (0.9, 0.1)]):
+        write_run(tmp_path / "work", make_record("cifar100", "mixup", seed, 78.0))
+        write_run(tmp_path / "work", make_record("cifar100", "sar", seed, 78.0 + gain))
+        write_run(tmp_path / "work", make_record("cifar100", "try0", seed, 78.0 + gain))
+        for number in range(1, 5):
+            write_run(tmp_path / "work", make_record("cifar100", f"try{number}", seed, 78.0 + noise))
+    found = answers(make_views([suite], ledger.scan(tmp_path / "work"), pytest.fail))
+    (claim,) = found.claims
+    assert claim.verdict == "open"
+    assert "the direction is the paper's, but beside the other 5 rows" in claim.finding
+    assert "higher on its own, but beside the other 5 rows" in found.others[0].finding
+    assert found.intervals == 6
 
 
 def test_two_stages_a_loss_and_a_row_of_ones_own(tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             kept = dict(arrays)
         names = [f"class {number}" for number in range(9)] + [NO_SCRIPT]
         np.savez(run_dir / "test_outputs.npz", **kept, classes=np.array(names))
-    return write_report([make_suite(folder)], runs, folder / "report.html", title=f"Report {NO_SCRIPT}")
+    return write_report(
+        [make_suite(folder)], runs, folder / "report.html", title=f"Report {NO_SCRIPT}", warn=lambda _: None
+    )
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_opens_from_disk_and_loads_nothing(opened: Any) -> None:
         "return [...document.querySelectorAll('figure')].map((figure) => [figure.dataset.figure, "
         "figure.querySelectorAll('svg, canvas').length > 0])"
     )
-    assert figures == [["dots", True], ["training", True], ["readings", True], ["classes", True]]
+    assert figures == [["dots", True], ["training", True], ["readings", True], ["maps", True], ["classes", True]]
 
 
 def test_no_text_becomes_markup(opened: Any) -> None:
@@ -151,7 +153,7 @@ def test_charts_are_read_by_pointer_and_by_keyboard(opened: Any) -> None:
     from selenium.webdriver.common.keys import Keys
 
     tip, spoken = opened.find_element("id", "tip"), opened.find_element("id", "spoken")
-    for kind, known in (("training", "Epoch"), ("dots", "points"), ("classes", "training image")):
+    for kind, known in (("training", "Epoch"), ("dots", "points"), ("maps", "distance"), ("classes", "training image")):
         chart = opened.find_element("css selector", f"figure[data-figure='{kind}'] svg[role='img']")
         assert len(chart.get_attribute("aria-label")) > 40
         opened.execute_script("arguments[0].scrollIntoView({block: 'center'}); arguments[0].focus()", chart)

@@ -40,7 +40,7 @@ const openers = {
     const { mean, low, high, n } = line.delta;
     const words = known(low)
       ? `Mean ${signed(mean)} over ${n} pairs; 95 % interval [${signed(low)}, ${signed(high)}] by Student's t with ${n - 1} degrees of freedom. ` +
-        (low <= 0 && 0 <= high ? "It holds 0: the difference is not told from chance." : "It leaves 0 out.")
+        (low <= 0 && 0 <= high ? "It holds 0: the difference cannot be told from chance." : "It leaves 0 out.")
       : `One pair: ${signed(mean)}. With one seed nothing can be said about chance.`;
     return [`${line.name} against ${line.baselineLabel}: ${metricName(metric)}`, node("p", {}, words),
       plainTable("Pairs of runs with the same seed", ["Seed", "This row", line.baselineLabel, "Difference"], rows),
