@@ -78,12 +78,15 @@ def flat_lines(
         warn: called with a sentence for each run that is left out.
     """
     records = [record for _, record in runs]
-    lines = []
+    found: dict[str, dict[str, Any]] = {}
     for suite in suites:
         groups = group_runs(suite, records, warn)
         for row in suite.rows:
             for group in groups[row.name]:
-                lines += [_line(suite, group, run) for run in group.runs]
+                # A suite may show another one's rows: what the owner says of a run counts.
+                new = [run for run in group.runs if run["run_id"] not in found or row.suite == suite.name]
+                found |= {run["run_id"]: _line(suite, group, run) for run in new}
+    lines = list(found.values())
     columns = list(dict.fromkeys(name for line in lines for name in line))
     fixed = [name for name in columns if name in COLUMNS]
     return [{name: line.get(name) for name in fixed + sorted(set(columns) - set(fixed))} for line in lines]

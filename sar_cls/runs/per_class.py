@@ -56,7 +56,7 @@ def write_per_class(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
 
 
 def class_names(run_dir: Path | str) -> list[str] | None:
-    """Names of the classes by label, from ``per_class.csv`` or else the test outputs; None where neither has any that can be read."""
+    """Names of the classes by label, from ``per_class.csv`` or else the test outputs; None where neither has them."""
     run_dir = Path(run_dir)
     try:
         with (run_dir / PER_CLASS_FILE).open(newline="", encoding="utf-8") as file:

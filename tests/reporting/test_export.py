@@ -80,3 +80,13 @@ def test_the_document_names_every_column_in_its_order() -> None:
 def test_both_epochs_of_a_run(tmp_path: Path) -> None:
     (line, *_) = flat_lines([make_suite(tmp_path)], write_runs(tmp_path / "work", SEEDS[:1]), pytest.fail)
     assert line["best_top1"] == line["last_top1"] + 0.5
+
+
+def test_a_run_that_two_suites_show_is_one_line(tmp_path: Path) -> None:
+    runs = write_runs(tmp_path / "work", SEEDS[:1])
+    text = 'title = "Other"\nmetric = "top1"\n\n[[rows]]\nname = "mixup"\nsuite = "cifar100_lt"\nlabel = "Taken over"\n'
+    own, other = make_suite(tmp_path), make_suite(tmp_path, text, "other")
+    for suites in ([own, other], [other, own]):
+        lines = flat_lines(suites, runs, pytest.fail)
+        assert len({line["run_id"] for line in lines}) == len(lines) == 5
+        assert {line["label"] for line in lines if line["row"] == "mixup"} == {"MixUp"}

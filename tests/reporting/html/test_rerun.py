@@ -97,3 +97,14 @@ def test_runs_of_one_setting_are_one_command(monkeypatch: pytest.MonkeyPatch) ->
     arguments = parsed(found[0].text, monkeypatch)
     assert (arguments.only, arguments.seeds, arguments.epochs) == (["mixup", "mixup_sar"], 4, None)
     assert parsed(found[1].text, monkeypatch).epochs == 20
+
+
+def test_a_method_that_its_suite_has_no_row_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sar_cls.suites.by_method import with_methods
+
+    row = with_methods(load_suite(CONFIGS, "cifar10_lt"), CONFIGS).row("focal")
+    arguments = parsed(
+        command_of({**record("focal"), "suite": "cifar10_lt", "overrides": {"dataset": "cifar10"}}, row), monkeypatch
+    )
+    assert (arguments.method, arguments.dataset, arguments.seed) == ("focal", "cifar10", 1024)
+    assert "stage1.py" in command_of({**record("focal"), "suite": "cifar10_lt"}, row)
