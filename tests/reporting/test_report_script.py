@@ -110,7 +110,7 @@ def test_bad_arguments_are_one_line_and_exit_code_2(tmp_path: Path, arguments: t
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("option", ["--keep", "--plots"])
+@pytest.mark.parametrize("option", ["--keep", "--figures"])
 class TestFoldersToWriteTo:
     """Exit code 2, one sentence, nothing written, also where no line of a table was printed yet."""
 

@@ -2,8 +2,8 @@
 
 Features of two seeds differ by a rotation at least, so that no common axes exist in the feature space itself. What can be compared,
 and what the figure is about, is how a class lies to the others: each class is drawn by its profile, the cosines of its centred
-vector to those of all classes. All sets of vectors share one projection and one pair of axes: a class whose relations are the same
-in all seeds lies at one place.
+vector to those of the other classes. All sets of vectors share one projection and one pair of axes: a class whose relations are
+the same in all seeds lies at one place.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from sar_cls.errors import InputError
 from sar_cls.metrics.agreement import gram_agreement
 from sar_cls.metrics.dependency import inter_class_dependency
 from sar_cls.metrics.separation import cosine_matrix
-from sar_cls.reporting.figures.labels import listed
+from sar_cls.reporting.figures.labels import listed, wrapped
 from sar_cls.reporting.figures.projection import Projection, project
 from sar_cls.reporting.figures.series import NothingToDraw, Series
-from sar_cls.reporting.figures.style import COLOURS, GREY, MARKERS, new_figure
+from sar_cls.reporting.figures.style import COLOURS, GREY, HEADING, MARKERS, new_figure
+from sar_cls.runs.features import Features
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 MOST_SEEDS = 3
 FEW_CLASSES = 10
+LEAST_ROOM = 0.06  # of the axes, between the numbers of two classes
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Vectors:
         title: what they are.
         points: float [seeds, C, 2], in the common projection.
         dependency: float [seeds], mean inter-class dependency.
-        agreement: mean agreement of the class geometry over the pairs of seeds; NaN for one seed, or where nothing can be correlated.
+        agreement: mean agreement of the class geometry over the pairs of seeds; NaN for one seed, or where nothing can be
+            correlated.
     """
 
     title: str
@@ -78,7 +81,7 @@ def rows_with_anchors(series: Sequence[Series]) -> list[Series]:
 
 
 def prepare(series: Sequence[Series]) -> ClassGeometry:
-    """Prototypes and semantic anchors of the row ``series[0]``, and the prototypes of its baseline where there is one with features.
+    """Prototypes and semantic anchors of the row ``series[0]``, and the prototypes of its baseline where that has features.
 
     Raises:
         NothingToDraw: an anchor was never set, or fewer than three classes have training images.
@@ -94,13 +97,16 @@ def prepare(series: Sequence[Series]) -> ClassGeometry:
         except InputError:
             baseline = None
     seeds = [seed for seed in ours if seed in theirs] or list(ours)
-    seeds = [seed for seed in seeds if ours[seed].anchors_set is None or ours[seed].anchors_set.all()][:MOST_SEEDS]
+    seeds = [seed for seed in seeds if _all_set(ours[seed])][:MOST_SEEDS]
     if not seeds:
         raise NothingToDraw(
             f"the semantic anchors of {entry.label} are not all set: the gate did not open for every class"
         )
-    vectors = [(f"Prototypes, {entry.label}", [ours[seed].train_class_means for seed in seeds])]
-    vectors.append((f"Semantic anchors, {entry.label}", [ours[seed].semantic_anchors for seed in seeds]))
+    anchors = [one for seed in seeds if (one := ours[seed].semantic_anchors) is not None]
+    vectors = [
+        (f"Prototypes, {entry.label}", [ours[seed].train_class_means for seed in seeds]),
+        (f"Semantic anchors, {entry.label}", anchors),
+    ]
     labels: tuple[str, ...] = (entry.label,)
     if baseline is not None and all(seed in theirs for seed in seeds):
         vectors.insert(0, (f"Prototypes, {baseline.label}", [theirs[seed].train_class_means for seed in seeds]))
@@ -123,9 +129,21 @@ def prepare(series: Sequence[Series]) -> ClassGeometry:
     return ClassGeometry(known, counts[kept], kept, len(counts), tuple(sets), projection, labels)
 
 
+def _all_set(run: Features) -> bool:
+    return run.semantic_anchors is not None and run.anchors_set is not None and bool(run.anchors_set.all())
+
+
 def profile(vectors: np.ndarray) -> np.ndarray:
-    """How each class lies to all: cosines of the centred class vectors [C, D], float [C, C]."""
-    return np.nan_to_num(cosine_matrix(vectors - vectors.mean(axis=0)))  # a class in the very middle has no direction
+    """How each class lies to the others: cosines of the centred class vectors [C, D], float [C, C].
+
+    In its own place a class has the mean of its row: its cosine to itself, which is 1 in every seed, would draw all sets together.
+    """
+    cosines = np.nan_to_num(
+        cosine_matrix(vectors - vectors.mean(axis=0))
+    )  # a class in the very middle has no direction
+    np.fill_diagonal(cosines, 0.0)
+    np.fill_diagonal(cosines, cosines.sum(axis=1) / (len(cosines) - 1))
+    return cosines
 
 
 def _agreement(runs: Sequence[np.ndarray]) -> float:
@@ -137,35 +155,44 @@ def draw(data: ClassGeometry) -> Figure:
     """A panel for each set of vectors, and one for their inter-class dependency."""
     from matplotlib.lines import Line2D
 
-    figure = new_figure(3.75)
-    grid = figure.subplots(2, 2)
-    axes = [axis for axis in grid.flat if axis is not grid.flat[-1]][: len(data.sets)]
-    for axis in list(grid.flat[len(data.sets) : -1]):
-        axis.remove()
     few = len(data.classes) <= FEW_CLASSES
+    figure = new_figure(3.75 if few else 4.1)
+    grid = list(figure.subplots(2, 2).flat)
+    axes, last = grid[: len(data.sets)], grid[len(data.sets)]
+    for axis in grid[len(data.sets) + 1 :]:
+        axis.remove()
     colours = _colours(data)
+    extent = np.maximum(np.ptp(data.projection.points, axis=0), 1e-9)
     for axis, vectors in zip(axes, data.sets, strict=True):
+        named: list[
+            np.ndarray
+        ] = []  # places of the numbers so far: where classes lie on each other, one number is enough
+        letter, kind, row = _letter(axes.index(axis)), *vectors.title.split(", ", 1)
         for index, colour in enumerate(colours):
             path = vectors.points[:, index]
             axis.plot(path[:, 0], path[:, 1], "-", color=colour, linewidth=0.5, alpha=0.7, zorder=1)
             for seed, point in enumerate(path):
                 axis.plot(*point, MARKERS[seed], color=colour, markersize=3.4 if few else 2.2, markeredgewidth=0)
-            if few:
+            spot = path[0] / extent
+            if few and all(np.abs(spot - other).max() > LEAST_ROOM for other in named):
+                named.append(spot)
                 axis.annotate(
-                    str(data.classes[index]), path[0], xytext=(2.5, 2), textcoords="offset points", fontsize=5.5, color=colour,
+                    str(data.classes[index]), path[0], xytext=(2.5, 2), textcoords="offset points", fontsize=6, color=colour,
                 )  # fmt: skip
-        kind, _, row = vectors.title.partition(", ")
         agreement = "" if np.isnan(vectors.agreement) else f"\nagreement {vectors.agreement:.2f}"
-        axis.set_title(f"{kind}\n{row}{agreement}", fontsize=6.8)
+        axis.set_title(f"{letter} {kind}\n{wrapped(row, HEADING + 3)}{agreement}", fontsize=6.8)
         axis.set(xticks=[], yticks=[])
-        axis.set_xlabel(data.projection.axes[0], labelpad=2)
-        axis.set_ylabel(data.projection.axes[1], labelpad=2)
         axis.spines[["top", "right"]].set_visible(True)
     _same_limits(axes, np.concatenate([vectors.points.reshape(-1, 2) for vectors in data.sets]))
-    _draw_dependency(grid.flat[-1], data)
+    for axis in axes[-2:]:
+        axis.set_xlabel(data.projection.axes[0], labelpad=2)
+    for axis in axes[::2]:
+        axis.set_ylabel(data.projection.axes[1], labelpad=2)
+    _draw_dependency(last, data)
     seeds = data.seeds or tuple(range(1, data.sets[0].points.shape[0] + 1))
     handles = [
-        Line2D([], [], linestyle="", marker=MARKERS[index], color=GREY, markeredgewidth=0) for index in range(len(seeds))
+        Line2D([], [], linestyle="", marker=MARKERS[index], color=GREY, markeredgewidth=0)
+        for index in range(len(seeds))
     ]
     figure.legend(
         handles, [f"seed {seed}" for seed in seeds], loc="outside lower center", ncols=3, handletextpad=0.0,
@@ -174,6 +201,10 @@ def draw(data: ClassGeometry) -> Figure:
     if not few:
         _frequency_bar(figure, axes, data)
     return figure
+
+
+def _letter(place: int) -> str:
+    return f"({'abcd'[place]})"
 
 
 def _colours(data: ClassGeometry) -> list[Any]:
@@ -209,16 +240,10 @@ def _draw_dependency(axis: Axes, data: ClassGeometry) -> None:
         for index, value in enumerate(vectors.dependency):
             shift = 0.14 * (index - (len(vectors.dependency) - 1) / 2)
             axis.plot(place + shift, value, MARKERS[index], color="black", markersize=3.4, markeredgewidth=0)
-    titles = []
-    for vectors in data.sets:
-        kind, _, row = vectors.title.partition(", ")
-        anchors = kind == "Semantic anchors"
-        titles.append("anchors" if anchors else "prototypes" + ("" if row == data.labels[0] else "\n(baseline)"))
-    axis.set_xticks(range(len(data.sets)), titles, fontsize=5.8, rotation=35, ha="right", rotation_mode="anchor")
+    axis.set_xticks(range(len(data.sets)), [_letter(place) for place in range(len(data.sets))])
     axis.set(xlim=(-0.5, len(data.sets) - 0.5))
-    axis.set_title("Inter-class\ndependency", fontsize=6.8)
-    axis.set_ylim(bottom=0)
-    axis.margins(y=0.15)
+    axis.set_title(f"{_letter(len(data.sets))} Inter-class\ndependency", fontsize=6.8)
+    axis.set_ylim(0, 1.12 * max(vectors.dependency.max() for vectors in data.sets) or 1.0)
     axis.grid(axis="y")
     axis.set_box_aspect(1)
 
@@ -258,9 +283,9 @@ def caption(data: ClassGeometry, series: Sequence[Series]) -> str:
     ])  # fmt: skip
     return (
         "How the classes lie to each other: prototypes (means of the training features of a class) and semantic anchors after the "
-        f"last epoch, {listed(data.labels)}, {seeds}, on the same axes. A class is drawn by its profile, the cosines of its centred "
-        f"vector to those of all classes, which no rotation of the features changes; all profiles together are laid out by "
-        f"{data.projection.method}. Shapes: seeds, joined by a line for each class; {colours}. Agreement: correlation of the class "
-        "geometries between seeds (entries of the centred Gram matrices), mean over the pairs. Inter-class dependency, mean over the "
-        f"classes of what softmax(P P' / sqrt(D)) gives to other classes: {numbers}.{without}{details}"
+        f"last epoch, {listed(data.labels)}, {seeds}, on the same axes. A class is drawn by its profile, the cosines of its "
+        "centred vector to those of the other classes, which no rotation of the features changes; all profiles are laid out by "
+        f"{data.projection.method}. Shapes: seeds, joined by a line for each class; {colours}. Agreement: correlation of the "
+        "class geometries between seeds (entries of the centred Gram matrices), mean over the pairs. Inter-class dependency, mean "
+        f"over the classes of what softmax(P P' / sqrt(D)) gives to other classes: {numbers}.{without}{details}"
     )

@@ -1,4 +1,4 @@
-"""Neural collapse over the shot groups (Papyan, Han and Donoho 2020, https://arxiv.org/abs/2008.08186): a dot a run, a bar a mean."""
+"""Neural collapse over the shot groups (Papyan, Han and Donoho 2020, https://arxiv.org/abs/2008.08186)."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 
 from sar_cls.reporting.figures.labels import names, provenance
 from sar_cls.reporting.figures.series import NothingToDraw, Series
-from sar_cls.reporting.figures.style import RowStyle, legend_below, panels
+from sar_cls.reporting.figures.style import RowStyle, legend_below, legend_height, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Split and name of a figure in a record's geometry, and how its panel is called.
 FIGURES = (
-    ("train", "nc1", "NC1: spread within classes"),
-    ("train", "nc2_simplex", "NC2: distance to a simplex"),
-    ("train", "nc3", "NC3: means against weights"),
-    ("test", "nc4", "NC4: not the nearest mean (%)"),
+    ("train", "nc1", "NC1, within classes"),
+    ("train", "nc2_simplex", "NC2, off the simplex"),
+    ("train", "nc3", "NC3, off the weights"),
+    ("test", "nc4", "NC4, off nearest mean (%)"),
 )
 GROUPS = {"all": "all", "many_shot": "many", "medium_shot": "medium", "few_shot": "few"}
 
@@ -92,9 +92,9 @@ def prepare(series: Sequence[Series]) -> Collapse:
 def draw(data: Collapse) -> Figure:
     """A panel for each figure; rows side by side in each shot group."""
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, NullFormatter
 
-    figure, axes = panels(len(data.panels), 1.5, extra=0.2 + 0.13 * ((len(data.labels) + 1) // 2))
+    figure, axes = panels(len(data.panels), 1.5, extra=legend_height(data.labels))
     width = 0.76 / len(data.labels)
     for axis, panel in zip(axes, data.panels, strict=True):
         for row, style in enumerate(data.styles):
@@ -111,12 +111,14 @@ def draw(data: Collapse) -> Figure:
                     [place - width / 2.4, place + width / 2.4], [known.mean()] * 2, color=style.color, linewidth=1.3,
                     solid_capstyle="butt",
                 )  # fmt: skip
-        axis.set_xticks(range(len(data.groups)), [GROUPS[group] for group in data.groups])
+        axis.set_xticks(range(len(data.groups)), [GROUPS[group] for group in data.groups], fontsize=6)
         axis.set_xlim(-0.5, len(data.groups) - 0.5)
         axis.set_title(panel.title, fontsize=6.8)
         positive = panel.values[np.isfinite(panel.values)]
-        if positive.min() > 0 and positive.max() > 30 * positive.min():
+        if positive.min() > 0 and positive.max() > 100 * positive.min():
             axis.set_yscale("log")
+            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_formatter(NullFormatter())
         else:
             axis.set_ylim(0, 1.1 * max(positive.max(), 1e-9))
             axis.yaxis.set_major_locator(MaxNLocator(4))
@@ -135,9 +137,10 @@ def caption(data: Collapse, series: Sequence[Series]) -> str:
     """What is drawn, and of which runs."""
     without = f" Not drawn: {'; '.join(data.without)}." if data.without else ""
     return (
-        "Neural collapse after the last epoch (Papyan, Han and Donoho 2020; 0: collapsed), over all classes and each shot group (many: "
-        "more than 100 training images, few: fewer than 20), each class seen among all. NC1: covariance within classes against that "
-        "of the class means, of the training features; NC2: mean distance of the cosines between centred class means from those of a "
-        "simplex; NC3: squared distance between class means and the classifier's weights, both scaled; NC4: test images for which the "
-        f"classifier does not choose the nearest class mean. Dots: runs; bars: their mean.{without} {provenance(series)}"
+        "Neural collapse after the last epoch (Papyan, Han and Donoho 2020; 0: collapsed), over all classes and each shot group "
+        "(many: more than 100 training images, few: fewer than 20), each class seen among all. NC1: covariance within classes "
+        "against that of the class means, of the training features; NC2: mean distance of the cosines between centred class means "
+        "from those of a simplex; NC3: squared distance between class means and the classifier's weights, both scaled; NC4: test "
+        f"images for which the classifier does not choose the nearest class mean. Dots: runs; bars: their "
+        f"mean.{without} {provenance(series)}"
     )

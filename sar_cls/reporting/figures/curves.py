@@ -11,7 +11,7 @@ import numpy as np
 from sar_cls.errors import InputError
 from sar_cls.reporting.figures.labels import names, provenance, wrapped
 from sar_cls.reporting.figures.series import NothingToDraw, Series
-from sar_cls.reporting.figures.style import RowStyle, legend_below, new_figure
+from sar_cls.reporting.figures.style import RowStyle, legend_below, legend_height, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -115,9 +115,9 @@ def with_readings(series: Sequence[Series], drawn: Sequence[str] | dict[str, str
 
 def draw(data: Sequence[Panel]) -> Figure:
     """The panels below each other, over one axis of epochs."""
-    labels = {curve.label for panel in data for curve in panel.curves}
+    labels = list(dict.fromkeys(curve.label for panel in data for curve in panel.curves))
     height = 1.15 if len(data) > 2 else 1.45
-    figure = new_figure(height * len(data) + 0.3 + 0.13 * len(labels))
+    figure = new_figure(height * len(data) + 0.25 + legend_height(labels))
     axes = list(figure.subplots(len(data), 1, sharex=True, squeeze=False)[:, 0])
     handles: dict[str, Any] = {}
     for axis, panel in zip(axes, data, strict=True):
@@ -148,7 +148,8 @@ def caption_readings(data: Sequence[Panel], series: Sequence[Series]) -> str:
     """What is drawn, and of which runs."""
     shown = with_readings(series)
     titles = "; ".join(panel.title.removesuffix(" (%)") for panel in data)
-    return f"What the regularizer says of itself, in the mean over the steps of an epoch: {titles}. {_bands(shown)}{provenance(shown)}"
+    what = "What the regularizer says of itself, in the mean over the steps of an epoch"
+    return f"{what}: {titles}. {_bands(shown)}{provenance(shown)}"
 
 
 def _bands(series: Sequence[Series]) -> str:
@@ -168,7 +169,7 @@ def _curve(entry: Series, label: str, column: str, scale: float = 1.0) -> Curve:
 
 def _band(axis: Axes, curve: Curve) -> Any:
     """Mean of the runs, and the range between the lowest and the highest of them."""
-    few = {"marker": curve.style.marker} if len(curve.epochs) < 12 else {}
+    few: dict[str, Any] = {"marker": curve.style.marker} if len(curve.epochs) < 12 else {}
     (line,) = axis.plot(curve.epochs, curve.values.mean(axis=0), label=curve.label, **curve.style.line, **few)
     low, high = curve.values.min(axis=0), curve.values.max(axis=0)
     if len(curve.values) > 1 and len(curve.epochs) > 1:

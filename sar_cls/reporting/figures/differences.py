@@ -1,10 +1,10 @@
-"""The rows of a suite against their baselines, as dots with intervals: an ablation at one glance, beside the paper's differences."""
+"""The rows of a suite against their baselines, as dots with intervals: an ablation at one glance, beside the paper's figures."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sar_cls.reporting.comparison import Line
 from sar_cls.reporting.figures.labels import wrapped
@@ -13,6 +13,7 @@ from sar_cls.reporting.figures.style import GREY, RowStyle, legend_below, new_fi
 from sar_cls.suites.rows import Row, Suite
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -76,7 +77,9 @@ class Differences:
         return [point for section in self.sections for point in section.points]
 
 
-def prepare(suite: Suite, lines: Sequence[Line], styles: Mapping[str, RowStyle], without: Sequence[str] = ()) -> Differences:
+def prepare(
+    suite: Suite, lines: Sequence[Line], styles: Mapping[str, RowStyle], without: Sequence[str] = ()
+) -> Differences:
     """The first recipe of each row with its paired difference, in the order of the suite, stages and groups apart.
 
     Args:
@@ -96,10 +99,14 @@ def prepare(suite: Suite, lines: Sequence[Line], styles: Mapping[str, RowStyle],
     if not found:
         raise NothingToDraw("no row was run with seeds of its baseline")
     sections = []
-    for (stage, group), rows in sorted(found.items(), key=lambda item: item[0][0]):  # stable: groups in the suite's order
+    for (stage, group), rows in sorted(
+        found.items(), key=lambda item: item[0][0]
+    ):  # stable: groups in the suite's order
         baselines = {row.baseline for row, _ in rows.values() if row.baseline is not None}
         baseline = suite.full_label(suite.row(next(iter(baselines)))) if len(baselines) == 1 else ""
-        heading = ", ".join(part for part in (group, f"{'stage' if group else 'Stage'} {stage}" if suite.two_stage else "") if part)
+        heading = ", ".join(
+            part for part in (group, f"{'stage' if group else 'Stage'} {stage}" if suite.two_stage else "") if part
+        )
         sections.append(Section(heading, baseline, tuple(point for _, point in rows.values())))
     return Differences(suite.metric, tuple(sections), paper_task_of(lines))
 
@@ -110,9 +117,15 @@ def point_of(suite: Suite, line: Line, lines: Sequence[Line], styles: Mapping[st
     if difference is None or difference.mean is None:
         return None
     return Point(
-        suite.full_label(line.row), styles.get(line.row.name, style(0)), difference.mean, difference.low, difference.high, difference.n,
-        paper_difference(line, lines), line.deviations,
-    )  # fmt: skip
+        label=suite.full_label(line.row),
+        style=styles.get(line.row.name, style(0)),
+        mean=difference.mean,
+        low=difference.low,
+        high=difference.high,
+        pairs=difference.n,
+        paper=paper_difference(line, lines),
+        details=line.deviations,
+    )
 
 
 def paper_difference(line: Line, lines: Sequence[Line]) -> tuple[float, float] | None:
@@ -126,7 +139,7 @@ def paper_difference(line: Line, lines: Sequence[Line]) -> tuple[float, float] |
 
 def paper_task_of(lines: Sequence[Line]) -> str | None:
     """Of which other task the paper's figures beside these lines are; None where they are of ours."""
-    tasks = (getattr(line.row, "paper_task", None) for line in lines if line.paper is not None)
+    tasks = (line.row.paper_task for line in lines if line.paper is not None)
     return next((task for task in tasks if task), None)
 
 
@@ -183,13 +196,13 @@ def draw(data: Differences) -> Figure:
     return figure
 
 
-def legend(points: Sequence[Point]) -> tuple[list[object], list[str]]:
+def legend(points: Sequence[Point]) -> tuple[list[Any], list[str]]:
     """Handles and labels of what is in a figure of points."""
     from matplotlib.lines import Line2D
 
-    handles: list[object] = []
+    handles: list[Any] = []
     labels: list[str] = []
-    dark = {"color": "black", "markersize": 4.2}
+    dark: dict[str, Any] = {"color": "black", "markersize": 4.2}
     if any(point.low is not None for point in points):
         handles.append(Line2D([], [], marker="o", linewidth=1.2, **dark))
         labels.append("ours, 95 % interval")
@@ -212,22 +225,21 @@ def _against(data: Differences) -> str:
     return f" to {next(iter(baselines))}" if len(baselines) == 1 and "" not in baselines else " to the baseline"
 
 
-def _widen(axis: object) -> None:
+def _widen(axis: Axes) -> None:
     """A horizontal axis of two points at least, so that small differences look small."""
-    from matplotlib.axes import Axes
+    from matplotlib.ticker import MaxNLocator
 
-    assert isinstance(axis, Axes)
     low, high = axis.get_xlim()
     missing = 2.0 - (high - low)
     if missing > 0:
         axis.set_xlim(low - missing / 2, high + missing / 2)
+    axis.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    axis.xaxis.set_major_formatter("{x:g}")
 
 
 def caption(data: Differences, suite: Suite) -> str:
     """What is drawn, and against what."""
-    baselines = [
-        f"{section.heading or 'all rows'}: {section.baseline or 'each its own'}" for section in data.sections
-    ]
+    baselines = [f"{section.heading or 'all rows'}: {section.baseline or 'each its own'}" for section in data.sections]
     several = len({section.baseline for section in data.sections}) > 1
     against = f" (baselines: {'; '.join(baselines)})" if several else ""
     return (

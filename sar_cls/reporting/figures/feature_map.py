@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sar_cls.reporting.figures.labels import names, wrapped
-from sar_cls.reporting.figures.per_class import same_classes
 from sar_cls.reporting.figures.projection import Projection, project
-from sar_cls.reporting.figures.series import Series
-from sar_cls.reporting.figures.style import COLOURS, HEADING, MARKERS, legend_below, panels
+from sar_cls.reporting.figures.series import Series, same_classes
+from sar_cls.reporting.figures.style import COLOURS, HEADING, MARKERS, legend_below, legend_height, panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -78,9 +77,7 @@ def prepare(series: Sequence[Series]) -> FeatureMap:
     for entry, label in zip(series, names(series, with_runs=False)[0], strict=True):
         index = entry.seeds.index(seeds[0]) if seeds else 0
         features = entry.features[index]
-        rows = np.concatenate(
-            [np.flatnonzero(features.test_labels == label)[:IMAGES_OF_A_CLASS] for label in classes]
-        )
+        rows = np.concatenate([np.flatnonzero(features.test_labels == label)[:IMAGES_OF_A_CLASS] for label in classes])
         vectors, labels = features.test_features[rows], features.test_labels[rows]
         projection = project(vectors)
         seed = entry.seeds[index] if entry.seeds else None
@@ -114,9 +111,10 @@ def _titles(series: Sequence[Series], classes: np.ndarray) -> tuple[str, ...]:
 def draw(data: FeatureMap) -> Figure:
     """A panel for each row, without scales: in a map of neighbourhoods lengths mean nothing."""
     lines = max(wrapped(panel.label, HEADING).count("\n") for panel in data.panels) + 2
-    figure, axes = panels(len(data.panels), 1.5 + 0.115 * lines, extra=0.5)
+    tail = max(data.counts) >= 2 * min(data.counts)
+    titles = [f"{title} ({count})" if tail else title for title, count in zip(data.titles, data.counts, strict=True)]
+    figure, axes = panels(len(data.panels), 1.62 + 0.115 * lines, extra=legend_height(titles) + 0.05)
     number = len(data.classes)
-    handles = []
     for axis, panel in zip(axes, data.panels, strict=True):
         handles = []
         for index, label in enumerate(data.classes):
@@ -130,9 +128,6 @@ def draw(data: FeatureMap) -> Figure:
         axis.set_title(f"{wrapped(panel.label, HEADING)}{score}")
         axis.set(xticks=[], yticks=[], xlabel=panel.projection.axes[0], ylabel=panel.projection.axes[1])
         axis.spines[["top", "right"]].set_visible(True)
-        axis.set_box_aspect(1)
-    tail = max(data.counts) >= 2 * min(data.counts)
-    titles = [f"{title} ({count})" if tail else title for title, count in zip(data.titles, data.counts, strict=True)]
     legend_below(figure, handles, titles, markerscale=1.8, handletextpad=0.1)
     return figure
 
@@ -147,7 +142,7 @@ def caption(data: FeatureMap, series: Sequence[Series]) -> str:
     tail = "; in brackets their training images" if max(data.counts) >= 2 * min(data.counts) else ""
     remark = names(series, with_runs=False)[1]
     return (
-        f"Features of test images (at most {IMAGES_OF_A_CLASS} of a class) after the last epoch, of one run of each row{seed}: {every}"
-        f"{tail}. Each panel is laid out by itself, all in the same way: {data.panels[0].projection.method}. Silhouette: mean over the "
-        f"images shown, computed in the space of the features.{f' {remark}.' if remark else ''}"
+        f"Features of test images (at most {IMAGES_OF_A_CLASS} of a class) after the last epoch, of one run of each row{seed}: "
+        f"{every}{tail}. Each panel is laid out by itself, all in the same way: {data.panels[0].projection.method}. Silhouette: "
+        f"mean over the images shown, computed in the space of the features.{f' {remark}.' if remark else ''}"
     )

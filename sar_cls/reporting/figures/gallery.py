@@ -1,7 +1,7 @@
 """Every figure of some suites, made from saved files alone, each as PNG, SVG and PDF with its caption as a text file beside it.
 
-A figure is a module of its own with three functions: ``prepare`` takes what is to be drawn from the runs, ``draw`` draws it and knows no
-files, ``caption`` says in words what it shows. `draw_figures` returns what was made and, of what was not, why.
+A figure is a module of its own with three functions: ``prepare`` takes what is to be drawn from the runs, ``draw`` draws it and
+knows no files, ``caption`` says in words what it shows. `draw_figures` returns what was made and, of what was not, why.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from sar_cls.errors import InputError
 from sar_cls.files import refusing, replacing
 from sar_cls.reporting.comparison import Line, compare
 from sar_cls.reporting.figures import (
+    class_accuracy,
+    class_gain,
     class_geometry,
     collapse,
     curves,
     differences,
     feature_map,
-    per_class,
     reliability,
     sensitivity,
 )
@@ -101,16 +102,17 @@ KINDS = (
         class_geometry.prepare, class_geometry.draw, class_geometry.caption, class_geometry.rows_with_anchors,
     ),
     Kind(
-        "features", "Features of test images (the paper's Fig. 3)", FEATURES, feature_map.prepare, feature_map.draw, feature_map.caption
+        "features", "Features of test images (the paper's Fig. 3)", FEATURES,
+        feature_map.prepare, feature_map.draw, feature_map.caption,
     ),
     Kind("collapse", "Neural collapse", GEOMETRY, collapse.prepare, collapse.draw, collapse.caption),
     Kind(
         "class-gain", "Gain of each class", CLASS_ACCURACIES,
-        per_class.prepare_gains, per_class.draw_gains, per_class.caption_gains,
+        class_gain.prepare, class_gain.draw, class_gain.caption,
     ),
     Kind(
         "class-accuracy", "Accuracy of each class", CLASS_ACCURACIES,
-        per_class.prepare_accuracies, per_class.draw_accuracies, per_class.caption_accuracies,
+        class_accuracy.prepare, class_accuracy.draw, class_accuracy.caption,
     ),
     Kind("reliability", "Reliability diagrams", OUTPUTS, reliability.prepare, reliability.draw, reliability.caption),
     Kind("training", "Training curves", HISTORIES, curves.prepare_training, curves.draw, curves.caption_training),
@@ -126,15 +128,15 @@ def draw_figures(
 ) -> list[MadeFigure]:
     """Draws everything that the runs of some suites allow.
 
-    Of each suite and imbalance factor the rows against their baselines and its grids; of each stage and group of rows, side by side, the
-    `KINDS`. Of a row that was run by several recipes, the first line of its table is drawn.
+    Of each suite and imbalance factor the rows against their baselines and its grids; of each stage and group of rows the `KINDS`,
+    side by side. Of a row that was run by several recipes, the first line of its table is drawn.
 
     Args:
         suites: the suites, without the ones that they include.
         runs: run directories and records.
         out_dir: folder of the figures; it is made where it is missing.
-        warn: called with a sentence for each figure or run that is left out for a fault of its files; where a figure has no meaning (no
-            gate in any row, say) only its ``reason`` tells.
+        warn: called with a sentence for each figure or run that is left out for a fault of its files; where a figure has no
+            meaning (no gate in any row, say) only its ``reason`` tells.
 
     Returns:
         The figures in the order of drawing, also those that could not be made.
@@ -178,6 +180,7 @@ class Easel:
         self.warn = warn
         self.missing = Missing()
         self.made: list[MadeFigure] = []
+        self._drawn: set[tuple[str, tuple[Path, ...]]] = set()
 
     def of_suite(self, suite: Suite, lines: Sequence[Line], imbalance: float | None, styles: Mapping[str, Any]) -> None:
         """The figures of a whole suite: rows against baselines, and grids."""
@@ -213,7 +216,10 @@ class Easel:
                 entries = kind.split(usable)
                 if not entries:
                     self.made.append(_without(plain, "no row has semantic anchors"))
-                for entry in entries:
+                # A row that stands in several sets is drawn once.
+                fresh = [entry for entry in entries if (kind.name, entry.run_dirs) not in self._drawn]
+                for entry in fresh:
+                    self._drawn.add((kind.name, entry.run_dirs))
                     own = MadeFigure(f"{plain.name}-{entry.row or 'runs'}", kind.name, kind.title, suite)
                     self._of_kind(own, kind, [entry])
 

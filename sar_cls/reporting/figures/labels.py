@@ -57,7 +57,10 @@ def wrapped(text: str, width: int) -> str:
 
 
 def slug(text: str) -> str:
-    """The text as a part of a file's name."""
+    """The text as a part of a file's name, which LaTeX takes: Greek letters by their names, nothing beyond ASCII."""
+    for sign, name in {"τ": "tau", "δ": "delta", "λ": "lambda", "α": "alpha"}.items():
+        text = text.replace(sign, name)
+    text = text.encode("ascii", "ignore").decode()
     return "-".join("".join(char.lower() if char.isalnum() else " " for char in text).split())
 
 

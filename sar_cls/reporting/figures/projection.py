@@ -60,8 +60,8 @@ def _umap(vectors: np.ndarray) -> Projection:
             n_components=2, n_neighbors=neighbours, min_dist=LEAST_DISTANCE, random_state=RANDOM_STATE, n_jobs=1
         ).fit_transform(np.asarray(vectors, dtype=np.float32))
     method = (
-        f"UMAP (umap-learn {umap.__version__}; {neighbours} neighbours, least distance {LEAST_DISTANCE}, random state {RANDOM_STATE}; "
-        "it keeps neighbourhoods, not distances)"
+        f"UMAP (umap-learn {umap.__version__}; {neighbours} neighbours, least distance {LEAST_DISTANCE}, random state "
+        f"{RANDOM_STATE}; it keeps neighbourhoods, not distances)"
     )
     return Projection(np.asarray(points, dtype=np.float64), ("UMAP 1", "UMAP 2"), method)
 

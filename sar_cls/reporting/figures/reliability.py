@@ -83,7 +83,8 @@ def caption(data: Sequence[Panel], series: Sequence[Series]) -> str:
     """What is drawn, and of which runs."""
     pooled = ", those of all runs of a row pooled" if any(len(entry.run_dirs) > 1 for entry in series) else ""
     return (
-        f"Reliability diagrams after the last epoch: accuracy of the test images{pooled} in {NUM_BINS} equal bins of the confidence "
-        "of the predicted class (bars), and the gap to their mean confidence (hatched). On the dashed line accuracy and confidence "
-        "are equal. ECE: expected calibration error, the mean gap weighted by the images of a bin. " + provenance(series)
+        f"Reliability diagrams after the last epoch: accuracy of the test images{pooled} in {NUM_BINS} equal bins of the "
+        "confidence of the predicted class (bars), and the gap to their mean confidence (hatched). On the dashed line accuracy and "
+        "confidence are equal. ECE: expected calibration error, the mean gap weighted by the images of a bin. "
+        + provenance(series)
     )

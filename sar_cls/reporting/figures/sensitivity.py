@@ -125,7 +125,7 @@ def _source(suite: Suite, row: Row) -> Row:
 def _value(row: Row, path: str) -> float:
     """A row's value of a setting, or the default where it says nothing of it; NaN where that is not known."""
     settings = _flat(row.source.changes)
-    value = settings.get(path)
+    value: Any = settings.get(path)
     name = path.rpartition(".")[2]
     if value is None:
         value = _DEFAULTS.get(name)
@@ -202,8 +202,8 @@ def caption(data: Sensitivity, suite: Suite) -> str:
     default = (
         " Bold: the value of the row that the others vary." if any(s.default is not None for s in data.sweeps) else ""
     )
+    what = f"{suite.title}: sensitivity to {listed([sweep.title for sweep in data.sweeps])}."
     return (
-        f"{suite.title}: sensitivity to {listed([sweep.title for sweep in data.sweeps])}. Difference in {metric_name(data.metric)} at the "
-        f"last epoch to {against}, in points, mean over {about_points(points, data.paper_task)}{default}"
-        f"{' default: as the recipe has it.' if unknown else ''}"
+        f"{what} Difference in {metric_name(data.metric)} at the last epoch to {against}, in points, mean over "
+        f"{about_points(points, data.paper_task)}{default}{' default: as the recipe has it.' if unknown else ''}"
     )

@@ -94,6 +94,21 @@ class Series:
         return [read_history(run_dir) for run_dir in self.run_dirs]
 
 
+def same_classes(series: Sequence[Series]) -> np.ndarray:
+    """Training images [C] of the classes, the first row's.
+
+    Raises:
+        InputError: rows of different numbers of classes.
+    """
+    counts = np.asarray(series[0].train_counts)
+    for entry in series:
+        if len(entry.train_counts) != len(counts):
+            raise InputError(
+                f"{entry.label} has {len(entry.train_counts)} classes, the others {len(counts)}; draw them apart"
+            )
+    return counts
+
+
 @dataclass(frozen=True)
 class Source:
     """A kind of files that pictures are drawn from.
@@ -133,6 +148,7 @@ class Missing:
 
     def __init__(self) -> None:
         self.entries: dict[tuple[str, tuple[str, ...]], dict[str, Path]] = {}
+        self.told: set[str] = set()
 
     def readable(self, series: Sequence[Series], source: Source, warn: Warn) -> list[Series]:
         """The entries whose files of one kind are all there; a sentence about each one whose files are damaged."""
@@ -145,7 +161,10 @@ class Missing:
             try:
                 getattr(entry, source.attribute)
             except InputError as error:
-                warn(f"{entry.label} is left out of the {source.pictures}: {error}")
+                sentence = f"{entry.label} is left out of the {source.pictures}: {error}"
+                if sentence not in self.told:  # several figures need the same files
+                    warn(sentence)
+                self.told.add(sentence)
             else:
                 kept.append(entry)
         return kept

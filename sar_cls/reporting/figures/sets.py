@@ -64,21 +64,18 @@ def _beside(suite: Suite, group: str, stage: int, known: set[str]) -> list[Row]:
 def row_styles(suite: Suite) -> dict[str, RowStyle]:
     """What each row of a suite is drawn with, whatever was run and in whichever figure.
 
-    The rows that are drawn side by side get different styles, the first of them black. A second stage takes the style of its first where no
-    other row beside it has it.
+    The rows that are drawn side by side get different styles, the first of them black. A second stage takes the style of its first
+    where no other row beside it has it.
     """
     known = {row.name for row in suite.rows}
+    groups = dict.fromkeys((row.group, row.stage) for row in suite.rows)
+    sets = [[row.name for row in _beside(suite, group, stage, known)] for group, stage in groups]
     chosen: dict[str, int] = {}
-    for group, stage in dict.fromkeys((row.group, row.stage) for row in suite.rows):
-        beside = _beside(suite, group, stage, known)
-        taken = {chosen[row.name] for row in beside if row.name in chosen}
-        for row in beside:
-            if row.name in chosen:
-                continue
-            wanted = chosen.get(row.after, -1) if row.after is not None else -1
-            index = wanted if wanted >= 0 and wanted not in taken else _free(taken)
-            chosen[row.name] = index
-            taken.add(index)
+    for row in suite.rows:
+        neighbours = {name for names in sets if row.name in names for name in names}
+        taken = {chosen[name] for name in neighbours if name in chosen}
+        wanted = None if row.after is None else chosen.get(row.after)
+        chosen[row.name] = wanted if wanted is not None and wanted not in taken else _free(taken)
     return {name: style(index) for name, index in chosen.items()}
 
 

@@ -28,7 +28,7 @@ COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E
 LINE_STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 GREY = "#777777"
-_RC: dict[str, Any] = {
+_RC: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 7.5,
     "axes.labelsize": 7.5,
@@ -71,16 +71,14 @@ class RowStyle:
     marker: str
 
     @property
-    def line(self) -> dict[str, str]:
+    def line(self) -> dict[str, Any]:
         """Keywords of a line."""
         return {"color": self.color, "linestyle": self.linestyle}
 
 
 def style(index: int) -> RowStyle:
     """The style number ``index``, from 0; 28 differ in colour and line."""
-    return RowStyle(
-        COLOURS[index % len(COLOURS)], LINE_STYLES[index % len(LINE_STYLES)], MARKERS[index % len(MARKERS)]
-    )
+    return RowStyle(COLOURS[index % len(COLOURS)], LINE_STYLES[index % len(LINE_STYLES)], MARKERS[index % len(MARKERS)])
 
 
 def paper_style() -> AbstractContextManager[None]:
@@ -127,13 +125,22 @@ def panels(number: int, height: float, extra: float = 0.0, **keywords: Any) -> t
 
 def lowest(axes: Sequence[Axes]) -> list[Axes]:
     """Of the panels of a figure those below which there is none."""
-    columns = axes[0].get_gridspec().ncols
-    return list(axes[max(0, len(axes) - columns) :])
+    return list(axes[max(0, len(axes) - _columns(axes)) :])
 
 
 def leftmost(axes: Sequence[Axes]) -> list[Axes]:
     """Of the panels of a figure those to the left of which there is none."""
-    return list(axes[:: axes[0].get_gridspec().ncols])
+    return list(axes[:: _columns(axes)])
+
+
+def _columns(axes: Sequence[Axes]) -> int:
+    grid = axes[0].get_gridspec()
+    return 1 if grid is None else grid.ncols
+
+
+def legend_height(labels: Sequence[str], width: float = COLUMN) -> float:
+    """How high a legend below the axes is, in inches."""
+    return 0.08 + 0.135 * -(-len(labels) // _legend_columns(labels, width))
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], **keywords: Any) -> None:

@@ -1,40 +1,28 @@
-"""Per class: accuracy over the classes from the most to the least frequent, and the gain over the baseline against frequency."""
+"""What each class gains over the baseline, against its frequency, with the shot groups' gains and their intervals."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sar_cls.errors import InputError
+from sar_cls.reporting.figures.class_accuracy import MANY_CLASSES
 from sar_cls.reporting.figures.labels import listed, names, provenance, wrapped
-from sar_cls.reporting.figures.series import NothingToDraw, Series
-from sar_cls.reporting.figures.style import GREY, HEADING, RowStyle, leftmost, legend_below, lowest, new_figure, panels
+from sar_cls.reporting.figures.series import NothingToDraw, Series, same_classes
+from sar_cls.reporting.figures.style import GREY, HEADING, RowStyle, leftmost, legend_below, lowest, panels
 from sar_cls.reporting.stats import PairedDifference, paired_difference
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MANY_CLASSES = 30
 # Below this ratio of the most to the least frequent class there is no long tail to speak of.
 LEAST_IMBALANCE = 2.0
 _GROUPS = {"few_shot": "few", "medium_shot": "medium", "many_shot": "many"}
-
-
-@dataclass(frozen=True)
-class Accuracies:
-    """Accuracy of each class of some rows.
-
-    Attributes:
-        counts: int [C], training images, falling.
-        rows: label, style and mean accuracy [C] in percent of each row, in the order of ``counts``.
-    """
-
-    counts: np.ndarray
-    rows: tuple[tuple[str, RowStyle, np.ndarray], ...]
 
 
 @dataclass(frozen=True)
@@ -71,23 +59,7 @@ class Gains:
     gains: tuple[Gain, ...]
 
 
-def prepare_accuracies(series: Sequence[Series]) -> Accuracies:
-    """Mean accuracy over the runs of each row.
-
-    Raises:
-        InputError: rows of different numbers of classes.
-    """
-    counts = same_classes(series)
-    order = np.argsort(-counts, kind="stable")
-    labels = names(series)[0]
-    rows = [
-        (label, entry.style, np.mean(entry.class_accuracies, axis=0)[order])
-        for entry, label in zip(series, labels, strict=True)
-    ]
-    return Accuracies(counts[order], tuple(rows))
-
-
-def prepare_gains(series: Sequence[Series]) -> Gains:
+def prepare(series: Sequence[Series]) -> Gains:
     """Differences in accuracy between each row and its baseline, by paired seeds.
 
     Raises:
@@ -129,55 +101,7 @@ def _gain(entry: Series, label: str, shots: dict[str, np.ndarray]) -> Gain | Non
     return Gain(label, entry.baseline.label, entry.style, classes, groups)
 
 
-def same_classes(series: Sequence[Series]) -> np.ndarray:
-    """Training images [C] of the classes, the first row's.
-
-    Raises:
-        InputError: rows of different numbers of classes.
-    """
-    counts = np.asarray(series[0].train_counts)
-    for entry in series:
-        if len(entry.train_counts) != len(counts):
-            raise InputError(
-                f"{entry.label} has {len(entry.train_counts)} classes, the others {len(counts)}; draw them apart"
-            )
-    return counts
-
-
-def draw_accuracies(data: Accuracies) -> Figure:
-    """Accuracy of each class, classes sorted from the most to the least frequent; above it, their training images."""
-    rank = np.arange(1, len(data.counts) + 1)
-    figure = new_figure(2.75 + 0.13 * len(data.rows))
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1, 3.2])
-    top.bar(rank, data.counts, width=1.0, color="#bbbbbb")
-    top.set_ylabel("Training\nimages")
-    least, most = int(data.counts.min()), int(data.counts.max())
-    if least > 0 and most > 5 * least:
-        top.set_yscale("log")
-        top.set_ylim(least / 1.5, most * 1.3)
-        ticks = sorted({least, round(math.sqrt(least * most)), most})
-        top.set_yticks(ticks, [str(tick) for tick in ticks])
-        top.minorticks_off()
-    else:
-        top.set_ylim(0, 1.15 * most)
-    many = len(rank) > MANY_CLASSES
-    for label, style, accuracy in data.rows:
-        if many:
-            bottom.plot(rank, accuracy, ".", color=style.color, markersize=3, alpha=0.3, markeredgewidth=0)
-            bottom.plot(rank, running_mean(accuracy, len(rank) // 10), **style.line, label=label)
-        else:
-            bottom.plot(rank, accuracy, **style.line, marker=style.marker, label=label)
-    bottom.set(xlabel="Class, from the most to the least frequent", ylabel="Test accuracy (%)", ylim=(-3, 103))
-    bottom.set_yticks(range(0, 101, 25))
-    if not many:
-        bottom.set_xticks(rank)
-    bottom.grid()
-    figure.align_ylabels([top, bottom])
-    legend_below(figure, *bottom.get_legend_handles_labels())
-    return figure
-
-
-def draw_gains(data: Gains) -> Figure:
+def draw(data: Gains) -> Figure:
     """A panel for each row: a dot for each class, a bar with its interval for each shot group."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -196,7 +120,9 @@ def draw_gains(data: Gains) -> Figure:
         for name, difference in gain.groups.items():
             counts = data.counts[data.shots[name]]
             ends = [counts.min() / 1.08, counts.max() * 1.08]
-            if difference.low is not None:
+            if difference.mean is None:
+                continue
+            if difference.low is not None and difference.high is not None:
                 axis.fill_between(
                     ends, difference.low, difference.high, color=gain.style.color, alpha=0.22, linewidth=0
                 )
@@ -215,8 +141,8 @@ def draw_gains(data: Gains) -> Figure:
         axis.set_xlabel("Training images of the class" if wide else "Training images")
     for axis in leftmost(axes):
         axis.set_ylabel("Gain in accuracy\n(points)")
-    neutral = {"color": "black"}
-    handles = [
+    neutral: dict[str, Any] = {"color": "black"}
+    handles: list[Any] = [
         Line2D([], [], linestyle="", marker="o", markersize=_dot(data), alpha=0.45, markeredgewidth=0, **neutral),
         Line2D([], [], linewidth=1.8, **neutral),
     ]
@@ -241,16 +167,13 @@ def _ticks(least: int, most: int) -> list[int]:
     return inside if len(inside) > 1 else [least, most]
 
 
-def _name_groups(axis: object, data: Gains) -> None:
+def _name_groups(axis: Axes, data: Gains) -> None:
     """The shot groups' names along the top, a thin line between two of them."""
-    from matplotlib.axes import Axes
-
-    assert isinstance(axis, Axes)
     if len(data.shots) < 2:
         return
     limits = {name: (data.counts[classes].min(), data.counts[classes].max()) for name, classes in data.shots.items()}
     order = sorted(limits, key=lambda name: limits[name][0])
-    for one, other in zip(order, order[1:], strict=False):
+    for one, other in itertools.pairwise(order):
         axis.axvline(math.sqrt(limits[one][1] * limits[other][0]), color=GREY, linewidth=0.5, linestyle=":")
     low, high = axis.get_ylim()
     axis.set_ylim(low, high + 0.13 * (high - low))
@@ -261,22 +184,16 @@ def _name_groups(axis: object, data: Gains) -> None:
         )  # fmt: skip
 
 
-def caption_accuracies(data: Accuracies, series: Sequence[Series]) -> str:
-    """What is drawn, and of which runs."""
-    means = "Mean over the runs of a row. " if any(len(entry.run_dirs) > 1 for entry in series) else ""
-    dots = f"Dots: classes; lines: running mean over {len(data.counts) // 10} classes. "
-    return (
-        "Accuracy of each class on the test images after the last epoch, classes from the most to the least frequent (below), and "
-        f"their training images (above). {dots if len(data.counts) > MANY_CLASSES else ''}{means}{provenance(series)}"
-    )
-
-
-def caption_gains(data: Gains, series: Sequence[Series]) -> str:
+def caption(data: Gains, series: Sequence[Series]) -> str:
     """What is drawn, and of which runs."""
     baselines = list(dict.fromkeys(gain.baseline for gain in data.gains))
     against = baselines[0] if len(baselines) == 1 else f"its baseline ({listed(baselines)})"
     interval = any(difference.low is not None for gain in data.gains for difference in gain.groups.values())
-    bands = "; bands: its 95 % interval over paired seeds (Student's t)" if interval else "; one pair of seeds, so no interval"
+    bands = (
+        "; bands: its 95 % interval over paired seeds (Student's t)"
+        if interval
+        else "; one pair of seeds, so no interval"
+    )
     labels = {gain.label for gain in data.gains}
     shown = [entry for entry, label in zip(series, names(series, with_runs=False)[0], strict=True) if label in labels]
     rows = f" {listed([gain.label for gain in data.gains])}." if len(data.gains) == 1 else ""
@@ -285,9 +202,3 @@ def caption_gains(data: Gains, series: Sequence[Series]) -> str:
         "mean over paired seeds; bars: mean over the classes of a shot group (many: more than 100 training images, few: fewer than "
         f"20){bands}. {provenance(shown)}"
     )
-
-
-def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean over ``window`` neighbours, fewer at both ends."""
-    kernel = np.ones(window)
-    return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
