@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from sar_cls import bounds
+from sar_cls import bounds, messages
 from sar_cls.errors import InputError, RunFailed, RunLocked
 from sar_cls.files import check_file, check_folder, why
 from sar_cls.suites.places import CONFIGS
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sar_cls.engine.options import Options
 
 Number = TypeVar("Number", int, float)
+warn = messages.warn
 
 ROOT = Path(__file__).resolve().parents[1]
 # What stands for the signs of tables and messages on a terminal that does not know them.
@@ -49,7 +50,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, without the usage in front."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message} (see --help)", file=sys.stderr)
+        messages.remark(f"{self.prog}: {message} (see --help)")
         sys.exit(2)
 
 
@@ -277,11 +278,6 @@ def writable_file(path: Path, option: str) -> Path:
     return check_file(path, f"give another {option}")
 
 
-def warn(sentence: str) -> None:
-    """Prints a warning beside the results, under the name of the script."""
-    print(f"{_program()}: warning: {sentence}", file=sys.stderr)
-
-
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Ends with ``KeyboardInterrupt`` where Ctrl-C was pressed inside, whatever became of it there.
@@ -361,32 +357,27 @@ def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
             code = main()
         sys.stdout.flush()  # a full disk behind it is noticed here, not when Python is gone
     except InputError as error:
-        print(f"{_program()}: {error}", file=sys.stderr)
+        messages.complain(str(error))
         code = 2
     except RunLocked as error:
-        print(f"{_program()}: {error}", file=sys.stderr)
+        messages.complain(str(error))
         code = 3
     except RunFailed as error:
-        print(f"{_program()}: {error}", file=sys.stderr)
+        messages.complain(str(error))
         code = 1
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from the last whole epoch", file=sys.stderr)
+        messages.remark("\ninterrupted; the same command goes on from the last whole epoch")
         code = 130
     except BrokenPipeError:  # the reader of our output went away, for example head
         _drop_output()
         code = 1
     except OSError as error:
         is_output = error.filename is None  # a file would have a name
-        print(f"{_program()}: {why(error, 'the output' if is_output else None)}", file=sys.stderr)
+        messages.complain(why(error, "the output" if is_output else None))
         if is_output:
             _drop_output()
         code = 1 if is_output else 2
     sys.exit(code)
-
-
-def _program() -> str:
-    """What messages begin with: the script, or the command with its subcommand."""
-    return Path(sys.argv[0]).name
 
 
 def _drop_output() -> None:

@@ -11,8 +11,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up; a room imports from itself and from rooms on lower floors, never from its own floor or above.
 FLOORS = [
-    ("bounds", "errors", "pace"),
-    ("files", "memory", "official_images", "progress_bar", "torchvision_shim", "anchors"),
+    ("bounds", "errors", "messages", "pace"),
+    ("files", "memory", "official_images", "progress_bar", "torchvision_shim", "anchors", "dense", "superclasses"),
+    ("class_names",),
+    ("given_anchors",),
     ("regularizers", "losses"),
     ("metrics",),
     ("models", "data", "suites"),
@@ -73,3 +75,27 @@ def test_a_climbing_import_is_found(tmp_path: Path, file: str, line: str) -> Non
     (tmp_path / file).parent.mkdir(parents=True)
     (tmp_path / file).write_text(line)
     assert len(upward(tmp_path)) == 1
+
+
+def printing(root: Path) -> list[str]:
+    """Every place that prints by itself, as ``file:line``."""
+    found = []
+    for file in [*root.glob("sar_cls/**/*.py"), *root.glob("benchmarks/*.py"), *root.glob("longtail/*.py")]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            prints = isinstance(node, ast.Name) and node.id == "print"
+            writes = isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout.write", "sys.stderr.write")
+            logs = isinstance(node, ast.Import) and any(alias.name == "logging" for alias in node.names)
+            if prints or writes or logs:
+                found.append(f"{file.relative_to(root)}:{getattr(node, 'lineno', 0)}")
+    return found
+
+
+def test_one_module_prints() -> None:
+    assert {place.split(":")[0] for place in printing(ROOT)} == {"sar_cls/messages.py"}
+
+
+@pytest.mark.parametrize("line", ["print(1)", "say = print", "sys.stderr.write('x')", "import logging"])
+def test_another_one_is_found(tmp_path: Path, line: str) -> None:
+    (tmp_path / "sar_cls").mkdir()
+    (tmp_path / "sar_cls" / "loose.py").write_text(f"import sys\n{line}\n")
+    assert printing(tmp_path) == ["sar_cls/loose.py:2"]

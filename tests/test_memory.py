@@ -11,9 +11,10 @@ from tiny_runs import TINY
 
 from sar_cls.engine import run as engine
 from sar_cls.engine.options import Options
+from sar_cls.engine.planned import plan
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import RunFailed
-from sar_cls.launch.serial import run_jobs
+from sar_cls.launch.serial import run_serially
 from sar_cls.memory import allocating, is_out_of_memory
 
 MakeJob = Callable[..., Job]
@@ -65,7 +66,7 @@ def test_a_run_too_large_fails_alone(
     # Padding is in pixels: the padded batch is what does not fit.
     padded = "data_preprocessor = dict(padding=2**24)\n"
     jobs = [make_job(TINY + padded, row="image"), make_job(TINY + HUGE, row="net"), make_job(row="good")]
-    outcome = run_jobs(jobs, Options(epochs=1))
+    outcome = run_serially([plan(job, Options(epochs=1)) for job in jobs])
     assert (outcome.failed, outcome.done) == ([jobs[0].title, jobs[1].title], [jobs[2].title])
     lines = capsys.readouterr().out.splitlines()
     image = next(line for line in lines if line.startswith(jobs[0].title))
@@ -85,6 +86,6 @@ def test_code_that_ends_the_process_fails_its_run_alone(
         return execute(job, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(engine.training, "execute", leave)
-    outcome = run_jobs(jobs, Options(epochs=1))
+    outcome = run_serially([plan(job, Options(epochs=1)) for job in jobs])
     assert (outcome.failed, outcome.done) == ([jobs[0].title], [jobs[1].title])
     assert "ended the run by sys.exit(0)" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from sar_cls import __version__, cli
+from sar_cls import __version__, cli, messages
 from sar_cls.errors import InputError
 
 COMMANDS = {
@@ -32,13 +32,13 @@ def _main() -> int:
     sys.argv = ["sar-cls", *arguments]  # what messages begin with, also of python -m sar_cls
     if not arguments or arguments[0] in ("-h", "--help"):
         width = max(map(len, COMMANDS))
-        print("usage: sar-cls COMMAND ...\n")
-        print("\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()))
-        print("\nsar-cls COMMAND --help says more.")
+        messages.result("usage: sar-cls COMMAND ...\n")
+        messages.result("\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()))
+        messages.result("\nsar-cls COMMAND --help says more.")
         return 0 if arguments else 2
     name, *rest = arguments
     if name == "--version":
-        print(f"sar-cls {__version__}")
+        messages.result(f"sar-cls {__version__}")
         return 0
     if name not in COMMANDS:
         raise InputError(f"unknown command {name!r}: choose one of {', '.join(COMMANDS)}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sar_cls import cli
+from sar_cls import cli, messages
 from sar_cls.errors import InputError
 from sar_cls.files import refusing, replacing
 
@@ -60,5 +60,5 @@ def main() -> int:
             written.append(out / "model.onnx")
             with replacing(written[-1]) as temporary:
                 trained.save_onnx(model, temporary, size)
-    print("\n".join(f"wrote {path}" for path in written))
+    messages.result("\n".join(f"wrote {path}" for path in written))
     return 0

@@ -12,10 +12,9 @@ Exit code: 0 all have features now; 2 a wrong argument, or a run was left as it 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from sar_cls import cli
+from sar_cls import cli, messages
 from sar_cls.errors import InputError, RunLocked
 
 
@@ -45,15 +44,15 @@ def main() -> int:
     for run_dir in arguments.runs:
         try:
             if not arguments.again and finished_features.has_features(read_record(run_dir), run_dir):
-                print(f"{run_dir}: has features")
+                messages.result(f"{run_dir}: has features")
                 continue
             with threads(arguments.threads):
                 finished_features.make_features(run_dir, data_root=arguments.data_root, device=device, cache=cache)
         except (InputError, RunLocked) as error:
-            print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr, flush=True)
+            messages.complain(str(error))
             refused, locked = refused + isinstance(error, InputError), locked + isinstance(error, RunLocked)
             continue
         features = read_features(run_dir)
         images, width = features.test_features.shape
-        print(f"{run_dir}: {images:,} x {width} test features, {features.num_classes} classes", flush=True)
+        messages.result(f"{run_dir}: {images:,} x {width} test features, {features.num_classes} classes")
     return 2 if refused else 3 if locked else 0

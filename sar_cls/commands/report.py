@@ -17,13 +17,12 @@ Exit code: 0 all well; 2 a wrong argument, work directory or folder to write to.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sar_cls import cli
+from sar_cls import cli, messages
 from sar_cls.errors import InputError
 from sar_cls.files import refusing, replacing, why
 from sar_cls.suites import by_method
@@ -154,15 +153,16 @@ def main() -> int:
         warn_of_rounded_logits([run_dir for run_dir, _ in runs])
     tables = [shown_tables(arguments, chosen, runs, warn)] if chosen or not measured else []
     tables += costs(measured, work_dir)
-    print("\n".join(part.to_csv() if arguments.format == "csv" else part.to_markdown() for part in tables), end="")
+    messages.result(
+        "\n".join(part.to_csv() if arguments.format == "csv" else part.to_markdown() for part in tables), end=""
+    )
     if arguments.precisions:
         from sar_cls.reporting.tables.precisions import precision_table
 
         found = precision_table(chosen, [record for _, record in runs], cli.warn)
-        print(f"\n{found or 'No row was run in two precisions with the same seed.'}")
+        messages.result(f"\n{found or 'No row was run in two precisions with the same seed.'}")
     if arguments.geometry:
-        print()
-        print(geometry_text(chosen, runs, arguments.format), end="")
+        messages.result(f"\n{geometry_text(chosen, runs, arguments.format)}", end="")
     if arguments.keep is not None:
         with writing_to(arguments.keep, "--keep"):
             keep(chosen, runs, arguments.keep, geometry=arguments.geometry)
@@ -172,13 +172,13 @@ def main() -> int:
 
         with writing_to(arguments.figures, "--figures"):
             made = [figure for figure in draw_figures(chosen, runs, arguments.figures, cli.warn) if figure.made]
-        print(f"drew {len(made)} figure{'' if len(made) == 1 else 's'} into {arguments.figures}", file=sys.stderr)
+        messages.remark(f"drew {len(made)} figure{'' if len(made) == 1 else 's'} into {arguments.figures}")
     if arguments.export is not None:
         from sar_cls.reporting.export import write_export
 
         with writing_to(arguments.export, "--export"):
             number = write_export(chosen, runs, arguments.export, cli.warn)
-        print(f"wrote {arguments.export} ({number} run{'' if number == 1 else 's'})", file=sys.stderr)
+        messages.remark(f"wrote {arguments.export} ({number} run{'' if number == 1 else 's'})")
     if arguments.html is not None:
         from sar_cls.reporting.html.page import write_report
 
@@ -192,7 +192,7 @@ def main() -> int:
                 left_out=left_out,
                 own_command=own_command(arguments),
             )
-        print(f"wrote {arguments.html}", file=sys.stderr)
+        messages.remark(f"wrote {arguments.html}")
     return 0
 
 
@@ -325,7 +325,7 @@ def keep(
             table.write_tables(suite, folder, warn=cli.warn)
             if geometry:
                 write_geometry(suite, runs, folder / suite.name)
-    print(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {folder}", file=sys.stderr)
+    messages.remark(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {folder}")
 
 
 def write_geometry(suite: suites.Suite, runs: Sequence[tuple[Path, dict[str, Any]]], folder: Path) -> None:

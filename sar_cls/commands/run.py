@@ -14,12 +14,11 @@ process is at some of the runs; 130 interrupted.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sar_cls import cli
+from sar_cls import cli, messages
 from sar_cls.errors import InputError, RunFailed
 from sar_cls.files import check_file, why
 from sar_cls.suites import rows as suites
@@ -77,7 +76,7 @@ def main() -> int:
         else:  # each on its own: included ones are in the list themselves
             names = suites.list_suites(configs)
             shown = [suites.load_suite(configs, name).all_suites[0] for name in names]
-        print("\n\n".join(suites.describe(suite) for suite in shown))
+        messages.result("\n\n".join(suites.describe(suite) for suite in shown))
         return 0
     suite = suites.load_suite(configs, DEFAULT_SUITE if arguments.suite is None else arguments.suite)
     rows = suites.select_rows(suite, arguments.only, all_rows=arguments.all)
@@ -88,7 +87,7 @@ def main() -> int:
     # Only now: these import torch and mmpretrain, which takes seconds.
     with cli.interruptible():
         from sar_cls.engine.run import check_place
-        from sar_cls.launch import serial as runs
+        from sar_cls.launch.plans import plan_runs
         from sar_cls.reporting.tables import suite_tables as table
 
     report = work_dir / suite.name / "report.html"
@@ -99,20 +98,22 @@ def main() -> int:
     options = cli.run_options(
         arguments, imbalance=arguments.imbalance, epochs=arguments.epochs, classes=arguments.classes
     )
-    jobs = runs.make_jobs(rows, cli.seeds(arguments.seeds), options, work_dir)
-    for job in jobs:
-        check_place(job)
+    runs = plan_runs(rows, cli.seeds(arguments.seeds), options, work_dir)
+    for planned in runs:
+        check_place(planned)
     if arguments.jobs_per_device == 1:
-        outcome = runs.run_jobs(jobs, options)
-    else:
-        from sar_cls.launch.workers import run_jobs_side_by_side
+        from sar_cls.launch.serial import run_serially
 
-        outcome = run_jobs_side_by_side(jobs, options, arguments.jobs_per_device)
+        outcome = run_serially(runs)
+    else:
+        from sar_cls.launch.workers import run_side_by_side
+
+        outcome = run_side_by_side(runs, arguments.jobs_per_device)
     show_and_save(table.suite_tables(suite, work_dir, warn=cli.warn), suite, work_dir)
     write_report(suite, report, work_dir)
     if outcome.locked:
         number = "1 run was" if len(outcome.locked) == 1 else f"{len(outcome.locked)} runs were"
-        print(
+        messages.result(
             f"\nNot all is done: {number} passed over because another process is at them; give the same command again."
         )
     return 1 if outcome.failed else 3 if outcome.locked else 0
@@ -127,19 +128,18 @@ def write_report(suite: suites.Suite, path: Path, work_dir: Path) -> None:
         runs = ledger.scan(work_dir, lambda _: None)  # the table has warned already
         page.write_report(suite.all_suites, runs, path, warn=lambda _: None)
     except InputError as error:
-        print(f"no HTML report: {error}", file=sys.stderr)
+        messages.remark(f"no HTML report: {error}")
     except OSError as error:
         raise RunFailed(f"the report is not written, {why(error)}") from error
     else:
-        print(f"\nAll of it in one file, for a browser: {path}", flush=True)
+        messages.result(f"\nAll of it in one file, for a browser: {path}")
 
 
 def show_and_save(tables: SuiteTables, suite: suites.Suite, work_dir: Path) -> None:
     """Prints the tables and writes them beside the runs."""
     from sar_cls.reporting.tables.suite_tables import save_tables
 
-    print()
-    print(tables.to_markdown(), flush=True)
+    messages.result(f"\n{tables.to_markdown()}")
     try:
         save_tables(tables, suite, work_dir)
     except OSError as error:

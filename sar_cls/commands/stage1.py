@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 
-from sar_cls import cli
+from sar_cls import cli, messages
 from sar_cls.suites.seeds import PAPER_SEEDS
 
 
@@ -51,11 +51,9 @@ def main() -> int:
 
     with cli.interruptible():
         from sar_cls.engine import two_stage as longtail
-        from sar_cls.launch.serial import run_or_fail
+        from sar_cls.launch.attempt import run_or_fail
 
     options = cli.run_options(arguments, imbalance=arguments.imbalance, epochs=arguments.epochs)
-    job, options = longtail.first_stage_job(
-        configs, arguments.dataset, arguments.method, arguments.seed, options, work_dir
-    )
-    print(longtail.summary(run_or_fail(job, options), job.run_dir))
+    planned = longtail.first_stage_run(configs, arguments.dataset, arguments.method, arguments.seed, options, work_dir)
+    messages.result(longtail.summary(run_or_fail(planned), planned.run_dir))
     return 0

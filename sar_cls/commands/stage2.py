@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sar_cls import cli
+from sar_cls import cli, messages
 
 
 def parse() -> argparse.Namespace:
@@ -39,13 +39,13 @@ def main() -> int:
 
     with cli.interruptible():
         from sar_cls.engine import two_stage as longtail
-        from sar_cls.launch.serial import run_or_fail
+        from sar_cls.launch.attempt import run_or_fail
         from sar_cls.mm.handover import former_data_root
 
     if arguments.data_root is None:
         arguments.data_root = former_data_root(longtail.run_folder(arguments.stage1))
     options = cli.run_options(arguments, stage2_epochs=arguments.epochs, full_epochs=arguments.full_epochs)
-    job, options = longtail.second_stage_job(configs, arguments.stage1, arguments.method, options, arguments.work_dir)
-    cli.writable_folder(job.run_dir)
-    print(longtail.summary(run_or_fail(job, options), job.run_dir))
+    planned = longtail.second_stage_run(configs, arguments.stage1, arguments.method, options, arguments.work_dir)
+    cli.writable_folder(planned.run_dir)
+    messages.result(longtail.summary(run_or_fail(planned), planned.run_dir))
     return 0

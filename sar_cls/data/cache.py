@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,11 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sar_cls import messages
 from sar_cls.data.image_set import ImageSet
 from sar_cls.errors import InputError
 from sar_cls.files import replacing
-
-log = logging.getLogger(__name__)
 
 FOLDER_NAME = ".sar_cls_cache"
 FORMAT = 1  # raise it when decoding changes: older files are then out of date
@@ -74,7 +72,7 @@ def read_cache(file: Path, key: str, name: str, split: str) -> ImageSet | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:  # a damaged zip archive can fail in any way
-        log.warning("the cache %s cannot be used (%s: %s): building it again", file, type(error).__name__, error)
+        messages.remark(f"the cache {file} cannot be used ({type(error).__name__}: {error}): building it again")
         return None
     return image_set
 
@@ -92,4 +90,4 @@ def write_cache(file: Path, key: str, image_set: ImageSet) -> None:
                 labels=image_set.labels.numpy(),
             )
     except OSError as error:
-        log.warning("cannot keep the decoded images in %s (%s): they will be decoded again next time", file, error)
+        messages.remark(f"cannot keep the decoded images in {file} ({error}): they will be decoded again next time")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from sar_cls import messages
 from sar_cls.pace import Pace
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -38,7 +39,7 @@ def counting(title: str, total: int, done: int = 0) -> Iterator[Callable[[int], 
         return
     printed = pace.started
     resumed = f", {done:,} are there already" if done else ""
-    print(f"{title}: {total:,} images{resumed}", file=sys.stderr, flush=True)
+    messages.remark(f"{title}: {total:,} images{resumed}")
 
     def say(amount: int) -> None:
         nonlocal count, printed
@@ -47,6 +48,6 @@ def counting(title: str, total: int, done: int = 0) -> Iterator[Callable[[int], 
         now = time.monotonic()
         if now - printed >= SECONDS_BETWEEN_LINES or count == total:
             printed = now
-            print(f"{title}: {words()}", file=sys.stderr, flush=True)
+            messages.remark(f"{title}: {words()}")
 
     yield say

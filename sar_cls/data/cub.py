@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,8 +11,6 @@ from sar_cls.data.cache import cache_folder, source_key
 from sar_cls.data.image_set import ImageSet
 from sar_cls.data.memmap_cache import Split, load_split
 from sar_cls.errors import InputError
-
-log = logging.getLogger(__name__)
 
 FOLDER = "CUB_200_2011"
 ARCHIVE = "CUB_200_2011.tgz"
@@ -99,7 +96,6 @@ def find_root(data_root: Path) -> Path:
     if data_root.is_file():
         unpacked = data_root.parent / FOLDER
         if not unpacked.exists():
-            log.info("checking and unpacking %s", data_root)
             check_md5(data_root, ARCHIVE_MD5)
             extract_folder(data_root, FOLDER, data_root.parent)
         return unpacked

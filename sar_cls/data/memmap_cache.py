@@ -16,7 +16,6 @@ import errno
 import json
 import os
 import shutil
-import sys
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -29,6 +28,7 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from sar_cls import messages
 from sar_cls.data.counting import counting
 from sar_cls.data.decoding import decoding, require_eight_bits
 from sar_cls.data.image_set import ImageSet
@@ -259,7 +259,7 @@ def _need_room(folder: Path, shape: tuple[int, ...], done: int, row: int) -> Non
             f"{what} need {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free: make room there, "
             "name another cache folder, or choose a smaller size"
         )
-    print(f"{what} need {needed / 1e9:.1f} GB in {folder}, once", file=sys.stderr, flush=True)
+    messages.remark(f"{what} need {needed / 1e9:.1f} GB in {folder}, once")
 
 
 def _write_npy_header(stream: IO[bytes], shape: tuple[int, ...]) -> None:

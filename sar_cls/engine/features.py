@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sar_cls.metrics.class_statistics import class_statistics
 from sar_cls.mm.loops import predict_with_features
-from sar_cls.models import CosineLinear, ScaledLinear
+from sar_cls.models import CosineLinear, FixedLinear, ScaledLinear
 from sar_cls.runs.features import Features, write_features
 from sar_cls.runs.geometry import ENTRY, geometry_of
 
@@ -57,7 +57,9 @@ def net_features(
     """
     _, train = predict_with_features(model, train_loader, precision)
     weight, bias = classifier_vectors(model.head.fc)
-    return NetFeatures(test.cpu(), train.cpu(), weight, bias, isinstance(model.head.fc, CosineLinear), anchors)
+    return NetFeatures(
+        test.cpu(), train.cpu(), weight, bias, isinstance(model.head.fc, (CosineLinear, FixedLinear)), anchors
+    )
 
 
 def anchors_in(state: dict[str, Tensor]) -> dict[str, Tensor]:

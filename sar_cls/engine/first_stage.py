@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sar_cls.engine.mislas import choose_settings
-from sar_cls.engine.recipe import Resolved
+from sar_cls.engine.recipe import AnyResolved
 from sar_cls.errors import InputError
 from sar_cls.mm.handover import Handover
 from sar_cls.mm.loaders import IMAGES, DataSplits
@@ -74,7 +74,7 @@ class FirstStage:
         return replace(self, state_dict=read_checkpoint(self.folder / LAST)["state_dict"])
 
 
-def like_first_stage(resolved: Resolved, first: FirstStage) -> Resolved:
+def like_first_stage(resolved: AnyResolved, first: FirstStage) -> AnyResolved:
     """A second stage's config with the data and the net of its first stage, whatever suite that was from.
 
     Settings that are published for that data take the place of the config's own (:mod:`sar_cls.engine.mislas`); the override

@@ -1,13 +1,15 @@
 """One planned run: which one it is, its config with the options applied, and the first stage that it starts from.
 
-It is built once, from the job (:func:`plan`), completed by the images (:func:`fit`), and passed down to what trains, evaluates and
-records; nobody there reads a config or the record of a first stage again.
+It is built once, where the command line becomes runs (:func:`plan`), and passed down: whoever launches gives it a device
+(:meth:`PlannedRun.on`), the run reads the record of its first stage (:func:`after_first_stage`), the images complete it
+(:func:`fit`). Nobody below reads a config or that record again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sar_cls.engine.first_stage import FirstStage, like_first_stage
 from sar_cls.engine.fitting import check_batch, fit_to_data
@@ -16,12 +18,13 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import Resolved, resolve
 from sar_cls.memory import allocating
 from sar_cls.mm.loaders import DataSplits
-from sar_cls.runs import record
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedRun(Resolved):
     """A resolved config of which is known which run it is. Nothing changes it, its config included: a step makes a new one.
+
+    It goes to other processes as it is.
 
     Attributes:
         suite: of the row.
@@ -30,7 +33,8 @@ class PlannedRun(Resolved):
         run_dir: the run's folder.
         title: of the run, for messages.
         options: of the command line; the share of a validation split is the first stage's, where there is one.
-        first: the first stage, for a second one.
+        stage1_dir: folder of the first stage, for a second one.
+        first: the first stage, once it is finished and read.
     """
 
     suite: str
@@ -39,26 +43,26 @@ class PlannedRun(Resolved):
     run_dir: Path
     title: str
     options: Options
+    stage1_dir: Path | None = None
     first: FirstStage | None = None
 
+    def on(self, **options: Any) -> PlannedRun:
+        """The same run with other options of how it is run: its device, its threads."""
+        return replace(self, options=replace(self.options, **options))
 
-def plan(job: Job, options: Options, *, missing_ok: bool = False) -> PlannedRun:
-    """Reads a job's config and its first stage.
+
+def plan(job: Job, options: Options, resolved: Resolved | None = None) -> PlannedRun:
+    """A run from what is asked for; a second stage is then without its first one.
 
     Args:
         job: which run.
         options: of the command line.
-        missing_ok: whether a second stage can be planned without its first one, where that is not finished. The plan
-            is then without a first stage, and without the data and the net that only this one knows.
+        resolved: the row's config with these options, where it was read already; runs of several seeds can share it.
 
     Raises:
-        InputError: the config does not parse, an option does not fit it, or the first stage is not finished or not sound.
+        InputError: the config does not parse, or an option does not fit it.
     """
-    resolved = resolve(job.source, options, second_stage=job.stage1_dir is not None)
-    first = None
-    if job.stage1_dir is not None and (not missing_ok or record.is_finished(job.stage1_dir)):
-        first = FirstStage.read(job.stage1_dir)
-        resolved = like_first_stage(resolved, first)
+    resolved = resolved or resolve(job.source, options, second_stage=job.stage1_dir is not None)
     return PlannedRun(
         **vars(resolved),
         suite=job.suite,
@@ -66,9 +70,23 @@ def plan(job: Job, options: Options, *, missing_ok: bool = False) -> PlannedRun:
         seed=job.seed,
         run_dir=job.run_dir,
         title=job.title or f"{job.suite}/{job.row} seed {job.seed}",
-        options=replace(options, val_fraction=resolved.overrides.get("val_fraction")),
-        first=first,
+        options=options,
+        stage1_dir=job.stage1_dir,
     )
+
+
+def after_first_stage(planned: PlannedRun) -> PlannedRun:
+    """The plan with the data and the net of its first stage; as it is, where it is a first stage.
+
+    Raises:
+        InputError: the first stage is not finished or not sound.
+    """
+    if planned.stage1_dir is None or planned.first is not None:
+        return planned
+    first = FirstStage.read(planned.stage1_dir)
+    like = like_first_stage(planned, first)
+    options = replace(planned.options, val_fraction=like.overrides.get("val_fraction"))
+    return replace(like, first=first, options=options)
 
 
 def fit(planned: PlannedRun, splits: DataSplits) -> PlannedRun:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import filelock
 
+from sar_cls import messages
 from sar_cls.engine import closed_form as posthoc
 from sar_cls.engine import training
 from sar_cls.engine.job import Job
 from sar_cls.engine.net_checks import check_net
 from sar_cls.engine.options import Options, check_seed, threads, usable_device
-from sar_cls.engine.planned import fit, plan
+from sar_cls.engine.planned import PlannedRun, after_first_stage, fit, plan
 from sar_cls.errors import InputError, RunFailed, RunLocked
 from sar_cls.files import check_file, check_folder, refusing
 from sar_cls.memory import allocating
@@ -52,12 +52,13 @@ class DataCache:
             try:
                 if key not in self.sets:
                     self.sets.clear()
-                    self.sets[key] = load_splits(
-                        config, options.data_root, val_fraction=options.val_fraction, build_cache=False
-                    )
+                    with refusing(options.data_root):
+                        self.sets[key] = load_splits(
+                            config, options.data_root, val_fraction=options.val_fraction, build_cache=False
+                        )
                 self.known[key] = self.sets[key].fingerprints
             except InputError as error:
-                print(f"finished runs are not compared with the images: {error}", file=sys.stderr, flush=True)
+                messages.remark(f"finished runs are not compared with the images: {error}")
                 self.known[key] = None
         return self.known[key]
 
@@ -67,6 +68,15 @@ class DataCache:
 
 
 def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str, Any]:
+    """Plans a run and runs it: :func:`run_planned`.
+
+    Raises:
+        InputError, RunLocked, RunFailed: as there, and bad config.
+    """
+    return run_planned(plan(job, options), cache)
+
+
+def run_planned(planned: PlannedRun, cache: DataCache | None = None) -> dict[str, Any]:
     """Trains, or resumes, or passes over what is finished; returns the record.
 
     Raises:
@@ -74,97 +84,102 @@ def run(job: Job, options: Options, cache: DataCache | None = None) -> dict[str,
         RunLocked: another process is at this run, or at the first stage that it waits for.
         RunFailed: there was not enough memory, or the config's own code ended the run.
     """
-    options = replace(options, device=usable_device(options.device))
-    check_seed(job.seed)
-    with threads(options.threads), _no_exit(job):
-        return _run(job, options, cache or DataCache())
+    planned = planned.on(device=usable_device(planned.options.device))
+    check_seed(planned.seed)
+    with threads(planned.options.threads), _no_exit(planned):
+        return _run(planned, cache or DataCache())
 
 
 @contextmanager
-def _no_exit(job: Job) -> Iterator[None]:
-    """A config is a program, and so is what it registers; one that ends the process ends its own run only."""
+def _no_exit(planned: PlannedRun) -> Iterator[None]:
+    """What a config registers is a program; one that ends the process ends its own run only.
+
+    A config that does so itself is refused when it is read, and that is before the first run of a suite.
+    """
     try:
         yield
     except SystemExit as error:
         raise RunFailed(
-            f"the code of {job.source} or of what it imports ended the run by sys.exit({error.code!r}): take that call out"
+            f"the code of {planned.source} or of what it imports ended the run by sys.exit({error.code!r}): take that call out"
         ) from error
 
 
-def _run(job: Job, options: Options, cache: DataCache) -> dict[str, Any]:
-    done = finished(job, options, cache)
+def _run(planned: PlannedRun, cache: DataCache) -> dict[str, Any]:
+    done = finished(planned, cache)
     if done is not None:
         return done
-    first = job.stage1_dir
+    first, run_dir = planned.stage1_dir, planned.run_dir
     if first is not None and not record.is_finished(first) and folder.is_locked(first):
-        raise RunLocked(f"{job.title or job.run_dir}: another process is at its first stage, passed over")
-    planned = plan(job, options)
-    if first is None and not (job.run_dir / LAST).exists():  # a run that is resumed has its weights
+        raise RunLocked(f"{planned.title}: another process is at its first stage, passed over")
+    planned = after_first_stage(planned)
+    if first is None and not (run_dir / LAST).exists():  # a run that is resumed has its weights
         check_net(planned)
     with allocating("reading the images", "use fewer or smaller ones"):
         splits = cache.get(planned.config.train_dataloader.dataset.to_dict(), planned.options)
     planned = fit(planned, splits)
-    check_place(job)
-    fresh = not job.run_dir.exists()
-    with refusing(job.run_dir, "give another --work-dir"):
-        job.run_dir.mkdir(parents=True, exist_ok=True)
+    check_place(planned)
+    fresh = not run_dir.exists()
+    with refusing(run_dir, "give another --work-dir"):
+        run_dir.mkdir(parents=True, exist_ok=True)
         try:
-            lock = folder.lock(job.run_dir)
+            lock = folder.lock(run_dir)
         except filelock.Timeout:
-            raise RunLocked(f"{job.title or job.run_dir}: another process is at this run, passed over") from None
+            raise RunLocked(f"{planned.title}: another process is at this run, passed over") from None
     with lock:
-        if record.is_finished(job.run_dir):  # the other process ended between the look and the lock
-            return record.read_record(job.run_dir)
-        with refusing(job.run_dir):
-            for leftover in job.run_dir.glob(".*.tmp"):
+        if record.is_finished(run_dir):  # the other process ended between the look and the lock
+            return record.read_record(run_dir)
+        with refusing(run_dir):
+            for leftover in run_dir.glob(".*.tmp"):
                 leftover.unlink()
         if len(splits.train) < splits.found:
             about = [f"{len(splits.train):,} of {splits.found:,} training images used"]
             about += [] if splits.val is None else [f"{len(splits.val):,} held out"]
             about += [splits.train.order] if splits.train.order else []
-            print(f"{job.title or job.run_dir}: {', '.join(about)}", file=sys.stderr, flush=True)
+            messages.remark(f"{planned.title}: {', '.join(about)}")
         method = posthoc if planned.config.get("posthoc") else training
         try:
             result = method.execute(planned, splits)
         except InputError:
-            if fresh and not (job.run_dir / LAST).exists():  # bad weights, say: no epoch was trained that could be lost
-                shutil.rmtree(job.run_dir, ignore_errors=True)
+            if fresh and not (run_dir / LAST).exists():  # bad weights, say: no epoch was trained that could be lost
+                shutil.rmtree(run_dir, ignore_errors=True)
                 with suppress(OSError):  # not empty: other runs of the row, other rows
-                    job.run_dir.parent.rmdir()
-                    job.run_dir.parent.parent.rmdir()
+                    run_dir.parent.rmdir()
+                    run_dir.parent.parent.rmdir()
             raise
         origin = {"data_order": splits.train.order, "images_found": splits.found}
         result["extra"] = {**result.get("extra", {}), **{name: value for name, value in origin.items() if value}}
-        record.write_record(job.run_dir, result)
-        folder.remove_error_log(job.run_dir)
-    return record.read_record(job.run_dir)
+        record.write_record(run_dir, result)
+        folder.remove_error_log(run_dir)
+    return record.read_record(run_dir)
 
 
-def check_place(job: Job) -> None:
+def check_place(planned: PlannedRun) -> None:
     """Makes sure that a run which is not finished has a folder to write in, without leaving anything behind.
 
     Raises:
         InputError: it cannot be one, or a folder is where one of its files should be.
     """
-    if os.path.isfile(job.run_dir / record.RECORD_FILE):  # a finished one is only read
+    if os.path.isfile(planned.run_dir / record.RECORD_FILE):  # a finished one is only read
         return
-    check_folder(job.run_dir)
+    check_folder(planned.run_dir)
     for name in folder.FILES:
-        check_file(job.run_dir / name, "move it away")
+        check_file(planned.run_dir / name, "move it away")
 
 
-def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict[str, Any] | None:
+def finished(planned: PlannedRun, cache: DataCache | None = None) -> dict[str, Any] | None:
     """The record of a run that is finished, None where it is not.
 
     Raises:
         InputError: the folder holds a finished run of another recipe than the one that is asked for, or one on other training,
             validation or test images than are there. Images that are not there are no error.
     """
-    if not record.is_finished(job.run_dir):
+    run_dir, first = planned.run_dir, planned.stage1_dir
+    if not record.is_finished(run_dir):
         return None
-    found = record.read_record(job.run_dir)
-    planned, first = plan(job, options, missing_ok=True), job.stage1_dir
-    is_whole = first is None or planned.first is not None  # only the first stage knows a second one's data
+    found = record.read_record(run_dir)
+    is_whole = first is None or record.is_finished(first)  # only the first stage knows a second one's data
+    if is_whole:
+        planned = after_first_stage(planned)
     expected: dict[str, Any] = {
         "config_hash": planned.recipe,
         "epochs": planned.epochs,
@@ -175,13 +190,13 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
     differing = [name for name, value in expected.items() if found[name] != value]
     if planned.first is not None and not differing and found["stage1"]["run_id"] != planned.first.record["run_id"]:
         raise InputError(
-            f"{job.run_dir} started from another first stage than the one that is in {first} now: move this second stage "
+            f"{run_dir} started from another first stage than the one that is in {first} now: move this second stage "
             "away to have it run again, or use another --work-dir"
         )
     if differing:
         what = ", ".join(name.replace("_", " ") for name in differing)
         raise InputError(
-            f"{job.run_dir} holds a finished run with another {what} than is asked for: move it away, or use another --work-dir"
+            f"{run_dir} holds a finished run with another {what} than is asked for: move it away, or use another --work-dir"
         )
     if is_whole:
         dataset = planned.config.train_dataloader.dataset.to_dict()
@@ -189,7 +204,7 @@ def finished(job: Job, options: Options, cache: DataCache | None = None) -> dict
         others = [IMAGES[name] for name in there if found["data_fingerprint"].get(name) != there[name]]
         if others:
             raise InputError(
-                f"{job.run_dir} holds a finished run on other {' and '.join(others)} than those that are there now: "
+                f"{run_dir} holds a finished run on other {' and '.join(others)} than those that are there now: "
                 "give the --data-root it had, move it away, or use another --work-dir"
             )
     return found

@@ -6,13 +6,13 @@ import copy
 import gc
 import json
 import os
-import sys
 import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sar_cls import messages
 from sar_cls.engine.features import NetFeatures, anchors_in, keep_features, net_features
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.readings import in_record, remarks
@@ -67,7 +67,7 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
         extra |= keep_features(planned.run_dir, runner.run_id, features, last["test"], *labels)
     readings = getattr(getattr(runner.bare_model.head, "regularizer", None), "readings", ())
     for remark in remarks(runner.history, readings):
-        print(f"{progress.title}: {remark}", file=sys.stderr, flush=True)
+        messages.remark(f"{progress.title}: {remark}")
     if len(runner.threads_used) > 1:
         result["machine"]["threads_used"] = runner.threads_used
     extra |= in_record(runner.history, readings)
@@ -169,7 +169,7 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
             weights = first_stage_weights(first.state_dict, model, str(first.folder), with_classifier=with_classifier)
             model.load_state_dict(weights, strict=False)
         elif config.get("weights") is not None:
-            print(f"{progress.title}: {load_weights(model, config.weights)}", file=sys.stderr, flush=True)
+            messages.remark(f"{progress.title}: {load_weights(model, config.weights)}")
 
     building = allocating("building the network", "use a smaller backbone")
     with building, warnings.catch_warnings():
@@ -207,5 +207,5 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
         temporary.write_text(config.pretty_text, encoding="utf-8")
     Handover.of(config, splits.train.image_size, options.data_root).write(run_dir)
     if is_resumed:
-        print(f"{progress.title}: resuming", file=sys.stderr, flush=True)
+        messages.remark(f"{progress.title}: resuming")
     return runner, progress

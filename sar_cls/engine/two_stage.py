@@ -11,6 +11,7 @@ from sar_cls.engine.first_stage import FirstStage
 from sar_cls.engine.job import Job
 from sar_cls.engine.net_checks import built_backbone, check_hold
 from sar_cls.engine.options import Options
+from sar_cls.engine.planned import PlannedRun, plan
 from sar_cls.engine.recipe import resolve, run_name, second_stage_name
 from sar_cls.errors import InputError
 from sar_cls.mm.second_stage import hold_of
@@ -42,9 +43,9 @@ def second_stage_methods(configs: Path) -> list[str]:
     return list(dict.fromkeys(row.method for row in _rows(configs, GENERAL, 2) if row.method))
 
 
-def first_stage_job(
+def first_stage_run(
     configs: Path, dataset: str, method: str, seed: int, options: Options, work_dir: Path
-) -> tuple[Job, Options]:
+) -> PlannedRun:
     """The first-stage run of a method on a data set.
 
     Args:
@@ -56,7 +57,7 @@ def first_stage_job(
         work_dir: folder of the runs.
 
     Returns:
-        The job, and the options completed by the data set where the config is that of another one.
+        The run, its options completed by the data set where the config is that of another one.
     """
     suite = f"{dataset}_lt"
     for home in (suite, GENERAL):
@@ -73,9 +74,9 @@ def first_stage_job(
         if factor is None and dataset == "folder":
             factor = "none"  # a folder of one's own has its own tail
         options = replace(options, dataset=dataset, imbalance=factor)
-    name = run_name(seed, options, resolve(row.source, options))
-    folder = work_dir / suite / row.name / name
-    return Job(suite, row.name, row.source, seed, folder, title=f"{suite}/{row.name} seed {seed}"), options
+    resolved = resolve(row.source, options)
+    folder = work_dir / suite / row.name / run_name(seed, options, resolved)
+    return plan(Job(suite, row.name, row.source, seed, folder), options, resolved)
 
 
 def run_folder(path: Path) -> Path:
@@ -89,9 +90,7 @@ def run_folder(path: Path) -> Path:
     raise InputError(f"no run at {path}: give the folder that longtail/stage1.py printed")
 
 
-def second_stage_job(
-    configs: Path, stage1: Path, method: str, options: Options, work_dir: Path | None
-) -> tuple[Job, Options]:
+def second_stage_run(configs: Path, stage1: Path, method: str, options: Options, work_dir: Path | None) -> PlannedRun:
     """The second-stage run that starts from a first one; data set, imbalance, validation split and seed are the first's.
 
     Args:
@@ -129,7 +128,7 @@ def second_stage_job(
     if asked not in (None, first["precision"]):
         run += f"-{asked}"
     target = work_dir / suite / name / run
-    return Job(suite, name, source, first["seed"], target, folder, f"{suite}/{name} seed {first['seed']}"), options
+    return plan(Job(suite, name, source, first["seed"], target, folder), options, resolved)
 
 
 def summary(record: dict[str, Any], folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from typing import Any
 
@@ -11,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from rich.console import Console
 
+from sar_cls import messages
 from sar_cls.pace import Pace, duration
 from sar_cls.progress_bar import TitledBar
 
@@ -77,7 +77,7 @@ class ProgressHook(Hook):
             return
         self.printed = now
         if not self.introduced:  # once in full; then its number says which run a line is about
-            print(f"{self.title}: {runner.max_epochs} epoch{'s' if runner.max_epochs > 1 else ''}", file=sys.stderr)
+            messages.remark(f"{self.title}: {runner.max_epochs} epoch{'s' if runner.max_epochs > 1 else ''}")
             self.introduced = True
         number = re.match(r"\[\d+/\d+\] ", self.title)
-        print(f"{number.group() if number else ''}{self._words()}", file=sys.stderr, flush=True)
+        messages.remark(f"{number.group() if number else ''}{self._words()}")

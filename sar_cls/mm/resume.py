@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sar_cls import messages
 from sar_cls.memory import is_out_of_memory
 from sar_cls.mm.checkpoint import snapshot
 from sar_cls.runs.checkpoint import UnusableCheckpoint, read_own, write_best
@@ -117,11 +117,9 @@ def _compare_threads(runner: Any, before: list[int]) -> None:
     """Says where the run goes on with another number of threads, which moves its results a little; all numbers are kept."""
     now = runner.threads_used[-1]
     if runner.device.type == "cpu" and before and before[-1] != now and runner.train_loop.epoch < runner.max_epochs:
-        print(
+        messages.remark(
             f"{runner.work_dir} was trained with {before[-1]} threads so far and goes on with {now}: its results are those of "
-            "neither number, --threads sets it",
-            file=sys.stderr,
-            flush=True,
+            "neither number, --threads sets it"
         )
     runner.threads_used = before if before[-1:] == [now] else [*before, now]
 
@@ -153,13 +151,11 @@ def _recover_best(runner: Any, path: Path) -> None:
             return
         why = f"{path} is of epoch {found} and not of the best, {best}"
     if best == epoch:
-        print(f"{why}; written anew from {LAST}", file=sys.stderr, flush=True)
+        messages.remark(f"{why}; written anew from {LAST}")
     else:
-        print(
+        messages.remark(
             f"{why}; training goes on, but the weights of the best epoch so far ({best}) are unknown: the best is looked for from "
-            f"epoch {epoch} on, and the record says so",
-            file=sys.stderr,
-            flush=True,
+            f"epoch {epoch} on, and the record says so"
         )
         runner.best_from = epoch
     write_best(Path(runner.work_dir), snapshot(runner))

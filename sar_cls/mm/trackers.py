@@ -5,7 +5,6 @@ mmengine has no backend that writes CSV; ``history.csv`` of each run is that.
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ class RunMLflowVisBackend(MLflowVisBackend):
         # a network.
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
         try:
             import mlflow
 

@@ -119,7 +119,7 @@ def _line(
     common = [theirs[seed] for seed in ours if seed in theirs] if theirs else []
     rates_before = _mean_rates(common) if common else None
     names = class_names(run_dir)
-    if names is None or len(names) != len(counts):
+    if len(names) != len(counts):
         names = [str(label) for label in range(len(counts))]
     pairs = []
     for pair in most_confused(rates, most):

@@ -55,8 +55,8 @@ def write_per_class(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
     return path
 
 
-def class_names(run_dir: Path | str) -> list[str] | None:
-    """Names of the classes by label, from ``per_class.csv`` or else the test outputs; None where neither has them."""
+def class_names(run_dir: Path | str) -> list[str]:
+    """Names of the classes by label, from ``per_class.csv`` or else the test outputs; empty where neither has any."""
     run_dir = Path(run_dir)
     try:
         with (run_dir / PER_CLASS_FILE).open(newline="", encoding="utf-8") as file:
@@ -65,9 +65,9 @@ def class_names(run_dir: Path | str) -> list[str] | None:
         try:
             kept = read_outputs(run_dir).classes
         except InputError:
-            return None
+            return []
         names = [] if kept is None else [str(name) for name in kept]
-    return names if names and all(names) else None
+    return names if all(names) else []
 
 
 def last_accuracies(run_dir: Path | str) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from sar_cls import messages
 from sar_cls.errors import RunFailed
 from sar_cls.files import replacing, why
 from sar_cls.mm.loaders import DataSplits
@@ -49,7 +50,9 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
     accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     origin = provenance.collect(accelerator)
     threads = torch.get_num_threads()
-    print(f"{images}; {accelerator or origin['machine']['cpu']}, {threads} threads; torch {torch.__version__}\n")
+    messages.result(
+        f"{images}; {accelerator or origin['machine']['cpu']}, {threads} threads; torch {torch.__version__}\n"
+    )
     results: list[dict[str, Any]] = []
     kinds = ("data_path", "evaluation", "cost", "profile", "start_up", "jobs")
     own = any(getattr(arguments, kind) for kind in kinds)
@@ -70,7 +73,7 @@ def _measure_setting(arguments: Any, setting: Setting, splits: DataSplits, *, st
     results = []
 
     def keep(kind: str, text: str, figures: Any) -> None:
-        print(f"### {kind}: {setting.title}\n\n{text}\n", flush=True)
+        messages.result(f"### {kind}: {setting.title}\n\n{text}\n")
         plain = {**asdict(setting), "device": setting.device.type}
         results.append({"kind": kind, "setting": plain, "figures": figures})
 
@@ -91,7 +94,7 @@ def _measure_setting(arguments: Any, setting: Setting, splits: DataSplits, *, st
         timings = time("evaluation", evaluation.build(setting, splits), [(evaluation.EVALUATION, "ratio to the first")])
         best = max(timings[1:], key=lambda timing: timing.rate.median)
         ratio = best.ratio_to(timings[0])
-        print(
+        messages.result(
             f"Evaluation takes {ratio.median:.3f} [{ratio.low:.3f}, {ratio.high:.3f}] times as long as the {best.label}.\n"
         )
     if arguments.all or arguments.cost:

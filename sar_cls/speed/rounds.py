@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ from typing import Any
 
 import torch
 
-from sar_cls.mm.progress import duration
+from sar_cls import messages
+from sar_cls.pace import duration
 from sar_cls.speed.process import as_elsewhere
 
 
@@ -109,7 +109,7 @@ def measure(
         title: for the progress lines.
         say: prints a line; None prints to stderr.
     """
-    say = say or (lambda line: print(line, file=sys.stderr, flush=True))
+    say = say or messages.remark
     timings = [Timing(contender.name, contender.label, contender.images) for contender in contenders]
     begin = printed = time.monotonic()
     for number in range(-1, rounds):

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from sar_cls import messages
 from sar_cls.steps.step import Batch, EagerStep, first_line
 
 # Steps before the capture: libraries choose their kernels, the optimizer makes its buffers.
@@ -88,7 +89,11 @@ class GraphStep(EagerStep):
     """
 
     def __init__(
-        self, inner: EagerStep, batch_size: int, say: Callable[[str], None] = print, recorder: Recorder | None = None
+        self,
+        inner: EagerStep,
+        batch_size: int,
+        say: Callable[[str], None] = messages.remark,
+        recorder: Recorder | None = None,
     ) -> None:
         self.inner = inner
         self.model = inner.model

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sar_cls import messages
 from sar_cls.steps.captured import GraphStep
 from sar_cls.steps.step import CompiledStep, EagerStep
 
@@ -17,7 +18,7 @@ DEFAULT_MODE = "eager"
 
 
 def build_step(
-    model: Any, optim_wrapper: Any, batch_size: int, mode: str, say: Callable[[str], None] = print
+    model: Any, optim_wrapper: Any, batch_size: int, mode: str, say: Callable[[str], None] = messages.remark
 ) -> EagerStep:
     """The step for a mode. On CUDA "compile" captures the compiled step in a graph as well.
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sar_cls import messages
 from sar_cls.steps.loss_meter import LossMeter
 
 Batch = dict[str, Any]
@@ -68,7 +69,7 @@ class CompiledStep(EagerStep):
         optim_wrapper: Any,
         batch_size: int,
         backend: str = "inductor",
-        say: Callable[[str], None] = print,
+        say: Callable[[str], None] = messages.remark,
     ) -> None:
         super().__init__(model, optim_wrapper)
         self.batch_size = batch_size

@@ -11,6 +11,7 @@ import torch
 
 from sar_cls.data import ImageSet
 from sar_cls.engine.options import Options
+from sar_cls.engine.planned import plan
 from sar_cls.engine.recipe import resolve, run_name
 from sar_cls.engine.run import Job, finished, run
 from sar_cls.errors import InputError
@@ -39,13 +40,13 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 
 def test_the_same_again_is_finished(first: Job) -> None:
-    done = finished(first, SHORT)
+    done = finished(plan(first, SHORT))
     assert done is not None
     assert done["epochs"] == 1
 
 
 def test_another_folder_is_not(first: Job, tmp_path: Path) -> None:
-    assert finished(replace(first, run_dir=tmp_path), SHORT) is None
+    assert finished(plan(replace(first, run_dir=tmp_path), SHORT)) is None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_a_run_of_an_edited_config_is_refused(first: Job, tmp_path: Path) -> Non
 def test_a_second_stage_of_a_first_one_that_was_trained_again_is_refused(first: Job, tmp_path: Path) -> None:
     second = Job("digits", "cRT", Source(CONFIGS / "cifar100_lt" / "crt.py"), 0, tmp_path / "second", first.run_dir)
     run(second, SHORT)
-    assert finished(second, SHORT) is not None
+    assert finished(plan(second, SHORT)) is not None
     again = replace(first, run_dir=tmp_path / "again")
     run(again, SHORT)
     with pytest.raises(InputError, match="another first stage"):

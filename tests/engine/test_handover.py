@@ -16,6 +16,7 @@ from sar_cls.cli import CONFIGS
 from sar_cls.engine import run as engine
 from sar_cls.engine.config import load_config
 from sar_cls.engine.options import Options
+from sar_cls.engine.planned import plan
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.mm.handover import Handover
@@ -166,7 +167,7 @@ class TestARunThatIsMended:
         second = engine.run(two, options, cache)
         (copy / "record.json").unlink()
         engine.run(one, options, cache)
-        assert engine.finished(two, options, cache) == second
+        assert engine.finished(plan(two, options), cache) == second
 
     def test_trained_anew_it_is_another_run_and_that_is_said(
         self, first: Path, make_job: MakeJob, cache: DataCache, tmp_path: Path
@@ -180,7 +181,7 @@ class TestARunThatIsMended:
             (copy / name).unlink()
         engine.run(one, options, cache)
         with pytest.raises(InputError, match=r"started from another first stage .*move this second stage away"):
-            engine.finished(two, options, cache)
+            engine.finished(plan(two, options), cache)
         two.run_dir.rename(tmp_path / "away")
         again = engine.run(two, options, cache)
         assert again["metrics"] == second["metrics"]

@@ -21,7 +21,7 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
-from sar_cls.launch.serial import make_jobs
+from sar_cls.launch.plans import plan_runs
 from sar_cls.mm import loops
 from sar_cls.models import CIFARResNet
 from sar_cls.runs.checkpoint import read_checkpoint
@@ -124,7 +124,7 @@ class TestVirtualBatches:
             assert own.recipe != other.recipe
             assert own.config.model == other.config.model
             assert resolve(row.source, Options(bn_batch=16)).overrides == {}
-            (job,) = make_jobs([row], [1], Options(bn_batch=16), tmp_path)
+            (job,) = plan_runs([row], [1], Options(bn_batch=16), tmp_path)
             assert job.run_dir.name == "seed1"
 
     def test_refused(self, make_job: MakeJob, cache: DataCache, no_images: None) -> None:
@@ -145,19 +145,19 @@ class TestHold:
             "add --hold frozen"
         )
         with pytest.raises(InputError, match=f"^{message}") as error:
-            make_jobs(rows, [1], options, tmp_path)
+            plan_runs(rows, [1], options, tmp_path)
         for method in longtail.without_batch_norm(CONFIGS):
             assert method in str(error.value)
         assert {"tau", "logit_adjustment"} <= set(longtail.without_batch_norm(CONFIGS))
         assert "mislas" not in longtail.without_batch_norm(CONFIGS)
         # What works is not refused.
-        held = make_jobs(rows, [1], Options(backbone="timm:convnext_atto", hold="frozen"), tmp_path)
+        held = plan_runs(rows, [1], Options(backbone="timm:convnext_atto", hold="frozen"), tmp_path)
         assert [job.run_dir.name for job in held] == ["seed1-timm_convnext_atto", "seed1-timm_convnext_atto-frozen"]
-        assert len(make_jobs(rows, [1], Options(backbone="timm:resnet18"), tmp_path)) == 2
+        assert len(plan_runs(rows, [1], Options(backbone="timm:resnet18"), tmp_path)) == 2
         tau = select_rows(load_suite(CONFIGS, "cifar100_lt"), ["ce", "tau_norm"])
-        assert len(make_jobs(tau, [1], options, tmp_path)) == 2
+        assert len(plan_runs(tau, [1], options, tmp_path)) == 2
         with pytest.raises(InputError, match="--hold is for second stages"):
-            make_jobs(rows[:1], [1], Options(hold="frozen"), tmp_path)
+            plan_runs(rows[:1], [1], Options(hold="frozen"), tmp_path)
 
     def test_a_second_stage_of_a_backbone_without_batch_norm(
         self, make_job: MakeJob, cache: DataCache, tmp_path: Path
@@ -167,11 +167,11 @@ class TestHold:
         with pytest.raises(
             InputError, match=r"^mislas shifts .* and WithoutBatchNorm has none: add --hold frozen.*tau"
         ):
-            longtail.second_stage_job(CONFIGS, first, "mislas", Options(), tmp_path / "work")
-        job, options = longtail.second_stage_job(CONFIGS, first, "mislas", Options(hold="frozen"), tmp_path / "work")
-        assert job.run_dir.name == "seed1-frozen"
+            longtail.second_stage_run(CONFIGS, first, "mislas", Options(), tmp_path / "work")
+        planned = longtail.second_stage_run(CONFIGS, first, "mislas", Options(hold="frozen"), tmp_path / "work")
+        assert planned.run_dir.name == "seed1-frozen"
         job = make_job(MISLAS, row="held", stage1_dir=first)
-        done = engine.run(job, options, cache)
+        done = engine.run(job, planned.options, cache)
         assert done["overrides"] == {"hold": "frozen"}
         states = [read_checkpoint(folder / LAST)["state_dict"] for folder in (first, job.run_dir)]
         assert torch.equal(states[0]["backbone.conv.weight"], states[1]["backbone.conv.weight"])

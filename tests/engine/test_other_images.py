@@ -17,9 +17,10 @@ from tiny_runs import TINY, files_of
 from sar_cls.cli import CONFIGS
 from sar_cls.engine import run as engine
 from sar_cls.engine.options import Options
+from sar_cls.engine.planned import plan
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
-from sar_cls.launch.serial import run_jobs
+from sar_cls.launch.serial import run_serially
 from sar_cls.mm.loaders import load_splits
 from sar_cls.runs.checkpoint import read_checkpoint
 from sar_cls.runs.folder import LAST
@@ -64,7 +65,7 @@ def options_of(images: Path, **more: Any) -> Options:
 def test_a_finished_run_on_other_images_is_refused(images: Path, make_job: MakeJob, split: str, what: str) -> None:
     job, options = make_job(FOLDER), options_of(images)
     engine.run(job, options)
-    assert engine.finished(job, options) is not None
+    assert engine.finished(plan(job, options)) is not None
     picture(999).save(images / split / "b" / "1.png")
     before = files_of(job.run_dir)
     with pytest.raises(InputError, match=f"holds a finished run on other {what} than") as caught:
@@ -82,7 +83,7 @@ def test_a_finished_run_stays_finished_without_its_images(
         engine.run(job, options, cache)
     shutil.rmtree(images)
     capsys.readouterr()
-    outcome = run_jobs(jobs, options)
+    outcome = run_serially([plan(job, options) for job in jobs])
     assert (len(outcome.done), outcome.failed) == (2, [])
     out, err = capsys.readouterr()
     assert out == "".join(f"{job.title}: finished before\n" for job in jobs)
@@ -104,7 +105,7 @@ def test_finished_runs_cost_one_look_at_each_data_set(
         return load_splits(*args, **kwargs)
 
     monkeypatch.setattr(engine, "load_splits", counting)
-    outcome = run_jobs(jobs, Options(epochs=1))
+    outcome = run_serially([plan(job, Options(epochs=1)) for job in jobs])
     assert len(outcome.done) == 4
     assert len(calls) == 2
 
@@ -121,7 +122,7 @@ def test_cub_is_not_decoded_to_look_at_a_finished_run(
         return load_splits(*args, **kwargs)
 
     monkeypatch.setattr(engine, "load_splits", looking)
-    engine.finished(job, Options(epochs=1))
+    engine.finished(plan(job, Options(epochs=1)))
     assert asked == [False]
 
 
@@ -181,7 +182,7 @@ def test_a_finished_second_stage_on_other_images(images: Path, make_job: MakeJob
     own = options_of(images)  # the validation split is the first stage's, without being asked for
     engine.run(second, own)
     assert sorted(read_record(second.run_dir)["data_fingerprint"]) == ["test", "train", "val"]
-    assert engine.finished(second, own) is not None
+    assert engine.finished(plan(second, own)) is not None
     picture(999).save(images / "test" / "a" / "0.png")
     with pytest.raises(InputError, match="finished run on other test images"):
         engine.run(second, own)

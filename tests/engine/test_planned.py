@@ -12,7 +12,7 @@ from tiny_runs import TINY
 from sar_cls.cli import CONFIGS
 from sar_cls.engine import run as engine
 from sar_cls.engine.options import Options
-from sar_cls.engine.planned import PlannedRun, fit, plan
+from sar_cls.engine.planned import PlannedRun, after_first_stage, fit, plan
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits
@@ -80,7 +80,9 @@ def test_a_run_does_not_change_its_plan(
 
 class TestSecondStage:
     def test_it_has_what_its_first_one_had(self, first: Path, make_job: MakeJob, cache: DataCache) -> None:
-        planned = plan(make_job(MISLAS, row="second", stage1_dir=first), Options(data_root="elsewhere"))
+        planned = after_first_stage(
+            plan(make_job(MISLAS, row="second", stage1_dir=first), Options(data_root="elsewhere"))
+        )
         assert planned.first is not None
         assert planned.first.record == record.read_record(first)
         assert planned.overrides["imbalance"] == 20.0
@@ -107,6 +109,7 @@ class TestSecondStage:
 
     def test_without_its_first_one(self, make_job: MakeJob, tmp_path: Path) -> None:
         job = make_job(MISLAS, row="second", stage1_dir=tmp_path / "nowhere")
+        planned = plan(job, Options())
+        assert planned.first is None
         with pytest.raises(InputError, match="not finished"):
-            plan(job, Options())
-        assert plan(job, Options(), missing_ok=True).first is None
+            after_first_stage(planned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import signal
@@ -17,19 +18,27 @@ import pytest
 
 from sar_cls.cli import CONFIGS, ROOT
 from sar_cls.engine.options import Options
+from sar_cls.engine.planned import plan
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.launch import workers
-from sar_cls.launch.serial import make_jobs, run_jobs, try_job
-from sar_cls.launch.workers import run_jobs_side_by_side
+from sar_cls.launch.attempt import try_run
+from sar_cls.launch.plans import plan_runs
+from sar_cls.launch.serial import run_serially
+from sar_cls.launch.workers import run_side_by_side
 from sar_cls.runs.record import read_record
 from sar_cls.suites.rows import load_suite, select_rows
 
 OTHER_CLASSES = f'_base_ = "{CONFIGS}/digits_lt/mixup.py"\nmodel = dict(head=dict(num_classes=7))\n'
-# The config ends the process that reads it, as the system does for lack of memory.
-DEADLY = f'_base_ = "{CONFIGS}/digits_lt/mixup.py"\n__import__("os")._exit(9)\n'
 # What depends on the wall clock, names a run, or changes when a file is edited meanwhile.
 VARYING = ("run_id", "finished_at", "wall_seconds", "images_per_second", "peak_memory_bytes", "git")
+
+
+class Deadly(str):
+    """Ends the process that it is sent to, as the system does for lack of memory."""
+
+    def __reduce__(self) -> tuple:
+        return os._exit, (9,)
 
 
 def result(folder: Path) -> dict:
@@ -54,8 +63,8 @@ def test_the_same_records_as_one_after_the_other(tmp_path: Path, capsys: pytest.
     options = Options(epochs=1, stage2_epochs=1, threads=1)
     folders = {}
     for name in ("one", "two"):
-        jobs = make_jobs(rows, [1024], options, tmp_path / name)
-        outcome = run_jobs(jobs, options) if name == "one" else run_jobs_side_by_side(jobs, options, 2)
+        jobs = plan_runs(rows, [1024], options, tmp_path / name)
+        outcome = run_serially(jobs) if name == "one" else run_side_by_side(jobs, 2)
         assert sorted(outcome.done) == [job.title for job in jobs]
         assert outcome.failed == outcome.locked == []
         assert {read_record(job.run_dir)["machine"]["threads"] for job in jobs} == {1}
@@ -66,7 +75,7 @@ def test_the_same_records_as_one_after_the_other(tmp_path: Path, capsys: pytest.
     assert "2 runs at a time with 1 thread each" in printed.err
     for one, two in zip(folders["one"], folders["two"], strict=True):
         assert result(one) == result(two)
-    outcome = run_jobs_side_by_side(jobs, options, 2)  # nothing is left to do, and no worker is started
+    outcome = run_side_by_side(jobs, 2)  # nothing is left to do, and no worker is started
     assert len(outcome.done) == 3
 
 
@@ -75,8 +84,10 @@ def test_bad_input_and_a_dying_worker_fail_their_runs_alone(
     make_job: Callable[..., Job], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     good = make_job(row="good")
-    jobs = [good, make_job(OTHER_CLASSES, row="classes"), make_job(DEADLY, row="deadly"), make_job(row="after", seed=2)]
-    outcome = run_jobs_side_by_side(jobs, Options(epochs=1), 1)
+    jobs = [good, make_job(OTHER_CLASSES, row="classes"), make_job(row="deadly"), make_job(row="after", seed=2)]
+    runs = [plan(job, Options(epochs=1)) for job in jobs]
+    runs[2] = dataclasses.replace(runs[2], title=Deadly(runs[2].title))
+    outcome = run_side_by_side(runs, 1)
     assert outcome.done == [jobs[0].title, jobs[3].title]
     assert outcome.failed == [jobs[1].title, jobs[2].title]
     lines = capsys.readouterr().out.splitlines()
@@ -92,16 +103,16 @@ class Thread(threading.Thread):
 
 
 def test_bad_input_of_the_first_run_stops_all(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(options: Options) -> workers._Worker:
+    def start() -> workers._Worker:
         ours, theirs = multiprocessing.Pipe()
-        thread = Thread(target=lambda: theirs.send(try_job(theirs.recv(), options, DataCache())))
+        thread = Thread(target=lambda: theirs.send(try_run(theirs.recv(), DataCache())))
         thread.start()
         return workers._Worker(thread, ours)  # type: ignore[arg-type]
 
     monkeypatch.setattr(workers, "_start", start)
     jobs = [make_job(OTHER_CLASSES, row="classes", seed=seed) for seed in (1, 2, 3)]
     with pytest.raises(InputError, match="head of 7 classes"):
-        run_jobs_side_by_side(jobs, Options(epochs=1), 2)
+        run_side_by_side([plan(job, Options(epochs=1)) for job in jobs], 2)
 
 
 @pytest.mark.slow

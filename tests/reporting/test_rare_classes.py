@@ -177,6 +177,6 @@ def test_from_test_outputs_where_a_run_has_them(suite: Suite, tmp_path: Path) ->
 
 
 def test_names_of_classes(tmp_path: Path) -> None:
-    assert class_names(tmp_path) is None
+    assert class_names(tmp_path) == []
     write(tmp_path, "plain", 1, [1, 2, 3, 4, 5])
     assert class_names(tmp_path / "pets" / "plain" / "seed1") == NAMES

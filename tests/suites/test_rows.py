@@ -114,48 +114,6 @@ def test_folder_without_suites(tmp_path: Path) -> None:
         load_suite(tmp_path, "digits")
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "message"),
-    [
-        (HEAD + "rows = [\n", 3, "not valid TOML"),
-        (HEAD + "x y\n" + ROWS, 3, "not valid TOML"),
-        (HEAD + 'colour = "red"\n' + ROWS, 3, "unknown key 'colour'"),
-        ('title = "A suite"\nmeasure = "costs"\n' + ROWS, 2, "unknown measure 'costs'; did you mean cost"),
-        (HEAD + 'measure = "cost"\n' + ROWS, 2, "measured, not trained; remove metric"),
-        ('title = "A suite"\nmeasure = "cost"\n' + ROWS + 'after = "plain"\n', 11, "has no second stage; remove after"),
-        (HEAD + 'paper_task = "segmentation"\n' + ROWS, 3, "needs paper_dataset beside it"),
-        (HEAD + 'paper_dataset = "Cityscapes"\npaper_task = " "\n' + ROWS, 4, "must say of which task"),
-        (HEAD + 'papr_table = "8"\n' + ROWS, 3, "did you mean paper_table"),
-        ('title = "A suite"\n' + ROWS, 1, "the key 'metric' is missing"),
-        ('title = 7\nmetric = "top1"\n' + ROWS, 1, "title must be a string"),
-        (HEAD + "imbalance = true\n" + ROWS, 3, "imbalance must be a whole number"),
-        (HEAD + "extra_metrics = [1]\n" + ROWS, 3, "array of strings"),
-        (HEAD + "rows = []\n", 3, "has no rows"),
-        (HEAD + ROWS + "optional = 1\n", 11, "optional must be true or false"),
-        (HEAD + ROWS + 'lable = "x"\n', 11, "did you mean label"),
-        (HEAD + ROWS + '\n[[rows]]\nlabel = "No name"\n', 12, "the key 'name' is missing"),
-        (HEAD + ROWS + '\n[[rows]]\nname = "sar"\nlabel = "Twice"\n', 13, "stands twice"),
-        (HEAD + ROWS + '\n[[rows]]\nname = "S A R"\nlabel = "x"\n', 13, "only small letters"),
-        (HEAD + ROWS.replace('baseline = "plain"', 'baseline = "sar"'), 10, "must be another row"),
-        (HEAD + ROWS.replace('baseline = "plain"', 'baseline = "nobody"'), 10, "must be another row"),
-        (
-            HEAD + ROWS.replace("baseline", "after").replace('"plain"\nlabel = "P', '"plane"\nlabel = "P'),
-            10,
-            "must name a",
-        ),
-        (HEAD + ROWS + "also_in = [1]\n", 11, "also_in must be an array of strings"),
-        (HEAD + ROWS + 'also_in = ["Nets"]\n', 11, "no row has that group"),
-        (HEAD + 'include = ["small"]\n' + ROWS, 3, "includes itself"),
-    ],
-)
-def test_bad_suite_files_are_named_with_their_line(tmp_path: Path, text: str, line: int, message: str) -> None:
-    path = write_suite(tmp_path, text)
-    with pytest.raises(InputError) as caught:
-        load_suite(tmp_path, "small")
-    assert str(caught.value).startswith(f"{path}:{line}: ")
-    assert message in str(caught.value)
-
-
 BORROWED = '[[rows]]\nname = "sar"\nsuite = "small"\nlabel = "All of it"\n'
 OTHER = HEAD + '[[rows]]\nname = "plain"\nlabel = "As before"\nsuite = "small"\ngroup = "G"\n\n' + BORROWED
 
@@ -256,10 +214,3 @@ def test_suites_that_include_each_other(tmp_path: Path) -> None:
     write_suite(tmp_path, HEAD + 'include = ["a"]\n' + ROWS, "b")
     with pytest.raises(InputError, match=r"b/suite.toml:3: suite 'a' includes itself"):
         load_suite(tmp_path, "a")
-
-
-def test_file_that_is_no_text(tmp_path: Path) -> None:
-    path = write_suite(tmp_path, HEAD)
-    path.write_bytes(HEAD.encode() + b"\xff\xfe")
-    with pytest.raises(InputError, match=r"suite.toml:3: not UTF-8"):
-        load_suite(tmp_path, "small")

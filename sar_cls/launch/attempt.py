@@ -1,0 +1,62 @@
+"""One run, whatever comes of it: its record, or a line that says how it ended."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from typing import Any
+
+from sar_cls.engine.planned import PlannedRun
+from sar_cls.engine.run import DataCache, finished, run_planned
+from sar_cls.errors import InputError, RunFailed, RunLocked
+from sar_cls.files import why
+from sar_cls.launch.outcome import Attempt
+from sar_cls.pace import duration
+from sar_cls.runs.folder import write_error_log
+
+
+def finished_before(planned: PlannedRun, cache: DataCache) -> Attempt | None:
+    """The outcome of a run that needs no running; None where it has to run."""
+    try:
+        done = finished(planned, cache)
+    except InputError as error:
+        return Attempt(planned.title, "failed", f"{planned.title}: {error}", refused=str(error))
+    return None if done is None else Attempt(planned.title, "done", f"{planned.title}: finished before", before=True)
+
+
+def try_run(planned: PlannedRun, cache: DataCache) -> Attempt:
+    """Runs it, whatever comes of it but an interruption."""
+    begin, title = time.monotonic(), planned.title
+    try:
+        record = run_or_fail(planned, cache)
+    except RunLocked as error:
+        return Attempt(title, "locked", str(error))
+    except InputError as error:
+        return Attempt(title, "failed", f"{title}: {error}", refused=str(error))
+    except RunFailed as error:
+        return Attempt(title, "failed", str(error))
+    top1 = record["metrics"]["last"]["top1"]
+    return Attempt(title, "done", f"{title}: top-1 {top1:.2f} %, {duration(time.monotonic() - begin)}")
+
+
+def run_or_fail(planned: PlannedRun, cache: DataCache | None = None) -> dict[str, Any]:
+    """Runs it and returns its record; the traceback of an unexpected error goes into its ``error.log``.
+
+    Raises:
+        InputError: bad input; nothing was written or lost.
+        RunLocked: another process is at this run.
+        RunFailed: anything else went wrong; the message is one line.
+    """
+    title, run_dir = planned.title, planned.run_dir
+    try:
+        return run_planned(planned, cache)
+    except (InputError, RunLocked):
+        raise
+    except RunFailed as error:  # the reason is known, and said
+        where = write_error_log(run_dir, traceback.format_exc())
+        raise RunFailed(f"{title}: {error} ({where})") from error
+    except Exception as error:
+        where = write_error_log(run_dir, traceback.format_exc())
+        lines = str(error).strip().splitlines()
+        reason = why(error, run_dir) if isinstance(error, OSError) else ": ".join((type(error).__name__, *lines[:1]))
+        raise RunFailed(f"{title}: failed, {reason} ({where})") from error

@@ -1,0 +1,56 @@
+"""The history of a run: a row an epoch."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from sar_cls.errors import InputError
+from sar_cls.runs.folder import HISTORY_FILE
+from sar_cls.runs.history import read_history, write_history
+
+
+def test_round_trip__a_column_that_comes_later_is_empty_before(tmp_path: Path) -> None:
+    rows = [{"epoch": 1, "loss": 0.1 + 0.2}, {"epoch": 2, "loss": 1e-30, "share": 0.5}]
+    write_history(rows, tmp_path)
+    found = read_history(tmp_path)
+    assert list(found.columns) == ["epoch", "loss", "share"]
+    assert found["loss"].tolist() == [0.1 + 0.2, 1e-30]
+    assert math.isnan(found["share"][0])
+    assert found["share"][1] == 0.5
+    assert [path.name for path in tmp_path.iterdir()] == [HISTORY_FILE]
+
+
+def test_all_rows_are_written_each_time(tmp_path: Path) -> None:
+    for epochs in (1, 2, 1):
+        write_history([{"epoch": epoch} for epoch in range(1, epochs + 1)], tmp_path)
+        assert len(read_history(tmp_path)) == epochs
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "is missing"),
+        (b"", "is damaged"),
+        (b"epoch,loss\n", "holds no epochs"),
+        (b"loss\n1\n", "holds no epochs"),
+        (b"\xff\xfe\x00", "is damaged"),
+        (b'epoch,loss\n1,"2\n', "is damaged"),
+        (b"epoch,loss\n1,2\n1,2,3,4\n", "is damaged"),
+    ],
+)
+def test_what_is_no_history_is_one_sentence(tmp_path: Path, content: bytes | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / HISTORY_FILE).write_bytes(content)
+    with pytest.raises(InputError, match=words) as error:
+        read_history(tmp_path)
+    assert str(tmp_path / HISTORY_FILE) in str(error.value)
+    assert "run this row again" in str(error.value)
+
+
+def test_a_folder_in_its_place(tmp_path: Path) -> None:
+    (tmp_path / HISTORY_FILE).mkdir()
+    with pytest.raises(InputError, match="a folder is where a file should be"):
+        read_history(tmp_path)
