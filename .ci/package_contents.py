@@ -12,7 +12,13 @@ import zipfile
 from pathlib import PurePosixPath
 
 # Read by code that is installed, or by tools beside it: were one untracked or ignored, both lists below would lack it.
-NEEDED = ("configs/digits/suite.toml", "reporting/paper.csv", "data/cifar100_order.npz", "py.typed")
+NEEDED = (
+    "configs/digits/suite.toml",
+    "reporting/paper.csv",
+    "reporting/html/templates/report.html.jinja",
+    "data/cifar100_order.npz",
+    "py.typed",
+)
 
 
 def of_wheel(tracked: set[str]) -> set[str]:

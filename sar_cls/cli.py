@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from sar_cls import bounds, messages
 from sar_cls.errors import InputError, RunFailed, RunLocked
-from sar_cls.files import check_folder, why
+from sar_cls.files import check_file, check_folder, why
 from sar_cls.suites.places import CONFIGS
+from sar_cls.suites.seeds import first_seeds
 
 if TYPE_CHECKING:
     from sar_cls.engine.options import Options
@@ -29,8 +30,6 @@ Number = TypeVar("Number", int, float)
 warn = messages.warn
 
 ROOT = Path(__file__).resolve().parents[1]
-# The paper's seeds (Tab. 12, 14, 15) first, then 0, 1, 2, ...
-PAPER_SEEDS = (1270964153, 1024, 5555)
 # What stands for the signs of tables and messages on a terminal that does not know them.
 _PLAIN_SIGNS = {
     "±": "+/-",
@@ -197,6 +196,13 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
     add("--work-dir", type=Path, default=default, metavar="DIR", help=f"folder of the runs (default: {folder})")
     add("--tensorboard", action="store_true", help="write TensorBoard files beside each run")
     add(
+        "--mlflow",
+        nargs="?",
+        const="",
+        metavar="URI",
+        help="log each run to this MLflow store as well (without URI: the folder mlruns here)",
+    )
+    add(
         "--no-features",
         dest="features",
         action="store_false",
@@ -215,11 +221,14 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
 
     if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("--tensorboard needs the package tensorboard: install it with pip install 'sar-cls[viz]'")
+    if arguments.mlflow is not None and importlib.util.find_spec("mlflow") is None:
+        raise InputError("--mlflow needs the package mlflow: install it with pip install 'sar-cls[mlflow]'")
     names = (
         "data_root",
         "download",
         "precision",
         "tensorboard",
+        "mlflow",
         "deterministic",
         "mode",
         "memory_format",
@@ -238,7 +247,7 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
 
 def seeds(number: int) -> list[int]:
     """The first ``number`` seeds of the benchmark."""
-    return [*PAPER_SEEDS, *range(max(0, number - len(PAPER_SEEDS)))][:number]
+    return first_seeds(number)
 
 
 def writable_folder(path: Path, option: str = "--work-dir") -> Path:
@@ -252,6 +261,22 @@ def writable_folder(path: Path, option: str = "--work-dir") -> Path:
         InputError: it is a file, a link that leads nowhere, or not writable.
     """
     return check_folder(path, f"give another {option}")
+
+
+def writable_file(path: Path, option: str) -> Path:
+    """Makes sure that ``path`` is or can become a file in a folder that is there, without leaving anything behind.
+
+    Args:
+        path: the file.
+        option: the argument that named it, for the message.
+
+    Raises:
+        InputError: it is a folder, or its folder is not there or not writable.
+    """
+    folder = path.absolute().parent
+    if not folder.exists():
+        raise InputError(f"{option} {path}: there is no folder {path.parent}, make it or give another {option}")
+    return check_file(path, f"give another {option}")
 
 
 @contextmanager

@@ -8,6 +8,8 @@
     python benchmarks/report.py --suite cifar100_lt --figures figures     # every figure, for a paper
     python benchmarks/report.py --suite cifar100_lt --geometry      # what the features look like
     python benchmarks/report.py --suite cifar100_lt --keep results/mine   # records and tables, without weights
+    python benchmarks/report.py --html report.html                  # all of it in one file that opens in a browser
+    python benchmarks/report.py --export runs.jsonl                 # one flat line a run, for pandas
 
 Exit code: 0 all well; 2 a wrong argument, work directory or folder to write to.
 """
@@ -28,6 +30,7 @@ from sar_cls.suites import rows as suites
 
 if TYPE_CHECKING:
     from sar_cls.reporting.tables.suite_tables import SuiteTables
+    from sar_cls.runs.ledger import Warn
 
 DEFAULT_WORK_DIR = Path("work_dirs")
 
@@ -63,12 +66,6 @@ def parse() -> argparse.Namespace:
         help="instead: accuracy of the K rarest classes beside the baseline's, as in the paper's Tab. 11 to 13 (there 4)",
     )
     parser.add_argument(
-        "--geometry",
-        action="store_true",
-        help="also what the features look like (compactness, separation, neural collapse, agreement between seeds) and which "
-        "classes are confused; with --keep also written there",
-    )
-    parser.add_argument(
         "--figures",
         "--plots",
         type=Path,
@@ -76,10 +73,25 @@ def parse() -> argparse.Namespace:
         help="also draw the runs into this folder: PNG, SVG and PDF, each with its caption (--plots is its older name)",
     )
     parser.add_argument(
+        "--geometry",
+        action="store_true",
+        help="also what the features look like (compactness, separation, neural collapse, agreement between seeds) and which "
+        "classes are confused; with --keep also written there",
+    )
+    parser.add_argument(
         "--keep",
         type=Path,
         metavar="DIR",
         help="also copy records, histories, per-class accuracies and tables of these runs into this folder",
+    )
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="also write one HTML file with tables, figures, classes and provenance",
+    )
+    parser.add_argument(
+        "--export", type=Path, metavar="FILE", help="also write one flat JSON line a run (columns: docs/export.md)"
     )
     return parser.parse_args()
 
@@ -93,6 +105,9 @@ def main() -> int:
     for option in ("keep", "figures"):
         if getattr(arguments, option) is not None:
             cli.writable_folder(getattr(arguments, option), f"--{option}")
+    for option in ("html", "export"):
+        if getattr(arguments, option) is not None:
+            cli.writable_file(getattr(arguments, option), f"--{option}")
     folders = by_method.folder_suite(configs)
     if folders is not None and arguments.suite == folders.name:
         chosen = [folders]
@@ -108,11 +123,17 @@ def main() -> int:
         from sar_cls.reporting.tables import suite_tables  # noqa: F401  (pandas, which takes a second)
         from sar_cls.runs import ledger
 
-    runs = ledger.scan(work_dir, cli.warn)
+    left_out: list[str] = []
+
+    def warn(sentence: str) -> None:
+        left_out.append(sentence)
+        cli.warn(sentence)
+
+    runs = ledger.scan(work_dir, warn)
     if arguments.suite is None:
         known = {suite.name for suite in chosen}
         for name in sorted({record["suite"] for _, record in runs} - known):
-            cli.warn(f"runs are left out: there is no suite {name!r} (any more).")
+            warn(f"runs are left out: there is no suite {name!r} (any more).")
         ran = [suite for suite in chosen if suite.measure or any(r["suite"] == suite.name for _, r in runs)]
         ran = [suite for suite in ran if not suite.measure or was_measured(suite, work_dir)]
         chosen = ran or [suite for suite in chosen if suite.paper_dataset]
@@ -130,7 +151,7 @@ def main() -> int:
     if arguments.recompute:
         runs = [(run_dir, recomputed(record, run_dir)) for run_dir, record in runs]
         warn_of_rounded_logits([run_dir for run_dir, _ in runs])
-    tables = [shown_tables(arguments, chosen, runs)] if chosen or not measured else []
+    tables = [shown_tables(arguments, chosen, runs, warn)] if chosen or not measured else []
     tables += costs(measured, work_dir)
     messages.result(
         "\n".join(part.to_csv() if arguments.format == "csv" else part.to_markdown() for part in tables), end=""
@@ -152,28 +173,57 @@ def main() -> int:
         with writing_to(arguments.figures, "--figures"):
             made = [figure for figure in draw_figures(chosen, runs, arguments.figures, cli.warn) if figure.made]
         messages.remark(f"drew {len(made)} figure{'' if len(made) == 1 else 's'} into {arguments.figures}")
+    if arguments.export is not None:
+        from sar_cls.reporting.export import write_export
+
+        with writing_to(arguments.export, "--export"):
+            number = write_export(chosen, runs, arguments.export, cli.warn)
+        messages.remark(f"wrote {arguments.export} ({number} run{'' if number == 1 else 's'})")
+    if arguments.html is not None:
+        from sar_cls.reporting.html.page import write_report
+
+        with writing_to(arguments.html, "--html"):
+            write_report(
+                chosen,
+                runs,
+                arguments.html,
+                tables=[table for suite in costs(measured, work_dir) for table in suite.tables],
+                warn=cli.warn,
+                left_out=left_out,
+                own_command=own_command(arguments),
+            )
+        messages.remark(f"wrote {arguments.html}")
     return 0
 
 
+def own_command(arguments: argparse.Namespace) -> list[str]:
+    """The command that makes this report again; without folders, which are nobody else's."""
+    suite = [] if arguments.suite is None else ["--suite", arguments.suite]
+    return ["python", "benchmarks/report.py", *suite, "--html", arguments.html.name]
+
+
 def shown_tables(
-    arguments: argparse.Namespace, chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]]
+    arguments: argparse.Namespace,
+    chosen: Sequence[suites.Suite],
+    runs: Sequence[tuple[Path, dict[str, Any]]],
+    warn: Warn,
 ) -> SuiteTables:
     """The tables that were asked for, with a warning where no row was run beside its baseline."""
     from sar_cls.reporting.tables import suite_tables as table
 
     records = [record for _, record in runs]
     if not arguments.by_seed and arguments.rarest is None:
-        return table.tables_from_records(chosen, records, cli.warn)
+        return table.tables_from_records(chosen, records, warn)
     if arguments.by_seed:
         from sar_cls.reporting.tables.by_seed import seed_tables
 
-        tables = seed_tables(chosen, records, cli.warn)
+        tables = seed_tables(chosen, records, warn)
     else:
         from sar_cls.reporting.tables.rare_classes import rare_class_tables
 
-        tables = rare_class_tables(chosen, runs, arguments.rarest, cli.warn)
+        tables = rare_class_tables(chosen, runs, arguments.rarest, warn)
     if not tables.tables:
-        cli.warn("nothing to compare: no row was run with a seed that its baseline was run with too.")
+        warn("nothing to compare: no row was run with a seed that its baseline was run with too.")
     return tables
 
 

@@ -96,7 +96,8 @@ def main() -> int:
         from sar_cls.launch.plans import plan_runs
         from sar_cls.reporting.tables import suite_tables as table
 
-    for path in table.table_files(suite, work_dir):
+    report = work_dir / suite.name / "report.html"
+    for path in (*table.table_files(suite, work_dir), report):
         check_file(path, "give another --work-dir")
     if suite.measure:
         return measured(arguments, suite, rows, work_dir)
@@ -119,12 +120,29 @@ def main() -> int:
 
         outcome = run_side_by_side(runs, arguments.jobs_per_device)
     show_and_save(table.suite_tables(suite, work_dir, warn=cli.warn), suite, work_dir)
+    write_report(suite, report, work_dir)
     if outcome.locked:
         number = "1 run was" if len(outcome.locked) == 1 else f"{len(outcome.locked)} runs were"
         messages.result(
             f"\nNot all is done: {number} passed over because another process is at them; give the same command again."
         )
     return 1 if outcome.failed else 3 if outcome.locked else 0
+
+
+def write_report(suite: suites.Suite, path: Path, work_dir: Path) -> None:
+    """Writes everything that is known of the suite's runs into one HTML file and names it; without jinja2 only says so."""
+    from sar_cls.reporting.html import page
+    from sar_cls.runs import ledger
+
+    try:
+        runs = ledger.scan(work_dir, lambda _: None)  # the table has warned already
+        page.write_report(suite.all_suites, runs, path, warn=lambda _: None)
+    except InputError as error:
+        messages.remark(f"no HTML report: {error}")
+    except OSError as error:
+        raise RunFailed(f"the report is not written, {why(error)}") from error
+    else:
+        messages.result(f"\nAll of it in one file, for a browser: {path}")
 
 
 def show_and_save(tables: SuiteTables, suite: suites.Suite, work_dir: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 
 from sar_cls import cli, messages
+from sar_cls.suites.seeds import PAPER_SEEDS
 
 
 def parse() -> argparse.Namespace:
@@ -35,8 +36,8 @@ def parse() -> argparse.Namespace:
         "--seed",
         type=cli.seed,
         metavar="S",
-        default=cli.PAPER_SEEDS[0],
-        help=f"default: {cli.PAPER_SEEDS[0]}, the paper's first",
+        default=PAPER_SEEDS[0],
+        help=f"default: {PAPER_SEEDS[0]}, the paper's first",
     )
     cli.add_configs(add)
     cli.add_run_options(parser)

@@ -36,6 +36,7 @@ class Options:
         weights: file or name of pre-trained weights instead of the config's; "none" starts from random ones.
         image_size: side in pixels that the images of a folder are brought to; None takes them as they are.
         tensorboard: whether to write TensorBoard files beside the record.
+        mlflow: address of an MLflow store to write to as well; "" for the folder ``mlruns``; None for none.
         deterministic: whether to ask torch for deterministic algorithms.
         mode: how a training step is run, "eager", "compile" or "cudagraph"; None for the default.
         memory_format: of images and weights, "channels_last" or "contiguous".
@@ -61,6 +62,7 @@ class Options:
     weights: str | None = None
     image_size: int | None = None
     tensorboard: bool = False
+    mlflow: str | None = None
     deterministic: bool = False
     mode: str | None = None
     memory_format: str = "channels_last"

@@ -88,6 +88,28 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
     return {**result, "run_id": runner.run_id, "extra": extra}
 
 
+def _trackers(planned: PlannedRun) -> list[dict[str, Any]]:
+    """The trackers that were asked for; loaded for those who asked."""
+    options = planned.options
+    if not options.tensorboard and options.mlflow is None:
+        return []
+    from sar_cls.mm.trackers import vis_backends
+
+    facts = {
+        "suite": planned.suite,
+        "row": planned.row,
+        "seed": planned.seed,
+        "epochs": planned.epochs,
+        "precision": planned.precision,
+        "config_hash": planned.recipe,
+        **planned.overrides,
+    }
+    name = f"{planned.row}/{planned.run_dir.name}"
+    return vis_backends(
+        tensorboard=options.tensorboard, mlflow=options.mlflow, suite=planned.suite, name=name, facts=facts
+    )
+
+
 def _work(runner: DeviceRunner) -> str:
     """What a step works on, in words."""
     loader, model = runner.train_dataloader, runner.bare_model
@@ -207,10 +229,7 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
             env_cfg=dict(cudnn_benchmark=device.type == "cuda" and not options.deterministic),
             experiment_name=f"{planned.suite}-{planned.row}-{run_dir.name}",
             log_level="ERROR",
-            visualizer=dict(
-                type="UniversalVisualizer",
-                vis_backends=[dict(type="TensorboardVisBackend")] if options.tensorboard else [],
-            ),
+            visualizer=dict(type="UniversalVisualizer", vis_backends=_trackers(planned)),
             cfg=config,
         )
     with replacing(run_dir / CONFIG) as temporary:

@@ -143,15 +143,18 @@ class RunGeometries:
             return None
 
 
-def compare_geometry(suite: Suite, runs: Sequence[tuple[Path, Mapping[str, Any]]], warn: Warn) -> list[GeometryLine]:
+def compare_geometry(
+    suite: Suite, runs: Sequence[tuple[Path, Mapping[str, Any]]], warn: Warn, source: RunGeometries | None = None
+) -> list[GeometryLine]:
     """The lines of a suite (without the included ones) that have any geometry, in the suite's order.
 
     Args:
         suite: the suite.
         runs: run folder and record of each; runs of other suites are passed over.
         warn: called with a sentence for what is left out.
+        source: what has been read of these runs already, to be read once.
     """
-    source = RunGeometries(runs, warn)
+    source = source or RunGeometries(runs, warn)
     groups = group_runs(suite, [record for _, record in runs], lambda _: None)  # the main tables have warned
     lines = [line for row in suite.rows for group in groups[row.name] for line in _lines(group, groups, source)]
     source.report()

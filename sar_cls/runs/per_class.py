@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +94,10 @@ def class_names(run_dir: Path | str) -> list[str]:
             names = [line.get("name") or "" for line in csv.DictReader(file)]
     except (OSError, ValueError, csv.Error):
         try:
-            found = read_outputs(run_dir).classes
-            names = [] if found is None else [str(name) for name in found]
+            kept = read_outputs(run_dir).classes
         except InputError:
             return []
+        names = [] if kept is None else [str(name) for name in kept]
     return names if all(names) else []
 
 
@@ -114,6 +115,28 @@ def last_accuracies(run_dir: Path | str) -> np.ndarray:
 
         outputs = read_outputs(run_dir)
         return np.asarray(per_class_accuracy(outputs.logits, outputs.labels), dtype=float)
+    return read_per_class(run_dir).last
+
+
+@dataclass(frozen=True)
+class PerClass:
+    """What ``per_class.csv`` holds.
+
+    Attributes:
+        last: float [C], accuracy of each class at the last epoch in percent; NaN for a class without a test image.
+        names: of the classes; empty texts where they were not kept.
+    """
+
+    last: np.ndarray
+    names: list[str]
+
+
+def read_per_class(run_dir: Path | str) -> PerClass:
+    """Reads ``per_class.csv`` of a run.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
     path = Path(run_dir) / PER_CLASS_FILE
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -121,10 +144,12 @@ def last_accuracies(run_dir: Path | str) -> np.ndarray:
         # Of a segmentation net the IoU is what is published of a class.
         column = "last_iou" if lines and "last_iou" in lines[0] else "last_accuracy"
         accuracies = {int(line["class"]): float(line[column] or "nan") for line in lines}
+        names = {int(line["class"]): line.get("name") or "" for line in lines}
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run this row again") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is damaged ({error}); run this row again") from error
     if not accuracies or sorted(accuracies) != list(range(len(lines))):
         raise InputError(f"{path} is damaged (the classes are not 0, 1, 2 ...); run this row again")
-    return np.array([accuracies[label] for label in range(len(lines))])
+    order = range(len(lines))
+    return PerClass(np.array([accuracies[label] for label in order]), [names[label] for label in order])

@@ -258,7 +258,7 @@ class TestFileSystem:
         path.mkdir(parents=True)
         self.refused(run, tmp_path / "work", str(path), "move it away")
 
-    @pytest.mark.parametrize("name", ["table.md", "table.csv"])
+    @pytest.mark.parametrize("name", ["table.md", "table.csv", "report.html"])
     def test_a_folder_in_the_place_of_the_table(self, run: Run, tmp_path: Path, name: str) -> None:
         (tmp_path / "work" / "digits" / name).mkdir(parents=True)
         self.refused(run, tmp_path / "work", name, "is a folder")
@@ -308,11 +308,23 @@ class TestEndToEnd:
         assert "1/20 epochs" in markdown or "1 of 20 epochs" in markdown  # marked as shortened
         with written["table.csv"].open() as file:
             assert len(list(csv.DictReader(file))) >= 1
+        report = tmp_path / "work" / "digits" / "report.html"
+        assert result.out.splitlines()[-1] == f"All of it in one file, for a browser: {report}"
+        assert "1 of 20 epochs" in report.read_text(encoding="utf-8")
         again = run(*self.ARGUMENTS, "--work-dir", tmp_path / "work")
         assert (again.code, again.err) == (0, "")
         assert "[1/1] digits/baseline seed 1270964153: finished before" in again.out
         assert json.loads((folder / "record.json").read_text()) == record
         assert markdown.strip() in again.out
+
+    def test_without_jinja2_a_line_says_so(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "jinja2", None)
+        result = run(*self.ARGUMENTS, "--work-dir", tmp_path / "work")
+        assert (result.code, result.err.splitlines()[-1]) == (
+            0,
+            "no HTML report: the HTML report needs jinja2; install it with: pip install 'sar-cls[bench]'",
+        )
+        assert (tmp_path / "work" / "digits" / "table.md").is_file()
 
     def test_a_failed_run_gives_exit_code_1(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with_own_sar(tmp_path, monkeypatch, '_base_ = "./baseline.py"\noptim_wrapper = dict(optimizer=dict(lr=1e30))\n')

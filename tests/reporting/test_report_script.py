@@ -228,3 +228,39 @@ def test_runs_of_a_method_that_their_suite_has_no_row_for(tmp_path: Path) -> Non
     assert done.returncode == 0
     assert "71.00 (n = 1)" in done.stdout
     assert done.stderr == "report.py: warning: a run is left out: suite digits_lt has no row 'gone' (any more).\n"
+
+
+def test_one_file_and_flat_lines_beside_the_tables(tmp_path: Path) -> None:
+    write_run(tmp_path / "work_dirs", make_record("digits", "sar", 1, 90.0))
+    done = report("--html", "r.html", "--export", "r.jsonl", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "90.00 (n = 1)" in done.stdout
+    assert done.stderr.splitlines()[-1] == "wrote r.html"
+    assert "wrote r.jsonl (1 run)" in done.stderr
+    assert "90.00" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert len((tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+    assert not (tmp_path / "work_dirs").joinpath("r.html").exists()
+
+
+@pytest.mark.parametrize("option", ["--html", "--export"])
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nowhere/r", "{option} nowhere/r: there is no folder nowhere, make it or give another {option}"),
+        ("folder", "folder is a folder, and a file is to be written there: give another {option}"),
+        ("file/r", "file/r cannot be"),
+    ],
+)
+def test_files_that_cannot_be_written(tmp_path: Path, option: str, name: str, sentence: str) -> None:
+    write_run(tmp_path / "work_dirs", make_record("digits", "sar", 1, 90.0))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    done = report(option, name, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    if name == "file/r":
+        assert "is a file" in done.stderr or "a file" in done.stderr
+    else:
+        assert done.stderr == f"report.py: {sentence.format(option=option)}\n"
+    assert sorted(tmp_path.rglob("*")) == before

@@ -39,7 +39,7 @@ def project(vectors: np.ndarray) -> Projection:
     """
     if has_umap() and len(vectors) >= FEWEST_POINTS:
         return _umap(vectors)
-    return _principal_components(vectors)
+    return principal_components(vectors)
 
 
 def has_umap() -> bool:
@@ -66,7 +66,7 @@ def _umap(vectors: np.ndarray) -> Projection:
     return Projection(np.asarray(points, dtype=np.float64), ("UMAP 1", "UMAP 2"), method)
 
 
-def _principal_components(vectors: np.ndarray) -> Projection:
+def principal_components(vectors: np.ndarray) -> Projection:
     centred = np.asarray(vectors, dtype=np.float64)
     centred = centred - centred.mean(axis=0)
     left, spread, axes = np.linalg.svd(centred, full_matrices=False)

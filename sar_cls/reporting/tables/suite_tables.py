@@ -144,11 +144,15 @@ def variant_title(suite: Suite, imbalance: float | None) -> str:
     return title
 
 
+def table_title(suite: Suite, imbalance: float | None) -> str:
+    """The same, with the paper's table where the factor is the paper's."""
+    is_papers = suite.paper_table and imbalance == (None if suite.imbalance is None else float(suite.imbalance))
+    return variant_title(suite, imbalance) + (suite.origin if is_papers else "")
+
+
 def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]) -> list[Table]:
     """Main table, further rows and extra metrics of one variant of a suite."""
-    title = variant_title(suite, imbalance)
-    if suite.paper_table and imbalance == (None if suite.imbalance is None else float(suite.imbalance)):
-        title += suite.origin
+    title = table_title(suite, imbalance)
     main = [line for line in lines if not line.row.optional]
     started_from = {line.row.after for line in lines if line.row.optional}
     optional = any(line.row.optional for line in lines)
