@@ -21,7 +21,6 @@ TRAINING = {
     "val_top1": ("Validation accuracy, top-1", "%"),
     "val_miou": ("Validation mIoU", "%"),
     "test_miou": ("Test mIoU", "%"),
-    "test_miou": ("Test mIoU", "%"),
     "loss": ("Training loss, total", ""),
     "loss_ce": ("Classification loss", ""),
 }

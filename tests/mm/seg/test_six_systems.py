@@ -71,6 +71,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # Swin-L and MiT-B5 on a busy CPU
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row.suite}-{row.name}" for row in ROWS])
 def test_a_row_is_built_trained_and_evaluated(row: Any, data: Path, tmp_path: Path) -> None:
     folder = tmp_path / row.suite / row.name / "seed1"
