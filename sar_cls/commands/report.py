@@ -149,8 +149,11 @@ def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, An
     from sar_cls.reporting.tables import suite_tables as table
     from sar_cls.runs.keep import keep_runs
 
-    names = {suite.name for suite in chosen}
-    copies = keep_runs([(run_dir, record) for run_dir, record in runs if record["suite"] in names], folder)
+    names, rows = {suite.name for suite in chosen}, {row.key for suite in chosen for row in suite.rows}
+    copies = keep_runs(
+        [(d, record) for d, record in runs if record["suite"] in names or (record["suite"], record["row"]) in rows],
+        folder,
+    )
     for suite in chosen:
         if any(record["suite"] == suite.name for _, record in runs):
             table.write_tables(suite, folder, warn=cli.warn)

@@ -14,6 +14,7 @@ from sar_cls.engine.config import recipe_hash, row_config
 from sar_cls.engine.config_values import check_values
 from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
+from sar_cls.engine.rate_rules import check_rate_rules
 from sar_cls.engine.schedule import recipe_epochs
 from sar_cls.errors import InputError
 from sar_cls.mm.head import build_regularizer
@@ -140,11 +141,12 @@ def _check_complete(config: Config, source: Source) -> None:
         raise InputError(f"{source} has no {missing[0]}: add it, or inherit it by _base_")
     head = config.model.get("head") or {}
     try:
-        build_regularizer(head.get("regularizer"), head.get("num_classes", 2), head.get("in_channels", 1))
+        built = build_regularizer(head.get("regularizer"), head.get("num_classes", 2), head.get("in_channels", 1))
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
     try:
         check_parts(config)
+        check_rate_rules(config.optim_wrapper.get("paramwise_cfg"), head, built)
     except ValueError as error:
         raise InputError(f"{source}, {error}") from error
 

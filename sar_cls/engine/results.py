@@ -63,8 +63,7 @@ def outcome(
         "suite": planned.suite,
         "row": planned.row,
         "method": (model.head.get("regularizer") or {}).get("type", "none"),
-        "backbone": model.backbone.get("name")
-        or f"{model.backbone.type}-{model.backbone.get('depth', '')}".rstrip("-"),
+        "backbone": backbone_name(model),
         "dataset": splits.train.name,
         "seed": planned.seed,
         "epochs": planned.epochs,
@@ -83,6 +82,11 @@ def outcome(
         "images_per_second": sum(row["images"] for row in history) / seconds if seconds else None,
         "peak_memory_bytes": _peak_memory(device),
     }
+
+
+def backbone_name(model: Any) -> str:
+    """How a record names the backbone of a config's ``model``."""
+    return model.backbone.get("name") or f"{model.backbone.type}-{model.backbone.get('depth', '')}".rstrip("-")
 
 
 def _peak_memory(device: torch.device) -> int:

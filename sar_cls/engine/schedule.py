@@ -1,4 +1,4 @@
-"""Running a recipe for fewer epochs: every milestone and warm-up shrinks in proportion."""
+"""Running a recipe for fewer epochs: every milestone and warm-up shrinks in proportion, a regularizer's too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def recipe_epochs(config: Config) -> int:
 def shorten(config: Config, epochs: int, batches_per_epoch: int) -> None:
     """Rescales ``config`` in place to ``epochs`` epochs; does nothing where that is the recipe's own number.
 
-    The schedulers step by iteration then, since a warm-up of 5 in 200 epochs is half an epoch of 20.
+    The schedulers step by iteration then, since a warm-up of 5 in 200 epochs is half an epoch of 20. A regularizer's
+    ``aux_warmup``, which counts steps, is one of at least 1.
 
     Args:
         config: a config with ``train_cfg.max_epochs`` and ``param_scheduler``.
@@ -29,6 +30,9 @@ def shorten(config: Config, epochs: int, batches_per_epoch: int) -> None:
     if epochs == full:
         return
     config.train_cfg["max_epochs"] = epochs
+    regularizer = (config.get("model", {}).get("head") or {}).get("regularizer")
+    if isinstance(regularizer, dict) and regularizer.get("aux_warmup"):
+        regularizer["aux_warmup"] = max(1, round(regularizer["aux_warmup"] * epochs / full))
     schedulers = config.get("param_scheduler") or []
     scaled = [
         _scaled(dict(scheduler), epochs / full, batches_per_epoch, full * batches_per_epoch)

@@ -30,21 +30,21 @@ def plan_runs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_
         raise InputError("--hold is for second stages, and there is none among these rows: leave it out")
     read: dict[tuple[str, str], Resolved] = {}
     for row in rows:  # first stages are listed before what starts from them, in any suite
-        read[row.suite, row.name] = resolve(row.source, options, second_stage=row.after is not None)
-        if row.after is None:
+        read[row.key] = resolve(row.source, options, second_stage=row.after is not None)
+        if row.first is None:
             continue
-        if (row.suite, row.after) not in read:
+        if row.first not in read:
             raise ValueError(f"{row.suite}/{row.name} starts from {row.after}: give that row along with it")
         others = without_batch_norm(row.source.config.parents[1])
-        net = first_backbone(read[row.suite, row.after])
-        check_hold(read[row.suite, row.name], *net, f"{row.suite}/{row.name}", others)
+        net = first_backbone(read[row.first])
+        check_hold(read[row.key], *net, f"{row.suite}/{row.name}", others)
     runs: list[PlannedRun] = []
     for seed in seeds:
         for row in rows:
-            resolved, stage1 = read[row.suite, row.name], None
+            resolved, stage1 = read[row.key], None
             name = run_name(seed, options, resolved)
-            if row.after is not None:
-                stage1 = work_dir / row.suite / row.after / run_name(seed, options, read[row.suite, row.after])
+            if row.first is not None:
+                stage1 = work_dir.joinpath(*row.first, run_name(seed, options, read[row.first]))
                 name = second_stage_name(stage1, options, resolved)
             title = f"[{len(runs) + 1}/{len(rows) * len(seeds)}] {row.suite}/{row.name} seed {seed}"
             folder = work_dir / row.suite / row.name / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -33,7 +34,14 @@ class Screen:
         console = console or Console(stderr=True)
         self.live: Live | None = None
         if console.is_terminal:
-            self.live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=True)
+            # Redirected, what is printed meanwhile would go to stderr too, also where stdout is a file.
+            self.live = Live(
+                console=console,
+                get_renderable=self._render,
+                refresh_per_second=2,
+                transient=True,
+                redirect_stdout=sys.stdout.isatty(),
+            )
 
     def __enter__(self) -> Screen:
         if self.live is not None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from sar_cls.anchors import ANCHOR_KINDS, class_anchors
 from sar_cls.regularizers.base import Classifier, Reading, Regularizer, squared_distance
 from sar_cls.regularizers.classifier_call import without_gradient
+from sar_cls.regularizers.warm_up import LinearWarmUp
 
 # Keeps the denominator of the anchor weights away from zero; the value of the published code.
 WEIGHT_EPS = 1e-9
@@ -48,13 +49,19 @@ class SAR(Regularizer):
     ``momentum=0``. The embedding goes together with the auxiliary loss that trains it: without both, the method is
     :class:`sar_cls.FixedAnchors` (the first rows of the paper's Tab. 7).
 
+    How fast the parts learn has no names of its own. Under SGD a loss's weight is a factor of its share of each step, so
+    ``aux_weight`` is also the learning rate of the auxiliary loss, in embedding and classifier, as a share of the
+    model's. The embedding learns from that loss alone; its learning rate, which weight decay feels too, is that of its
+    parameter group: ``{"params": sar.embedding.parameters(), "lr": 0.1 * lr}``, in a config
+    ``paramwise_cfg=dict(custom_keys={"head.regularizer.embedding": dict(lr_mult=0.1)})``.
+
     In a distributed run all processes hold the same anchors: the first training step broadcasts the class anchors and
     the embedding from the first process (see :meth:`Regularizer.synchronize`), and h(A) depends on these and on the
     classifier alone, never on the batch.
 
     Buffers: ``class_anchors`` [C, D]; ``semantic_anchors`` [C, D], zero until started; ``initialized`` bool [C],
-    which of them are started (all or none with ``gate="all"``). Module: ``embedding``, two blocks
-    Linear-BatchNorm-ReLU. All saved in checkpoints.
+    which of them are started (all or none with ``gate="all"``); ``aux_warmup.count``, steps of the warm-up so far.
+    Module: ``embedding``, two blocks Linear-BatchNorm-ReLU. All saved in checkpoints; older ones have no count and load.
 
     Args:
         num_classes: number of classes C.
@@ -73,6 +80,8 @@ class SAR(Regularizer):
         aux_to_classifier: False keeps the gradient of ``loss_aux`` out of the classifier, which then learns from
             images alone. No variant of the paper: it tells what the auxiliary loss does to the classifier from what
             it does to the anchors. The classifier must then be a module.
+        aux_warmup: training steps over which ``aux_weight`` grows linearly, from 0 at the first step; 0 has it whole
+            from the start, as published.
         seed: seed of A; ``None`` draws A from torch's global generator, which also initialises the embedding.
 
     Raises:
@@ -118,6 +127,7 @@ class SAR(Regularizer):
         grad_through_weights: bool = True,
         reweight: bool = True,
         aux_to_classifier: bool = True,
+        aux_warmup: int = 0,
         seed: int | None = None,
     ) -> None:
         super().__init__(num_classes, feat_dim)
@@ -131,6 +141,7 @@ class SAR(Regularizer):
         self.grad_through_weights = bool(grad_through_weights)
         self.reweight = bool(reweight)
         self.aux_to_classifier = bool(aux_to_classifier)
+        self.aux_warmup = LinearWarmUp(self._whole_number("aux_warmup", aux_warmup, 0))
 
         shape = (self.num_classes, self.feat_dim)
         # copy_ into a fresh tensor, so that torch's default device and dtype apply as they do to parameters.
@@ -149,7 +160,7 @@ class SAR(Regularizer):
         is_right = logits.detach().argmax(dim=1) == torch.arange(self.num_classes, device=logits.device)
         accepted = is_right & (probs > self.delta)
 
-        loss_aux = self.aux_weight * self._aux_loss(log_probs, probs)
+        loss_aux = self.aux_weight * self.aux_warmup(log_probs.dtype) * self._aux_loss(log_probs, probs)
         gate = accepted.all().expand_as(accepted) if self.gate == "all" else accepted
         if self.training:
             semantic_anchors = self._update_semantic_anchors(embedded, gate)

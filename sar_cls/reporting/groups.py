@@ -180,8 +180,9 @@ def group_runs(suite: Suite, records: Iterable[Mapping[str, Any]], warn: Warn) -
     """
     found: dict[str, dict[Recipe, dict[int, Mapping[str, Any]]]] = {row.name: {} for row in suite.rows}
     known_ids: frozenset[str] = frozenset()
-    own = sorted((r for r in records if r["suite"] == suite.name), key=lambda r: (r["stage"], r["finished_at"]))
-    for record in own:
+    shown = {row.key for row in suite.rows}
+    own = [r for r in records if r["suite"] == suite.name or (r["suite"], r["row"]) in shown]
+    for record in sorted(own, key=lambda r: (r["stage"], r["finished_at"])):
         if record["row"] not in found:
             warn(f"a run is left out: suite {suite.name} has no row {record['row']!r} (any more).")
             continue

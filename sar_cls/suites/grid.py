@@ -7,6 +7,8 @@
     grid.tau = [0.5, 0.7, 0.9, 1.0]
     set.model.head.regularizer = { type = "SAR", tau = "{tau}" }
 
+The values may also be names of rows, for ``like`` or ``after``: one entry is then the second stage of each of several rows.
+
 A string that is a placeholder and nothing else becomes the value itself; inside a longer string the value is written out
 (in the row's name, a point becomes an underscore).
 """
@@ -23,6 +25,8 @@ from sar_cls.suites.toml_file import SuiteFile, unknown
 
 # Entries that are names of rows.
 _NAMES = ("name", "like", "after", "baseline")
+# Entries by which the rows of a grid differ.
+_TELLING = ("set", "like", "after")
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -46,7 +50,7 @@ def expand(file: SuiteFile, index: int, entry: dict[str, Any]) -> Iterator[dict[
             raise InputError(
                 f"{where}: the name {entry['name']!r} needs {{{name}}}, or the rows would all have one name."
             )
-        if name not in _placeholders(entry.get("set", {})):
+        if name not in _placeholders([entry.get(key, "") for key in _TELLING]):
             raise InputError(f'{where}: no setting takes the values of {name}; write "{{{name}}}" where they belong.')
     for used in _placeholders({key: value for key, value in entry.items() if key != "grid"}):
         if used not in grid:

@@ -1,7 +1,8 @@
 """Suites: which rows a table has, in which order, and what each row runs.
 
 A suite is data, in ``configs/<suite>/suite.toml``; the row NAME runs ``configs/<suite>/NAME.py``, or the config that it
-names, with the changes that it states (``set``). This module needs the standard library alone, so that ``--list`` and
+names, with the changes that it states (``set``). A row that another suite has is named with ``suite = "OTHER"``: its runs
+are that suite's, made once and shown in both. This module needs the standard library alone, so that ``--list`` and
 argument errors take no time.
 """
 
@@ -17,6 +18,7 @@ from typing import Any
 from sar_cls.errors import InputError
 from sar_cls.suites.grid import expand
 from sar_cls.suites.places import CONFIGS
+from sar_cls.suites.shared_row import taken_over
 from sar_cls.suites.toml_file import SuiteFile, read_suite_file, unknown
 
 SUITE_FILE = "suite.toml"
@@ -53,11 +55,12 @@ class Row:
     """One row of a table: one config, run with several seeds.
 
     Attributes:
-        suite: name of the suite the row belongs to.
+        suite: name of the suite the row belongs to, under which its runs are kept. Another suite may show it as well.
         name: short name for ``--only`` and for the run directories.
         label: how the table shows it.
         source: what it runs.
         method: for a second stage, the name by which ``stage2.py --method`` knows what it does.
+        after_suite: name of the suite of that first-stage row; empty for the row's own.
         family: the name that a row of a grid has with its placeholders, ``"sar_tau_{tau}"``; empty for a single row.
         baseline: name of the row that this one is compared with by paired seeds, in the same suite.
         paper: the row's key in ``paper.csv``, where the paper has such a row.
@@ -79,6 +82,17 @@ class Row:
     optional: bool = False
     method: str = ""
     family: str = ""
+    after_suite: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Suite and name, which no other row has."""
+        return self.suite, self.name
+
+    @property
+    def first(self) -> tuple[str, str] | None:
+        """The key of the first-stage row that a second stage starts from."""
+        return None if self.after is None else (self.after_suite or self.suite, self.after)
 
     @property
     def stage(self) -> int:
@@ -176,7 +190,8 @@ def select_rows(suite: Suite, only: Sequence[str] | None = None, *, all_rows: bo
     Raises:
         InputError: no row of that name; near names are suggested.
     """
-    rows = [row for part in suite.all_suites for row in part.rows]
+    # One that an included suite shows as well is run once.
+    rows = list({row.key: row for part in suite.all_suites for row in part.rows}.values())
     if not only:
         return [row for row in rows if all_rows or not row.optional]
     chosen: set[tuple[str, str]] = set()
@@ -186,10 +201,10 @@ def select_rows(suite: Suite, only: Sequence[str] | None = None, *, all_rows: bo
             known = list(dict.fromkeys(row.name for row in rows))
             raise InputError(unknown("row", wanted, known, f" in suite {suite.name!r}"))
         for row in hits:
-            chosen.add((row.suite, row.name))
-            if row.after is not None:
-                chosen.add((row.suite, row.after))
-    return [row for row in rows if (row.suite, row.name) in chosen]
+            chosen.add(row.key)
+            if row.first is not None:
+                chosen.add(row.first)
+    return [row for row in rows if row.key in chosen]
 
 
 def describe(suite: Suite) -> str:
@@ -206,14 +221,15 @@ def describe(suite: Suite) -> str:
             row = rows[0]
             if row.family:
                 shown = ", ".join(other.name for other in rows)
-                lines.append(f"  {name:<{width}}  a grid of {len(rows)}: {shown}" + _remarks(row))
+                lines.append(f"  {name:<{width}}  a grid of {len(rows)}: {shown}" + _remarks(row, part.name))
             else:
-                lines.append(f"  {name:<{width}}  {row.label}" + _remarks(row))
+                lines.append(f"  {name:<{width}}  {row.label}" + _remarks(row, part.name))
     return "\n".join(lines)
 
 
-def _remarks(row: Row) -> str:
+def _remarks(row: Row, suite: str) -> str:
     remarks = [f"after {row.after}"] if row.after and not row.family else []
+    remarks += [f"runs of {row.suite}"] if row.suite != suite else []
     remarks += ["only with --only or --all"] if row.optional else []
     return f" ({', '.join(remarks)})" if remarks else ""
 
@@ -223,11 +239,20 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
     if not _NAME.fullmatch(name) or not path.is_file():
         raise InputError(unknown("suite", name, list_suites(configs_dir)))
     file = read_suite_file(path)
+
+    def load(other: str) -> Suite:
+        if other in (*parents, name):
+            raise InputError(f"suite {other!r} is this one, or takes rows of it itself.")
+        own = (configs_dir / other / SUITE_FILE).is_file() or not (CONFIGS / other / SUITE_FILE).is_file()
+        return _load(configs_dir if own else CONFIGS, other, (*parents, name))
+
     rows: list[Row] = []
     places: list[int] = []
     for index, entry in enumerate(file.rows):
         for single in expand(file, index, entry):
-            rows.append(_make_row(file, index, single, rows))
+            _check_name(file, index, single["name"], rows)
+            shared = "suite" in single
+            rows.append(taken_over(file, index, single, rows, load) if shared else _make_row(file, index, single, rows))
             places.append(index)
     for row, index in zip(rows, places, strict=True):
         if row.baseline is not None and row.baseline not in {other.name for other in rows} - {row.name}:
@@ -254,15 +279,19 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
     )
 
 
-def _make_row(file: SuiteFile, index: int, entry: dict[str, Any], before: list[Row]) -> Row:
-    name, folder = entry["name"], file.path.parent
+def _check_name(file: SuiteFile, index: int, name: str, before: list[Row]) -> None:
     where = file.where("name", index)
     if not _NAME.fullmatch(name):
         raise InputError(f"{where}: the row name {name!r} may hold only small letters, digits and underscores.")
     if name in {row.name for row in before}:
         raise InputError(f"{where}: the row name {name!r} stands twice in this suite; rename one.")
+
+
+def _make_row(file: SuiteFile, index: int, entry: dict[str, Any], before: list[Row]) -> Row:
+    name, folder = entry["name"], file.path.parent
     after = entry.get("after")
-    if after is not None and after not in {row.name for row in before if row.stage == 1}:
+    first = next((row for row in before if row.stage == 1 and row.name == after), None)
+    if after is not None and first is None:
         where = file.where("after", index)
         raise InputError(f"{where}: after = {after!r} must name a first-stage row that stands above in this suite.")
     config, changes = folder / entry.get("config", f"{name}.py"), entry.get("set", {})
@@ -288,6 +317,7 @@ def _make_row(file: SuiteFile, index: int, entry: dict[str, Any], before: list[R
         optional=entry.get("optional", False),
         method=entry.get("method", ""),
         family=file.rows[index]["name"] if "grid" in file.rows[index] else "",
+        after_suite="" if first is None or first.suite == folder.name else first.suite,
     )
 
 

@@ -33,6 +33,7 @@ _SUITE_KEYS: dict[str, tuple[type, bool]] = {
 _ROW_KEYS: dict[str, tuple[type, bool]] = {
     "name": (str, True),
     "label": (str, True),
+    "suite": (str, False),
     "config": (str, False),
     "like": (str, False),
     "baseline": (str, False),

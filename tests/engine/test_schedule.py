@@ -16,8 +16,9 @@ from torch import nn
 
 import sar_cls.mm  # noqa: F401
 from sar_cls.cli import CONFIGS
-from sar_cls.engine.config import load_config
+from sar_cls.engine.config import load_config, row_config
 from sar_cls.engine.schedule import recipe_epochs, shorten
+from sar_cls.suites.rows import load_suite
 
 CIFAR100 = dict(type="MultiStepLR", by_epoch=True, milestones=[60, 120, 160], gamma=0.2)
 LONGTAIL = [
@@ -167,6 +168,13 @@ class TestShorten:
         rates = first(learning_rates(made, 10))
         assert rates == pytest.approx([1.0] * 25 + [0.1] * 15 + [0.01] * 10)
 
+    @pytest.mark.parametrize(("steps", "epochs", "expected"), [(425, 20, 42), (425, 200, 425), (40, 1, 1), (0, 20, 0)])
+    def test_the_warm_up_of_a_regularizer_shrinks_too(self, steps: int, epochs: int, expected: int) -> None:
+        made = config("longtail")
+        made.model = dict(head=dict(regularizer=dict(type="SAR", aux_warmup=steps)))
+        shorten(made, epochs, 85)
+        assert made.model.head.regularizer.aux_warmup == expected
+
     def test_without_schedulers(self) -> None:
         made = Config(dict(train_cfg=dict(max_epochs=10)))
         shorten(made, 2, 5)
@@ -182,6 +190,39 @@ class TestRecipes:
         for epoch in range(1, 201):
             expected = 0.1 * epoch / 5 if epoch <= 5 else 0.001 if epoch > 180 else 0.01 if epoch > 160 else 0.1
             assert rates[2 * (epoch - 1) : 2 * epoch] == pytest.approx([expected] * 2, rel=1e-9), epoch
+
+    @pytest.mark.parametrize("epochs", [None, 3])
+    @pytest.mark.parametrize("factor", [0.3, 0.1, 0.03])
+    @pytest.mark.parametrize(
+        "suite", ["sensitivity_digits_lt", "sensitivity_cifar100_lt", "sensitivity_cifar100_lt_16"]
+    )
+    def test_the_embedding_learns_at_its_share_of_the_rate_at_every_step(
+        self, suite: str, factor: float, epochs: int | None
+    ) -> None:
+        rows = load_suite(CONFIGS, suite)
+        made = row_config(rows.row(f"sar_embedding_lr_{factor}".replace(".", "_")).source)
+        plain = row_config(rows.row("mixup_sar").source)
+        base = plain.optim_wrapper.optimizer.lr
+        with DefaultScope.overwrite_default_scope("mmpretrain"):
+            model = MODELS.build(dict(made.model.to_dict(), data_preprocessor=made.data_preprocessor.to_dict()))
+            wrapper = build_optim_wrapper(model, made.optim_wrapper)
+        embedding = {id(parameter) for parameter in model.head.regularizer.embedding.parameters()}
+        starts, is_embedding = [], []
+        for group in wrapper.optimizer.param_groups:
+            (parameter,) = group["params"]
+            starts.append(group["lr"])
+            is_embedding.append(id(parameter) in embedding)
+            assert group["weight_decay"] == plain.optim_wrapper.optimizer.weight_decay
+            assert group["momentum"] == 0.9
+        assert sum(is_embedding) == len(embedding) == 8
+        assert len(starts) == len(list(model.parameters()))
+        for shortened in (made, plain):
+            shorten(shortened, epochs or recipe_epochs(shortened), 2)
+        model_rates = first(learning_rates(plain, 2, [base]))
+        assert min(model_rates) < 0.1 * max(model_rates)  # there is a schedule to be followed
+        for rates, expected in zip(learning_rates(made, 2, starts), model_rates, strict=True):
+            for rate, is_part in zip(rates, is_embedding, strict=True):
+                assert rate == pytest.approx(expected * factor if is_part else expected, rel=1e-9, abs=1e-15)
 
     def test_second_stage_is_the_published_rule_for_both_groups(self) -> None:
         made = load_config(CONFIGS / "cifar100_lt" / "mislas.py")

@@ -78,6 +78,11 @@ def aux_loss(probs: Array, weights: Array) -> float:
     return float(-sum(w * np.log(p) for w, p in zip(weights, probs, strict=True)))
 
 
+def warm_up(step: int, steps: int) -> float:
+    """Share of a weight at a training step, counted from 0: a straight line from 0 to 1 over ``steps`` steps."""
+    return 1.0 if step >= steps else step / steps
+
+
 class SemanticAnchors:
     """SAR paper, Eq. 8, with both readings of the gate."""
 

@@ -24,6 +24,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "SAR open": ("SAR", {"delta": 0.01, "momentum": 0.9}),
     "SAR closed": ("SAR", {"delta": 1.0}),
     "SAR per class": ("SAR", {"gate": "per_class", "delta": 0.4, "grad_through_weights": False}),
+    "SAR warming up": ("SAR", {"delta": 0.01, "aux_warmup": 2}),
     "CAR": ("CAR", {}),
     "CAR absent as zero": ("CAR", {"absent_as_zero": True}),
     "CAR running, linear": ("CAR", {"running_centers": True, "linear_layer": True}),

@@ -148,6 +148,20 @@ def test_a_file_in_the_way_below_the_folder_to_keep_in(tmp_path: Path) -> None:
     assert line.endswith(": move it away, or give another --keep")
 
 
+def test_a_suite_is_kept_with_the_runs_that_it_shows_of_another(tmp_path: Path) -> None:
+    for suite, row in (("digits", "baseline"), ("digits", "car"), ("ablation_digits", "sar_plain")):
+        write_run(tmp_path / "work_dirs", make_record(suite, row, 1, 90.0))
+    done = report("--suite", "ablation_digits", "--keep", "kept", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "kept 2 runs in kept\n")
+    kept = {
+        path.parents[1].relative_to(tmp_path / "kept").as_posix() for path in tmp_path.glob("kept/*/*/*/record.json")
+    }
+    assert kept == {"digits/baseline", "ablation_digits/sar_plain"}
+    again = report("--suite", "ablation_digits", "--work-dir", "kept", cwd=tmp_path)
+    assert again.stdout == done.stdout
+    assert "+0.00 (1 pair)" in again.stdout
+
+
 def test_tables_do_not_import_torch(tmp_path: Path) -> None:
     code = (
         "import runpy, sys\n"

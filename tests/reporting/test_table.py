@@ -129,6 +129,29 @@ def test_means_differences_and_interval(small: Suite, tmp_path: Path) -> None:
     assert "6 runs: code 0123456789; torch 2.13.0; on cpu in fp32." in notes
 
 
+def test_runs_of_a_row_of_another_suite_stand_in_both_tables(small: Suite, tmp_path: Path) -> None:
+    """Each suite has its own label and baseline for it, and pairs it with its own runs."""
+    text = SMALL.replace('label = "ResNet-18"\npaper', 'suite = "cifar100"\nlabel = "Plain net"\npaper')
+    other = make_suite(
+        tmp_path, "parts", text.replace('name = "resnet18_sar"', 'name = "resnet18_part"\nlike = "resnet18"')
+    )
+    for seed, plain, part in ((1, 78.0, 78.6), (2, 78.2, 78.9)):
+        write_run(tmp_path, make_record("cifar100", "resnet18", seed, plain))
+        write_run(tmp_path, make_record("cifar100", "resnet18_sar", seed, 70.0))
+        write_run(tmp_path, make_record("parts", "resnet18_part", seed, part))
+    warned: list[str] = []
+    found = suite_tables(other, tmp_path, warn=warned.append)
+    assert [row[0] for row in cells(found)] == ["Plain net", "ResNet-18+SAR"]
+    assert cells(found)[0][2] == "78.10 ± 0.14 (n = 2)"
+    assert list(found.frame["suite"]) == ["parts", "parts"]
+    assert found.frame["to_baseline"][1] == pytest.approx(0.65)
+    assert [row[0] for row in cells(suite_tables(small, tmp_path, warn=warned.append))] == [
+        "ResNet-18",
+        "ResNet-18+SAR",
+    ]
+    assert warned == []
+
+
 def test_csv_holds_the_same_as_numbers(small: Suite, tmp_path: Path) -> None:
     for seed, plain, sar in ((1, 78.0, 78.6), (2, 78.2, 78.9)):
         write_run(tmp_path, make_record("cifar100", "resnet18", seed, plain))

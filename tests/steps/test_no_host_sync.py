@@ -29,6 +29,7 @@ REGULARIZER_CASES: dict[str, dict[str, Any] | None] = {
     "none": None,
     **{name: {"type": name} for name in sorted(REGULARIZERS)},
     "SAR per_class": {"type": "SAR", "gate": "per_class"},
+    "SAR warming up": {"type": "SAR", "aux_warmup": 3},
 }
 
 

@@ -43,6 +43,14 @@ def test_a_second_stage_can_follow_each_row_of_a_grid(tmp_path: Path) -> None:
     assert [row.name for row in select_rows(suite, ["sar_1_*"])][:2] == ["sar_1_all", "sar_1_per_class"]
 
 
+def test_a_grid_over_rows_is_the_second_stage_of_each(tmp_path: Path) -> None:
+    second = '\n[[rows]]\nname = "{first}_then"\nlabel = "Then"\nconfig = "then.py"\nafter = "{first}"\n'
+    text = GRID + second + 'grid.first = ["plain", "sar_1_all"]\n'
+    rows = load_suite(write(tmp_path, text), "small").rows[-2:]
+    assert [(row.name, row.after) for row in rows] == [("plain_then", "plain"), ("sar_1_all_then", "sar_1_all")]
+    assert rows[0].source.changes == {}
+
+
 def test_only_takes_patterns(tmp_path: Path) -> None:
     suite = load_suite(write(tmp_path, GRID), "small")
     assert [row.name for row in select_rows(suite, ["sar_*_all", "small/plain"])] == [
