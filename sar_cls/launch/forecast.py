@@ -107,7 +107,7 @@ def describe(states: Sequence[State], places: int) -> str:
     known = [state.seconds for state in left if state.seconds is not None]
     parts = [f"{counts['finished']} finished", f"{counts['at work']} at work", f"{len(left)} to run"]
     parts += [f"{counts['refused']} refused"] if counts["refused"] else []
-    sentence = f"{len(states)} runs: {', '.join(parts)}"
+    sentence = f"{len(states)} run{'' if len(states) == 1 else 's'}: {', '.join(parts)}"
     if known:
         sentence += f"; about {_words(sum(known))} one after the other"
         sentence += f", {_words(max(sum(known) / places, max(known)))} on {places} at a time" if places > 1 else ""
