@@ -1,8 +1,8 @@
 """Runs as jobs of a SLURM cluster, by submitit: one job a run, on a shared file system.
 
 This process hands them in, waits, and prints the table at the end. A job that is preempted or runs into its time limit is put back
-into the queue and goes on from its last whole epoch. Jobs outlive this process: the same command, given again, passes over those
-that are at work and takes those that have ended for finished.
+into the queue and goes on from its last whole epoch. Ctrl-C cancels the jobs; where this process is killed they go on: the same
+command, given again, passes over those that are at work and takes those that have ended for finished.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def run_on_slurm(runs: Sequence[PlannedRun], work_dir: Path, parameters: dict[st
     Args:
         runs: in their order, second stages behind their first ones.
         work_dir: of the runs, on a file system that the nodes share; the logs of the jobs go to ``.slurm`` in it.
-        parameters: of the jobs as submitit has them, such as ``slurm_partition`` and ``timeout_min``; ``cluster=local`` runs them as
-            processes of this machine, and ``most_jobs`` says how many are in the queue at a time.
+        parameters: of the jobs as submitit has them, such as ``slurm_partition`` and ``timeout_min``; ``cluster=local`` runs
+            them as processes of this machine, and ``most_jobs`` says how many are in the queue at a time.
 
     Raises:
         InputError: no submitit, no SLURM, unknown parameters; or a run was refused before any had to be run and has ended.

@@ -6,7 +6,6 @@ them out and prints what the workers have to say.
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import signal
@@ -24,6 +23,7 @@ from sar_cls.engine.options import threads_of_each
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.run import DataCache
 from sar_cls.launch.attempt import try_run
+from sar_cls.launch.lines import Lines
 from sar_cls.launch.outcome import Attempt, Outcome
 from sar_cls.launch.pool import run_in_pool
 from sar_cls.launch.screen import Screen
@@ -129,7 +129,7 @@ def _work(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
     # mmengine would rather have "fork", for the workers of a DataLoader; there are none.
     warnings.filterwarnings("ignore", message="Multi-processing start method")
-    sys.stdout = sys.stderr = _Lines(connection)
+    sys.stdout = sys.stderr = Lines(lambda line: _send(connection, line))
     cache = DataCache()
     while True:
         try:
@@ -152,17 +152,3 @@ def _send(connection: Connection, message: Any) -> None:
         connection.send(message)
     except ConnectionError:  # nobody is there to be told, and an error log would only mislead
         os._exit(1)
-
-
-class _Lines(io.TextIOBase):
-    """Sends each whole line to the parent. It is no terminal, so no progress bar is drawn on it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.rest = ""
-
-    def write(self, text: str) -> int:
-        *lines, self.rest = (self.rest + text).split("\n")
-        for line in lines:
-            _send(self.connection, line)
-        return len(text)
