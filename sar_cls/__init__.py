@@ -13,6 +13,7 @@ _HOMES = {
     "CAR": "sar_cls.regularizers",
     "FixedAnchors": "sar_cls.regularizers",
     "CenterLoss": "sar_cls.regularizers",
+    "INC": "sar_cls.regularizers",
     "Regularizer": "sar_cls.regularizers",
     "REGULARIZERS": "sar_cls.regularizers",
     "attach": "sar_cls.models.attached_model",

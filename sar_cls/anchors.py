@@ -12,6 +12,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+# Of the descent that brings the "separated" anchors apart.
+SEPARATION_STEPS, SEPARATION_RATE = 1000, 0.01
+
 
 def class_anchors(kind: str, num_classes: int, feat_dim: int, seed: int | None = None) -> Tensor:
     """Draws the class anchors A.
@@ -24,6 +27,7 @@ def class_anchors(kind: str, num_classes: int, feat_dim: int, seed: int | None =
             ``"simplex"``: a randomly turned simplex equiangular tight frame (MES), every pairwise cosine
             ``-1 / (num_classes - 1)``; needs ``feat_dim >= num_classes - 1``.
             ``"tight_frame"``: for ``num_classes > feat_dim``, see :func:`tight_frame`.
+            ``"separated"``: unit rows whose nearest neighbours are far apart, for any C and D, see :func:`separated`.
             All but ``normal`` have rows of norm 1.
         num_classes: number of rows C, at least 2.
         feat_dim: number of columns D, at least 1.
@@ -120,12 +124,45 @@ def tight_frame(num_classes: int, feat_dim: int, generator: torch.Generator | No
     return (frame[order] @ rotation.T).float()
 
 
+def separated(num_classes: int, feat_dim: int, generator: torch.Generator | None = None) -> Tensor:
+    """Unit rows whose nearest neighbours are as far apart as gradient descent brings them; float32 [C, D].
+
+    The prototypes of hyperspherical prototype networks (Mettes, van der Pol and Snoek, NeurIPS 2019, Eq. 4,
+    https://arxiv.org/abs/1901.10514): starting from random directions P on the sphere, the mean over classes of the largest
+    cosine to another class, ``1/C sum_i max_j (P P' - 2 I)_ij``, is minimized, and rows are brought back to length one after
+    each step. 1,000 steps of momentum 0.9 as published; the step length falls from ``0.01 C`` to 0 here, which ends nearer to
+    the optimum than a fixed one (100 classes in 64 dimensions: largest cosine 0.002, of a tight frame 0.20, of normal rows
+    0.48). Where a simplex exists it is the optimum. In one or two dimensions points cannot pass each other, and the optimum,
+    a regular polygon, is :func:`tight_frame`.
+
+    Cost: 1,000 products of C x D by D x C: 0.1 s for 100 classes in 64 dimensions, 6 s for 200 in 2,048, on one CPU core.
+    """
+    if feat_dim <= 2 and num_classes > feat_dim:
+        return tight_frame(num_classes, feat_dim, generator)
+    points = torch.nn.functional.normalize(
+        torch.randn(num_classes, feat_dim, generator=generator, device="cpu", dtype=torch.float64), dim=1
+    )
+    velocity = torch.zeros_like(points)
+    rows = torch.arange(num_classes, device="cpu")
+    for step in range(SEPARATION_STEPS):
+        cosines = points @ points.T
+        cosines.fill_diagonal_(-2.0)
+        nearest = cosines.argmax(dim=1)
+        # The gradient of the mean of the row maxima: each row is moved by its neighbour, and by the rows it is nearest to.
+        gradient = points[nearest].index_add(0, nearest, points[rows]) / num_classes
+        velocity = 0.9 * velocity + gradient
+        length = SEPARATION_RATE * num_classes * (1 - step / SEPARATION_STEPS)
+        points = torch.nn.functional.normalize(points - length * velocity, dim=1)
+    return points.float()
+
+
 # Kind -> function (num_classes, feat_dim, generator) -> float32 [C, D]: the one place where a kind is added.
 ANCHOR_KINDS: dict[str, Callable[[int, int, torch.Generator | None], Tensor]] = {
     "normal": normal,
     "orthogonal": orthogonal,
     "simplex": simplex,
     "tight_frame": tight_frame,
+    "separated": separated,
 }
 
 

@@ -203,6 +203,12 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
     default = None if second_stage else Path("work_dirs")
     add("--work-dir", type=Path, default=default, metavar="DIR", help=f"folder of the runs (default: {folder})")
     add("--tensorboard", action="store_true", help="write TensorBoard files beside each run")
+    add(
+        "--no-features",
+        dest="features",
+        action="store_false",
+        help="do not keep test features and class means of the last epoch (about 2 bytes a test image and channel)",
+    )
 
 
 def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
@@ -231,6 +237,7 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
         "hold",
         "weights",
         "image_size",
+        "features",
     )
     given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
     return Options(device=usable_device(arguments.device), **given, **more)

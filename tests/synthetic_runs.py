@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sar_cls.runs.record import stage1_reference, write_record
+
+if TYPE_CHECKING:
+    from sar_cls.runs.features import Features
 
 SHA_TRAIN, SHA_TEST = "a" * 64, "b" * 64
 
@@ -68,6 +72,45 @@ def write_outputs(
     logits = rng.normal(size=(num_images, num_classes)) * 1.5
     logits[np.arange(num_images), labels] += skill * (1.5 - labels / num_classes)
     np.savez(run_dir / "test_outputs.npz", logits=logits.astype(dtype), labels=labels)
+
+
+def make_features(
+    seed: int = 0,
+    counts: Sequence[int] = (150, 60, 25, 6),
+    feat_dim: int = 8,
+    per_class: int = 20,
+    spread: float = 0.5,
+    anchors: bool = True,
+) -> Features:
+    """Features of a made-up run: classes around random centres, which all seeds share up to a rotation and some noise."""
+    from sar_cls.metrics.class_statistics import class_statistics
+    from sar_cls.runs.features import Features
+
+    classes, rng = len(counts), np.random.default_rng(seed)
+    centres = np.random.default_rng(classes).normal(size=(classes, feat_dim)) + 1.0
+    centres = centres + 0.1 * rng.normal(size=centres.shape)
+    centres = centres @ np.linalg.qr(rng.normal(size=(feat_dim, feat_dim)))[0]
+    labels, train_labels = np.repeat(np.arange(classes), per_class), np.repeat(np.arange(classes), counts)
+    test = centres[labels] + spread * rng.normal(size=(len(labels), feat_dim))
+    train = class_statistics(
+        centres[train_labels] + 0.8 * spread * rng.normal(size=(len(train_labels), feat_dim)), train_labels, classes
+    )
+    distances = np.linalg.norm(test[:, None] - centres, axis=2)
+    return Features(
+        test_features=test.astype(np.float32),
+        test_labels=labels,
+        test_predictions=distances.argmin(axis=1),
+        train_class_means=train.means.astype(np.float32),
+        train_class_counts=train.counts,
+        train_class_directions=train.directions.astype(np.float32),
+        train_class_variances=train.variances.astype(np.float32),
+        train_class_collapse=train.collapse.astype(np.float32),
+        classifier_weight=(centres - centres.mean(axis=0)).astype(np.float32),
+        classifier_bias=np.zeros(classes, dtype=np.float32),
+        semantic_anchors=(centres + 0.05).astype(np.float32) if anchors else None,
+        anchors_set=np.ones(classes, dtype=bool) if anchors else None,
+        class_anchors=rng.normal(size=centres.shape).astype(np.float32) if anchors else None,
+    )
 
 
 def write_history(run_dir: Path, seed: int, epochs: int = 40, top: float = 75.0, sar: bool = False) -> None:

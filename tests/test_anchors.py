@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sar_cls.anchors import ANCHOR_KINDS, class_anchors, tight_frame
 
-FITTING = {"normal": (7, 5), "orthogonal": (4, 6), "simplex": (5, 6), "tight_frame": (7, 4)}
+FITTING = {"normal": (7, 5), "orthogonal": (4, 6), "simplex": (5, 6), "tight_frame": (7, 4), "separated": (7, 4)}
 
 
 def as_numpy(anchors: torch.Tensor) -> np.ndarray:
@@ -128,6 +128,33 @@ def test_tight_frame_of_one_class_more_than_dimensions_is_a_simplex() -> None:
     np.testing.assert_allclose(cosines, -1 / 6, atol=1e-6)
 
 
+def nearest_cosines(anchors: np.ndarray) -> np.ndarray:
+    cosines = anchors @ anchors.T
+    np.fill_diagonal(cosines, -2)
+    return cosines.max(axis=1)
+
+
+@pytest.mark.parametrize(("num_classes", "feat_dim"), [(4, 3), (10, 64), (3, 2), (2, 1), (2, 5)])
+def test_separated_comes_near_to_a_simplex_where_there_is_one(num_classes: int, feat_dim: int) -> None:
+    anchors = as_numpy(class_anchors("separated", num_classes, feat_dim, seed=0))
+    np.testing.assert_allclose(np.linalg.norm(anchors, axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(nearest_cosines(anchors), -1 / (num_classes - 1), atol=0.02)
+
+
+@pytest.mark.parametrize(("num_classes", "feat_dim"), [(100, 64), (10, 3)])
+def test_separated_keeps_neighbours_apart_where_a_tight_frame_does_not(num_classes: int, feat_dim: int) -> None:
+    separated, frame, random = (
+        as_numpy(torch.nn.functional.normalize(class_anchors(kind, num_classes, feat_dim, seed=0), dim=1))
+        for kind in ("separated", "tight_frame", "normal")
+    )
+    assert nearest_cosines(separated).max() < nearest_cosines(frame).max() < nearest_cosines(random).max()
+
+
+def test_separated_in_the_plane_is_a_regular_polygon() -> None:
+    anchors = as_numpy(class_anchors("separated", 8, 2, seed=0))
+    np.testing.assert_allclose(nearest_cosines(anchors), np.cos(2 * np.pi / 8), atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("kind", "num_classes", "feat_dim", "nearest"),
     [
@@ -148,7 +175,7 @@ def test_no_exact_solution__names_the_nearest(kind: str, num_classes: int, feat_
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
-        (("gauss", 4, 4, 0), "choose one of normal, orthogonal, simplex, tight_frame"),
+        (("gauss", 4, 4, 0), "choose one of normal, orthogonal, simplex, tight_frame, separated"),
         (("normal", 1, 4, 0), "at least 2"),
         (("normal", 4, 0, 0), "at least 1"),
         (("normal", 4, 4, -1), "at least 0"),

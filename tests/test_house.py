@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up; a room imports from itself and from rooms on lower floors, never from its own floor or above.
 FLOORS = [
     ("bounds", "errors", "messages", "pace"),
-    ("files", "memory", "official_images", "progress_bar", "torchvision_shim", "anchors"),
+    ("files", "memory", "official_images", "progress_bar", "torchvision_shim", "anchors", "dense", "superclasses"),
+    ("class_names",),
+    ("given_anchors",),
     ("regularizers", "losses"),
     ("metrics",),
     ("models", "data", "suites"),

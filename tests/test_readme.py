@@ -27,7 +27,7 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     torch.manual_seed(0)
     images, labels = torch.randn(4, 3, 32, 32), torch.tensor([3, 1, 99, 3])
     names: dict[str, Any] = {"loader": [(images, labels)] * 2}
-    loop, attach, config, own = BLOCKS
+    loop, attach, dense, config, own = BLOCKS
 
     exec(compile(loop, "README.md", "exec"), names)
     assert torch.isfinite(names["loss"])
@@ -35,6 +35,13 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     exec(compile(attach, "README.md", "exec"), names)
     assert names["logits"].shape == (4, 100)
+    assert set(names["losses"]) == {"loss_aux", "loss_anchor"}
+
+    names |= {"images": torch.randn(2, 3, 32, 32), "masks": torch.randint(19, (2, 32, 32))}
+    names["masks"][:, :9] = 255
+    exec(compile(dense, "README.md", "exec"), names)
+    assert names["output"]["out"].shape == (2, 19, 32, 32)
+    assert names["model"].regularizer.feat_dim == 512
     assert set(names["losses"]) == {"loss_aux", "loss_anchor"}
 
     monkeypatch.setitem(names["sar_cls"].REGULARIZERS, "FeatureNorm", None)  # taken out again after the test

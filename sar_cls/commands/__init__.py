@@ -17,6 +17,7 @@ COMMANDS = {
     "stage1": "first stage on a long-tailed data set",
     "stage2": "second stage, from a finished first one",
     "speed": "measures the training step beside other pipelines",
+    "features": "makes the features of finished runs that have none",
     "export": "writes a trained net as safetensors, ONNX or torch.export",
 }
 

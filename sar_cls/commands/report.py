@@ -3,7 +3,10 @@
     python benchmarks/report.py                                     # every suite that has runs in work_dirs
     python benchmarks/report.py --suite cifar100_lt --format csv
     python benchmarks/report.py --work-dir results/cpu-20-epochs    # the runs that are kept in the repository
-    python benchmarks/report.py --suite cifar100_lt --plots plots   # PNG and SVG as well
+    python benchmarks/report.py --suite cifar100_lt --by-seed       # one line a seed (the paper's Tab. 14 and 15)
+    python benchmarks/report.py --suite cifar100_lt --rarest 4      # accuracy of the rarest classes (Tab. 11 to 13)
+    python benchmarks/report.py --suite cifar100_lt --figures figures     # every figure, for a paper
+    python benchmarks/report.py --suite cifar100_lt --geometry      # what the features look like
     python benchmarks/report.py --suite cifar100_lt --keep results/mine   # records and tables, without weights
 
 Exit code: 0 all well; 2 a wrong argument, work directory or folder to write to.
@@ -15,13 +18,16 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sar_cls import cli, messages
 from sar_cls.errors import InputError
-from sar_cls.files import refusing, why
+from sar_cls.files import refusing, replacing, why
 from sar_cls.suites import by_method
 from sar_cls.suites import rows as suites
+
+if TYPE_CHECKING:
+    from sar_cls.reporting.tables.suite_tables import SuiteTables
 
 DEFAULT_WORK_DIR = Path("work_dirs")
 
@@ -44,7 +50,31 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--precisions", action="store_true", help="also compare fp32 with other precisions, where a row was run in both"
     )
-    parser.add_argument("--plots", type=Path, metavar="DIR", help="also draw the runs into this folder, as PNG and SVG")
+    view = parser.add_mutually_exclusive_group()
+    view.add_argument(
+        "--by-seed",
+        action="store_true",
+        help="instead: rows beside their baselines seed by seed, as in the paper's Tab. 14 and 15",
+    )
+    view.add_argument(
+        "--rarest",
+        type=cli.positive_int,
+        metavar="K",
+        help="instead: accuracy of the K rarest classes beside the baseline's, as in the paper's Tab. 11 to 13 (there 4)",
+    )
+    parser.add_argument(
+        "--geometry",
+        action="store_true",
+        help="also what the features look like (compactness, separation, neural collapse, agreement between seeds) and which "
+        "classes are confused; with --keep also written there",
+    )
+    parser.add_argument(
+        "--figures",
+        "--plots",
+        type=Path,
+        metavar="DIR",
+        help="also draw the runs into this folder: PNG, SVG and PDF, each with its caption (--plots is its older name)",
+    )
     parser.add_argument(
         "--keep",
         type=Path,
@@ -60,7 +90,7 @@ def main() -> int:
     work_dir = arguments.work_dir or DEFAULT_WORK_DIR
     if arguments.work_dir is not None and not work_dir.is_dir():
         raise InputError(f"--work-dir {work_dir} is not a folder; name the folder that benchmarks/run.py wrote to")
-    for option in ("keep", "plots"):
+    for option in ("keep", "figures"):
         if getattr(arguments, option) is not None:
             cli.writable_folder(getattr(arguments, option), f"--{option}")
     folders = by_method.folder_suite(configs)
@@ -75,7 +105,7 @@ def main() -> int:
         chosen += [] if folders is None or folders.name in [suite.name for suite in chosen] else [folders]
 
     with cli.interruptible():
-        from sar_cls.reporting.tables import suite_tables as table
+        from sar_cls.reporting.tables import suite_tables  # noqa: F401  (pandas, which takes a second)
         from sar_cls.runs import ledger
 
     runs = ledger.scan(work_dir, cli.warn)
@@ -83,29 +113,94 @@ def main() -> int:
         known = {suite.name for suite in chosen}
         for name in sorted({record["suite"] for _, record in runs} - known):
             cli.warn(f"runs are left out: there is no suite {name!r} (any more).")
-        ran = [suite for suite in chosen if any(record["suite"] == suite.name for _, record in runs)]
+        ran = [suite for suite in chosen if suite.measure or any(r["suite"] == suite.name for _, r in runs)]
+        ran = [suite for suite in ran if not suite.measure or was_measured(suite, work_dir)]
         chosen = ran or [suite for suite in chosen if suite.paper_dataset]
+    measured = [suite for suite in chosen if suite.measure]
+    view = "--by-seed" if arguments.by_seed else "--rarest" if arguments.rarest else ""
+    if measured and arguments.suite is not None and view:
+        raise InputError(f"{view} is for runs, and the rows of suite {arguments.suite!r} are measured: leave it out")
+    if arguments.suite is None and arguments.format == "csv":
+        for suite in measured:
+            cli.warn(f"suite {suite.name} is left out, since its columns are others: name it with --suite")
+    if arguments.suite is None and (view or arguments.format == "csv"):
+        measured = []
+    chosen = [suite for suite in chosen if not suite.measure]
     chosen = [completed(suite, configs, [record for _, record in runs]) for suite in chosen]
     if arguments.recompute:
         runs = [(run_dir, recomputed(record, run_dir)) for run_dir, record in runs]
         warn_of_rounded_logits([run_dir for run_dir, _ in runs])
-    tables = table.tables_from_records(chosen, [record for _, record in runs], cli.warn)
-    messages.result(tables.to_csv() if arguments.format == "csv" else tables.to_markdown(), end="")
+    tables = [shown_tables(arguments, chosen, runs)] if chosen or not measured else []
+    tables += costs(measured, work_dir)
+    messages.result(
+        "\n".join(part.to_csv() if arguments.format == "csv" else part.to_markdown() for part in tables), end=""
+    )
     if arguments.precisions:
         from sar_cls.reporting.tables.precisions import precision_table
 
         found = precision_table(chosen, [record for _, record in runs], cli.warn)
         messages.result(f"\n{found or 'No row was run in two precisions with the same seed.'}")
+    if arguments.geometry:
+        messages.result(f"\n{geometry_text(chosen, runs, arguments.format)}", end="")
     if arguments.keep is not None:
         with writing_to(arguments.keep, "--keep"):
-            keep(chosen, runs, arguments.keep)
-    if arguments.plots is not None:
-        from sar_cls.reporting.figures import plots
+            keep(chosen, runs, arguments.keep, geometry=arguments.geometry)
+            keep_costs(measured, work_dir, arguments.keep)
+    if arguments.figures is not None:
+        from sar_cls.reporting.figures.gallery import draw_figures
 
-        with writing_to(arguments.plots, "--plots"):
-            for path in plots.plot_suites(chosen, runs, arguments.plots, cli.warn):
-                messages.remark(f"wrote {path}")
+        with writing_to(arguments.figures, "--figures"):
+            made = [figure for figure in draw_figures(chosen, runs, arguments.figures, cli.warn) if figure.made]
+        messages.remark(f"drew {len(made)} figure{'' if len(made) == 1 else 's'} into {arguments.figures}")
     return 0
+
+
+def shown_tables(
+    arguments: argparse.Namespace, chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]]
+) -> SuiteTables:
+    """The tables that were asked for, with a warning where no row was run beside its baseline."""
+    from sar_cls.reporting.tables import suite_tables as table
+
+    records = [record for _, record in runs]
+    if not arguments.by_seed and arguments.rarest is None:
+        return table.tables_from_records(chosen, records, cli.warn)
+    if arguments.by_seed:
+        from sar_cls.reporting.tables.by_seed import seed_tables
+
+        tables = seed_tables(chosen, records, cli.warn)
+    else:
+        from sar_cls.reporting.tables.rare_classes import rare_class_tables
+
+        tables = rare_class_tables(chosen, runs, arguments.rarest, cli.warn)
+    if not tables.tables:
+        cli.warn("nothing to compare: no row was run with a seed that its baseline was run with too.")
+    return tables
+
+
+def was_measured(suite: suites.Suite, work_dir: Path) -> bool:
+    """Whether the rows of a suite that is measured were."""
+    from sar_cls.reporting.tables.costs import costs_file
+
+    return costs_file(suite, work_dir).exists()
+
+
+def costs(measured: Sequence[suites.Suite], work_dir: Path) -> list[SuiteTables]:
+    """The tables of the suites that are measured."""
+    from sar_cls.reporting.tables.costs import cost_tables
+
+    return [cost_tables(suite, work_dir) for suite in measured]
+
+
+def keep_costs(measured: Sequence[suites.Suite], work_dir: Path, folder: Path) -> None:
+    """Copies what was measured, and writes its tables."""
+    from sar_cls.reporting.tables.costs import cost_tables, read_costs, write_costs
+    from sar_cls.reporting.tables.suite_tables import save_tables
+
+    for suite in measured:
+        found = read_costs(suite, work_dir)
+        if found:
+            write_costs(suite, folder, found)
+            save_tables(cost_tables(suite, folder), suite, folder)
 
 
 def completed(suite: suites.Suite, configs: Path, records: Sequence[dict[str, Any]]) -> suites.Suite:
@@ -144,7 +239,28 @@ def warn_of_rounded_logits(run_dirs: Sequence[Path]) -> None:
         )
 
 
-def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]], folder: Path) -> None:
+def geometry_text(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]], form: str = "md") -> str:
+    """The tables of features and confusion of the suites that have any, or a sentence; as CSV the figures of the geometry alone."""
+    from sar_cls.reporting.confusion import compare_confusion
+    from sar_cls.reporting.geometry import compare_geometry
+    from sar_cls.reporting.tables.confusion_tables import confusion_tables
+    from sar_cls.reporting.tables.geometry_tables import geometry_tables
+
+    tables = geometry_tables([(suite, compare_geometry(suite, runs, cli.warn)) for suite in chosen])
+    if form == "csv":
+        return tables.to_csv()
+    confusion = confusion_tables([(suite, compare_confusion(suite, runs, cli.warn)) for suite in chosen])
+    texts = [table.to_markdown() for table in (*tables.tables, *confusion)]
+    return "\n\n".join(texts or ["No run has features or test outputs."]) + "\n"
+
+
+def keep(
+    chosen: Sequence[suites.Suite],
+    runs: Sequence[tuple[Path, dict[str, Any]]],
+    folder: Path,
+    *,
+    geometry: bool = False,
+) -> None:
     """Copies the runs of the chosen suites, and writes the tables of those that have any."""
     from sar_cls.reporting.tables import suite_tables as table
     from sar_cls.runs.keep import keep_runs
@@ -157,7 +273,16 @@ def keep(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, An
     for suite in chosen:
         if any(record["suite"] == suite.name for _, record in runs):
             table.write_tables(suite, folder, warn=cli.warn)
+            if geometry:
+                write_geometry(suite, runs, folder / suite.name)
     messages.remark(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {folder}")
+
+
+def write_geometry(suite: suites.Suite, runs: Sequence[tuple[Path, dict[str, Any]]], folder: Path) -> None:
+    """Writes ``geometry.md`` and ``geometry.csv`` of a suite, each whole or not at all."""
+    for form in ("md", "csv"):
+        with replacing(folder / f"geometry.{form}") as temporary:
+            temporary.write_text(geometry_text([suite], runs, form), encoding="utf-8")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
     python benchmarks/run.py                              # the embedded digits, minutes on two CPU cores
     python benchmarks/run.py --suite cifar100             # the paper's Tab. 8
     python benchmarks/run.py --suite cifar100_lt --seeds 5
+    python benchmarks/run.py --suite cost                 # measured, not trained: parameters, FLOPs, memory, time (Tab. 20)
     python benchmarks/run.py --list
 
 Finished runs are skipped and interrupted ones resumed, so the same command can always be given again.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sar_cls import cli, messages
@@ -25,8 +27,15 @@ from sar_cls.suites import rows as suites
 if TYPE_CHECKING:
     from sar_cls.engine.planned import PlannedRun
     from sar_cls.launch.launchers import Launch
+    from sar_cls.reporting.tables.suite_tables import SuiteTables
 
 DEFAULT_SUITE = "digits"
+# What says how to train, by its value where it was not given.
+TRAINING_OPTIONS = {"seeds": 3, "jobs_per_device": 1} | dict.fromkeys(
+    ("epochs", "imbalance", "classes", "backbone", "bn_batch", "weights", "image_size", "val_fraction", "hold")
+)
+TRAINING_OPTIONS |= {"deterministic": False, "tensorboard": False, "download": False}
+TRAINING_OPTIONS |= {"seed": None, "dry_run": False, "launcher": "local"}
 
 
 def parse() -> argparse.Namespace:
@@ -124,6 +133,8 @@ def main() -> int:
     suite = suites.load_suite(configs, DEFAULT_SUITE if arguments.suite is None else arguments.suite)
     rows = suites.select_rows(suite, arguments.only, all_rows=arguments.all)
     work_dir = cli.writable_folder(arguments.work_dir)
+    if suite.measure:
+        refuse_training_options(arguments, suite)
 
     # Only now: these import torch and mmpretrain, which takes seconds.
     with cli.interruptible():
@@ -134,6 +145,8 @@ def main() -> int:
 
     for path in table.table_files(suite, work_dir):
         check_file(path, "give another --work-dir")
+    if suite.measure:
+        return measured(arguments, suite, rows, work_dir)
     options = cli.run_options(
         arguments, imbalance=arguments.imbalance, epochs=arguments.epochs, classes=arguments.classes
     )
@@ -156,12 +169,7 @@ def main() -> int:
     outcome = LAUNCHERS[arguments.launcher](runs, launch)
     if outcome is None:
         return 0
-    tables = table.suite_tables(suite, work_dir, warn=cli.warn)
-    messages.result(f"\n{tables.to_markdown()}")
-    try:
-        table.save_tables(tables, suite, work_dir)
-    except OSError as error:
-        raise RunFailed(f"the table is not written, {why(error)}") from error
+    show_and_save(table.suite_tables(suite, work_dir, warn=cli.warn), suite, work_dir)
     if outcome.locked:
         number = "1 run was" if len(outcome.locked) == 1 else f"{len(outcome.locked)} runs were"
         messages.result(
@@ -179,3 +187,36 @@ def dry_run(runs: Sequence[PlannedRun], launch: Launch) -> int:
     states = forecast.look(runs, launch.work_dir, devices[0].partition(":")[0], messages.warn)
     messages.result(forecast.describe(states, len(devices) * launch.each))
     return 2 if any(state.reason for state in states) else 0
+
+
+def show_and_save(tables: SuiteTables, suite: suites.Suite, work_dir: Path) -> None:
+    """Prints the tables and writes them beside the runs."""
+    from sar_cls.reporting.tables.suite_tables import save_tables
+
+    messages.result(f"\n{tables.to_markdown()}")
+    try:
+        save_tables(tables, suite, work_dir)
+    except OSError as error:
+        raise RunFailed(f"the table is not written, {why(error)}") from error
+
+
+def refuse_training_options(arguments: argparse.Namespace, suite: suites.Suite) -> None:
+    """Raises InputError for an option that means nothing where rows are measured."""
+    for name, default in TRAINING_OPTIONS.items():
+        if getattr(arguments, name) != default:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(
+                f"{option} is for training, and the rows of suite {suite.name!r} are measured: leave it out"
+            )
+
+
+def measured(arguments: argparse.Namespace, suite: suites.Suite, rows: Sequence[suites.Row], work_dir: Path) -> int:
+    """Measures the rows of a suite that is not trained, and shows its table."""
+    from sar_cls.reporting.tables.costs import cost_tables, costs_file, read_costs
+    from sar_cls.speed.cost_suite import measure_suite
+
+    check_file(costs_file(suite, work_dir), "give another --work-dir")
+    read_costs(suite, work_dir)  # what is wrong with it is said before minutes are spent
+    measure_suite(suite, rows, cli.run_options(arguments), work_dir)
+    show_and_save(cost_tables(suite, work_dir), suite, work_dir)
+    return 0

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+import copy
+import uuid
 from typing import Any
 
 import torch
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 
+from sar_cls.engine.features import anchors_in, keep_features, net_features
+from sar_cls.engine.first_stage import FirstStage
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.results import outcome
 from sar_cls.errors import InputError
 from sar_cls.metrics import topk_accuracy
-from sar_cls.metrics.correction import adjust_logits, tau_normalized_linear
+from sar_cls.metrics.correction import (
+    ANCHOR_DISTANCES,
+    adjust_logits,
+    anchor_logits,
+    mixed_log_probabilities,
+    tau_normalized_linear,
+)
 from sar_cls.mm.loaders import DataSplits, test_loader
-from sar_cls.mm.loops import predict
+from sar_cls.mm.loops import predict, predict_with_features
 from sar_cls.mm.second_stage import first_stage_weights
 from sar_cls.steps.precision import exact_float32
 
 # The strengths that are tried where a validation split can choose between them (Kang et al. 2020 do so).
 _TAUS = [round(0.1 * step, 1) for step in range(11)]
+# Kind of correction -> how its config calls its strength.
+_STRENGTHS = {"tau_norm": "tau", "logit_adjustment": "tau", "nearest_anchor": "share"}
 
 
 def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
-    """Applies ``config.posthoc``: ``dict(type="tau_norm" | "logit_adjustment", tau=1.0)``.
+    """Applies ``config.posthoc``: ``dict(type="tau_norm" | "logit_adjustment", tau=1.0)``, or ``dict(type="nearest_anchor",
+    distance="cosine" | "euclidean", share=1.0)``, the share that anchors have beside the softmax.
 
-    With a validation split ``tau`` is the value from 0, 0.1 ... 1 with the best accuracy there; without one it is the config's.
+    With a validation split ``tau`` or ``share`` is the value from 0, 0.1 ... 1 with the best accuracy there; without one it is the
+    config's.
 
     Raises:
-        InputError: an unknown type, or no first stage.
+        InputError: an unknown type, no first stage, or one that has no anchors.
     """
     first = planned.first
     if first is None:
@@ -40,21 +54,67 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
     model.load_state_dict(first_stage_weights(first.state_dict, model, str(first.folder)), strict=False)
     model.to(device).to(memory_format=torch.channels_last)
     linear, counts = model.head.fc, splits.train.counts
+    kind, distance = config.posthoc.type, config.posthoc.get("distance", "cosine")
+    if kind not in _STRENGTHS:
+        raise InputError(f"unknown posthoc type {kind!r}: choose one of {', '.join(_STRENGTHS)}")
+    if distance not in ANCHOR_DISTANCES:
+        raise InputError(f"unknown distance {distance!r}: choose one of {', '.join(ANCHOR_DISTANCES)}")
+    anchors = _anchors_of(first).to(device) if kind == "nearest_anchor" else None
 
     def corrected(part: Any, tau: float) -> Tensor:
         loader = test_loader(part, config.val_dataloader, device)
-        if config.posthoc.type == "tau_norm":
+        if anchors is not None:
+            logits, features = predict_with_features(model, loader, precision)
+            return mixed_log_probabilities(logits, anchor_logits(features, anchors, distance), tau)
+        if kind == "tau_norm":
             model.head.fc = tau_normalized_linear(linear, tau)
             return predict(model, loader, precision)
         return adjust_logits(predict(model, loader, precision), counts, tau)
 
-    if config.posthoc.type not in ("tau_norm", "logit_adjustment"):
-        raise InputError(f"unknown posthoc type {config.posthoc.type!r}: choose tau_norm or logit_adjustment")
-    tau = config.posthoc.get("tau", 1.0)
+    tau = config.posthoc.get(_STRENGTHS[kind], 1.0)
+    if kind == "nearest_anchor" and not 0 <= tau <= 1:
+        raise InputError(f"share is {tau}: give a number from 0, the softmax alone, to 1, the anchors alone")
     if splits.val is not None:
         labels = splits.val.labels.to(device)
         tau = max(_TAUS, key=lambda value: float(topk_accuracy(corrected(splits.val, value), labels)))
     parts = {"test": splits.test} if splits.val is None else {"test": splits.test, "val": splits.val}
     logits = {split: dict.fromkeys(("last", "best"), corrected(part, tau)) for split, part in parts.items()}
     result = outcome(planned, splits, logits, device, precision, [], best_epoch=0)
-    return {**result, "extra": {"tau": tau}}
+    run_id, extra = uuid.uuid4().hex, {_STRENGTHS[kind]: tau}
+    if planned.options.features and anchors is None:  # with anchors net and classifier are those of the first stage
+        model.head.fc = _corrected_classifier(linear, kind, tau, counts)
+        train = test_loader(splits.train, config.val_dataloader, device)
+        _, features = predict_with_features(model, test_loader(splits.test, config.val_dataloader, device), precision)
+        found = net_features(model, features, train, precision, anchors={})
+        own, trained_on = splits.test.labels, splits.train.labels
+        extra |= keep_features(planned.run_dir, run_id, found, logits["test"]["last"], own, trained_on)
+    return {**result, "run_id": run_id, "extra": extra}
+
+
+def _anchors_of(first: FirstStage) -> Tensor:
+    """The semantic anchors [C, D] of a first stage with SAR, or the class anchors of one with fixed anchors.
+
+    Raises:
+        InputError: it has none, or its gate never opened for some class.
+    """
+    found = anchors_in(first.state_dict)
+    if "semantic_anchors" in found:
+        if not bool(found["initialized"].all()):
+            unset = int((~found["initialized"]).sum())
+            raise InputError(
+                f"{first.folder}: SAR's gate never opened for {unset} classes: there are no anchors to classify by"
+            )
+        return found["semantic_anchors"]
+    if "class_anchors" not in found:
+        raise InputError(f"{first.folder} has no anchors: give a first stage that was trained with SAR or FixedAnchors")
+    return found["class_anchors"]
+
+
+def _corrected_classifier(linear: Any, kind: str, tau: float, counts: list[int]) -> Any:
+    """The classifier that gives the corrected logits; an adjustment of the logits is one of the bias."""
+    if kind == "tau_norm":
+        return tau_normalized_linear(linear, tau)
+    adjusted = copy.deepcopy(linear)
+    bias = torch.zeros_like(linear.weight[:, 0]) if linear.bias is None else linear.bias.detach()
+    adjusted.bias = torch.nn.Parameter(adjust_logits(bias, counts, tau))
+    return adjusted

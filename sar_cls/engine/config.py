@@ -39,8 +39,8 @@ _OPTIONAL = ("weights", "posthoc", "continue_classifier", "bn_batch", "data_prep
 def row_config(source: Source) -> Config:
     """The config that a row runs: what the row sets is merged as a config is with its base.
 
-    ``_delete_`` replaces an entry, and the string ``"train"`` for ``class_counts`` means: to be counted from the training
-    images.
+    ``_delete_`` replaces an entry, and the string ``"train"`` for ``class_counts``, ``class_names`` or ``superclasses`` means:
+    to be taken from the training images.
 
     Raises:
         InputError: as :func:`load_config`, or a change is of something that no config has.
@@ -81,13 +81,17 @@ def load_config(path: Path) -> Config:
         raise InputError(f"{where}: {type(error).__name__}: {reason}; correct the config") from error
 
 
+# What only the training data knows; a row writes "train" for it.
+FROM_DATA = ("class_counts", "class_names", "superclasses")
+
+
 def _uncounted(value: Any, key: str = "") -> Any:
-    """Copies what a row sets; TOML has no None, so class counts that are not known yet are written "train"."""
+    """Copies what a row sets; TOML has no None, so what is not known before the data is written "train"."""
     if isinstance(value, Mapping):
         return {name: _uncounted(part, name) for name, part in value.items()}
     if isinstance(value, list):
         return [_uncounted(part) for part in value]
-    return None if key == "class_counts" and value == "train" else value
+    return None if key in FROM_DATA and value == "train" else value
 
 
 def _chain(path: Path) -> dict[Path, int | None]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
 from mmengine.config import Config
 
 from sar_cls import messages
+from sar_cls.engine.config import FROM_DATA
 from sar_cls.engine.recipe import AnyResolved, Resolved
 from sar_cls.errors import InputError
+from sar_cls.mm.head import build_regularizer
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.models.library_backbones import build_backbone
+from sar_cls.superclasses import superclasses_of
 
 
 def fit_to_data(resolved: AnyResolved, splits: DataSplits, *, second_stage: bool = False) -> AnyResolved:
@@ -46,7 +50,32 @@ def fit_to_data(resolved: AnyResolved, splits: DataSplits, *, second_stage: bool
         )
     if isinstance(head.get("loss"), dict) and "class_counts" in head.loss:
         head.loss["class_counts"] = [int(count) for count in splits.train.counts]
+    if isinstance(head.get("regularizer"), dict):
+        _tell_classes(resolved, head, splits)
     return replace(resolved, config=config)
+
+
+def _tell_classes(resolved: Resolved, head: Any, splits: DataSplits) -> None:
+    """Fills in the names of the classes and their superclasses where a regularizer asks for them.
+
+    Raises:
+        InputError: they are not known, or no anchors can be made of them.
+    """
+    regularizer, names = head.regularizer, list(splits.train.classes)
+    if not any(name in regularizer for name in FROM_DATA):
+        return
+    if "class_names" in regularizer and regularizer["class_names"] is None:
+        regularizer["class_names"] = names
+    if "superclasses" in regularizer and regularizer["superclasses"] is None:
+        regularizer["superclasses"] = superclasses_of(splits.train.name, names)
+        if regularizer["superclasses"] is None:
+            raise InputError(
+                f"{resolved.source}: the superclasses of {splits.train.name} are not known here; give superclasses = [...]"
+            )
+    try:
+        build_regularizer(regularizer.to_dict(), head.num_classes, head.in_channels)
+    except ValueError as error:
+        raise InputError(f"{resolved.source}, regularizer: {str(error).rstrip('.')}") from error
 
 
 def _put_library_backbone(config: Config, name: str, image_size: tuple[int, int]) -> None:

@@ -39,6 +39,7 @@ class Options:
         mode: how a training step is run, "eager", "compile" or "cudagraph"; None for the default.
         memory_format: of images and weights, "channels_last" or "contiguous".
         threads: of torch on the CPU; None for torch's own number (the cores, or OMP_NUM_THREADS). Results depend on it a little.
+        features: whether to keep the features of the last epoch (see :mod:`sar_cls.runs.features`). No part of the recipe.
     """
 
     device: str = "cpu"
@@ -62,6 +63,7 @@ class Options:
     mode: str | None = None
     memory_format: str = "channels_last"
     threads: int | None = None
+    features: bool = True
 
 
 @contextmanager

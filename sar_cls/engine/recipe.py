@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from mmengine.config import Config
 
-from sar_cls.engine.config import recipe_hash, row_config
+from sar_cls.engine.config import FROM_DATA, recipe_hash, row_config
 from sar_cls.engine.config_values import check_values
 from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
@@ -141,7 +141,9 @@ def _check_complete(config: Config, source: Source) -> None:
         raise InputError(f"{source} has no {missing[0]}: add it, or inherit it by _base_")
     head = config.model.get("head") or {}
     try:
-        built = build_regularizer(head.get("regularizer"), head.get("num_classes", 2), head.get("in_channels", 1))
+        built = build_regularizer(
+            _before_data(head.get("regularizer")), head.get("num_classes", 2), head.get("in_channels", 1)
+        )
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
     try:
@@ -149,6 +151,14 @@ def _check_complete(config: Config, source: Source) -> None:
         check_rate_rules(config.optim_wrapper.get("paramwise_cfg"), head, built)
     except ValueError as error:
         raise InputError(f"{source}, {error}") from error
+
+
+def _before_data(regularizer: Any) -> Any:
+    """A regularizer's config that can be built before the data is there: class names that are still to come, and the anchors
+    that need them, are left out."""
+    if not isinstance(regularizer, dict) or not any(name in regularizer for name in FROM_DATA):
+        return regularizer
+    return {key: value for key, value in regularizer.items() if key not in (*FROM_DATA, "anchors", "kind")}
 
 
 def run_name(seed: int, options: Options, resolved: Resolved) -> str:

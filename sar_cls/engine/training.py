@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sar_cls import messages
+from sar_cls.engine.features import NetFeatures, anchors_in, keep_features, net_features
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.readings import in_record, remarks
 from sar_cls.engine.results import outcome
@@ -21,7 +22,7 @@ from sar_cls.files import replacing
 from sar_cls.memory import allocating
 from sar_cls.mm.handover import Handover
 from sar_cls.mm.loaders import IMAGES, DataSplits, test_loader, train_loader
-from sar_cls.mm.loops import predict
+from sar_cls.mm.loops import predict, predict_with_features
 from sar_cls.mm.progress import ProgressHook
 from sar_cls.mm.runner import DeviceRunner
 from sar_cls.mm.second_stage import first_stage_weights
@@ -53,19 +54,22 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
                 runner.train()
             finally:
                 progress.close()
-            last = _logits(runner)
+            last, features = _last_epoch(runner, with_features=planned.options.features)
             runner.bare_model.load_state_dict(read_own(planned.run_dir / BEST, runner.identity)["state_dict"])
             best = _logits(runner)
     finally:
         runner.close()
     logits = {split: {"last": last[split], "best": best[split]} for split in last}
     result = outcome(planned, splits, logits, runner.device, runner.precision, runner.history, runner.best_epoch())
+    extra: dict[str, Any] = {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format}
+    if features is not None:
+        labels = splits.test.labels, splits.train.labels
+        extra |= keep_features(planned.run_dir, runner.run_id, features, last["test"], *labels)
     readings = getattr(getattr(runner.bare_model.head, "regularizer", None), "readings", ())
     for remark in remarks(runner.history, readings):
         messages.remark(f"{progress.title}: {remark}")
     if len(runner.threads_used) > 1:
         result["machine"]["threads_used"] = runner.threads_used
-    extra = {"mode": runner.train_loop.step.mode, "memory_format": runner.memory_format}
     extra |= in_record(runner.history, readings)
     if runner.lost_best_epoch is not None:
         extra |= {"lost_best_epoch": runner.lost_best_epoch, "best_searched_from": runner.best_from}
@@ -88,6 +92,19 @@ def _start_with_a_free_device(device: torch.device) -> None:
     gc.collect()  # a runner and its loops refer to each other
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(device)
+
+
+def _last_epoch(runner: DeviceRunner, *, with_features: bool) -> tuple[dict[str, Tensor], NetFeatures | None]:
+    """The logits of each set, and where they are asked for the features that the run keeps."""
+    if not with_features:
+        return _logits(runner), None
+    model, loaders = runner.bare_model, runner.val_loop.loaders
+    found = {split: predict_with_features(model, loader, runner.precision) for split, loader in loaders.items()}
+    train = runner.train_dataloader.image_set  # on the device where it fits there
+    loader = test_loader(train, {"batch_size": loaders["test"].batch_size}, runner.device)
+    anchors = anchors_in(model.state_dict())
+    features = net_features(model, found["test"][1], loader, runner.precision, anchors)
+    return {split: logits for split, (logits, _) in found.items()}, features
 
 
 def _logits(runner: DeviceRunner) -> dict[str, Tensor]:

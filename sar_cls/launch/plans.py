@@ -44,7 +44,7 @@ def plan_runs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_
             resolved, stage1 = read[row.key], None
             name = run_name(seed, options, resolved)
             if row.first is not None:
-                stage1 = work_dir.joinpath(*row.first, run_name(seed, options, read[row.first]))
+                stage1 = work_dir.joinpath(*row.first) / run_name(seed, options, read[row.first])
                 name = second_stage_name(stage1, options, resolved)
             title = f"[{len(runs) + 1}/{len(rows) * len(seeds)}] {row.suite}/{row.name} seed {seed}"
             folder = work_dir / row.suite / row.name / name

@@ -4,9 +4,12 @@ Every module is built with the training counts of the classes and called with (l
 one place where a new one is added.
 """
 
+from sar_cls.losses.angular_margin import ArcFace, CosFace
+from sar_cls.losses.arb import ARBLoss, arb_loss
 from sar_cls.losses.base import ClassCountLoss
 from sar_cls.losses.class_balanced import ClassBalancedCrossEntropy, effective_number_weights, weighted_cross_entropy
 from sar_cls.losses.cross_entropy import cross_entropy
+from sar_cls.losses.dot_regression import DotRegression, dot_regression
 from sar_cls.losses.focal import FocalLoss, focal_loss
 from sar_cls.losses.label_aware_smoothing import LabelAwareSmoothing, label_aware_smoothing, smoothing_factors
 from sar_cls.losses.ldam import LDAM, ldam_loss, ldam_margins
@@ -21,19 +24,29 @@ LOSSES: dict[str, type[ClassCountLoss]] = {
         LDAM,
         BalancedSoftmax,
         LogitAdjustment,
+        ARBLoss,
+        CosFace,
+        ArcFace,
+        DotRegression,
     )
 }
 
 __all__ = [
     "LDAM",
     "LOSSES",
+    "ARBLoss",
+    "ArcFace",
     "BalancedSoftmax",
     "ClassBalancedCrossEntropy",
     "ClassCountLoss",
+    "CosFace",
+    "DotRegression",
     "FocalLoss",
     "LabelAwareSmoothing",
     "LogitAdjustment",
+    "arb_loss",
     "cross_entropy",
+    "dot_regression",
     "effective_number_weights",
     "focal_loss",
     "label_aware_smoothing",

@@ -1,4 +1,4 @@
-"""What a classifier's logits say, and what can be put right about them without training."""
+"""What a classifier's logits say, of images or of pixels, and what can be put right about them without training."""
 
 from sar_cls.metrics.accuracy import (
     FEW_SHOT_BELOW,
@@ -20,18 +20,30 @@ from sar_cls.metrics.correction import (
     tau_normalize,
     tau_normalized_linear,
 )
+from sar_cls.metrics.segmentation import (
+    ADE20K_GROUPS,
+    ConfusionMatrix,
+    count_pixels,
+    evaluate_segmentation,
+    frequency_groups,
+)
 
 __all__ = [
+    "ADE20K_GROUPS",
     "FEW_SHOT_BELOW",
     "INDEX_GROUPS",
     "MANY_SHOT_ABOVE",
+    "ConfusionMatrix",
     "adjust_logits",
     "apply_temperature",
     "calibration_error",
     "correct_at_k",
+    "count_pixels",
     "evaluate",
     "evaluate_calibrated",
+    "evaluate_segmentation",
     "fit_temperature",
+    "frequency_groups",
     "per_class_accuracy",
     "reliability_bins",
     "shot_groups",

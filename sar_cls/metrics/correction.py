@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import torch
@@ -69,6 +70,60 @@ def tau_normalized_linear(classifier: nn.Linear, tau: float = 1.0, keep_bias: bo
         if normalized.bias is not None and not keep_bias:
             normalized.bias.zero_()
     return normalized
+
+
+ANCHOR_DISTANCES = ("cosine", "euclidean")
+
+
+def anchor_logits(features: Tensor, anchors: Tensor, distance: str = "cosine", scale: float = 10.0) -> Tensor:
+    """Class scores by how near features are to class anchors: the semantic anchors of SAR as a classifier at test time.
+
+    Ge et al. 2024 leave the anchors unused at test time and say that they may help (App. D.1, D.2); how is our reading.
+
+    Args:
+        features: [n, D].
+        anchors: [C, D].
+        distance: ``"cosine"``: ``scale * cos(f, a_c)``. ``"euclidean"``: ``-1/2 ||f - a_c||^2``, the log-likelihood of a unit
+            Gaussian round each anchor, up to a constant.
+        scale: of the cosines; without meaning for which class is the nearest.
+
+    Returns:
+        [n, C], float32 (float64 for float64 features).
+
+    Raises:
+        ValueError: an unknown distance, or shapes that do not fit.
+    """
+    if distance not in ANCHOR_DISTANCES:
+        raise ValueError(f"unknown distance {distance!r}: choose one of {', '.join(ANCHOR_DISTANCES)}")
+    if features.ndim != 2 or anchors.ndim != 2 or features.shape[1] != anchors.shape[1]:
+        raise ValueError(
+            f"Need features [n, D] and anchors [C, D], not {list(features.shape)} and {list(anchors.shape)}."
+        )
+    features = features if features.dtype == torch.float64 else features.float()
+    anchors = anchors.to(features)
+    if distance == "cosine":
+        return scale * F.linear(F.normalize(features, dim=1), F.normalize(anchors, dim=1))
+    # Without the features' own length, which is the same for all classes.
+    return features @ anchors.T - 0.5 * anchors.square().sum(dim=1)
+
+
+def mixed_log_probabilities(logits: Tensor, others: Tensor, share: float) -> Tensor:
+    """``log( (1 - share) softmax(logits) + share softmax(others) )``; [n, C].
+
+    Args:
+        logits: [n, C].
+        others: [n, C].
+        share: of the second, from 0 to 1.
+
+    Raises:
+        ValueError: a share out of range.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"A share is from 0 to 1, not {share}.")
+    first, second = logits.log_softmax(dim=1), others.log_softmax(dim=1)
+    if share in (0, 1):  # the logarithm of a share of 0 would be the one infinity in a sum
+        return second if share else first
+    return torch.logaddexp(first + math.log(1 - share), second + math.log(share))
 
 
 def fit_temperature(logits: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> float:

@@ -14,15 +14,18 @@ from sar_cls.models.library_backbones import build_backbone
 
 @MODELS.register_module(name="CIFARResNet")
 class CIFARResNetBackbone(BaseModule):
-    """The CIFAR ResNet of He et al. (6n+2 layers, option-A shortcuts) as an mmpretrain backbone; its features are [N, 64].
+    """The CIFAR ResNet of He et al. (6n+2 layers, option-A shortcuts) as an mmpretrain backbone; its features are
+    [N, 4 width], or [N, projection].
 
     Args:
         depth: 6n+2, for example 20, 32, 44, 56.
+        width: channels of the first stage.
+        projection: features after a linear layer behind the pooling; None has no such layer.
     """
 
-    def __init__(self, depth: int = 32, init_cfg: Any = None) -> None:
+    def __init__(self, depth: int = 32, width: int = 16, projection: int | None = None, init_cfg: Any = None) -> None:
         super().__init__(init_cfg)
-        self.net = CIFARResNet(depth=depth)
+        self.net = CIFARResNet(depth=depth, width=width, projection=projection)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor]:
         return (self.net.features(inputs),)

@@ -11,12 +11,12 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from sar_cls.models import CosineLinear, ScaledLinear
+from sar_cls.models import CosineLinear, FixedLinear, ScaledLinear
 from sar_cls.regularizers import REGULARIZERS
 from sar_cls.regularizers.arguments import check_arguments
 
-# How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant.
-CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear}
+# How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant, learned or fixed.
+CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear, "fixed": FixedLinear}
 
 
 # The classification loss beside a regularizer's losses.
@@ -68,7 +68,8 @@ class RegularizedLinearClsHead(LinearClsHead):
         in_channels: D, the channels of the features.
         regularizer: ``dict(type=NAME, ...)`` with a name of ``sar_cls.REGULARIZERS``, a module, or None.
         classifier: None for the linear layer of ``LinearClsHead``; ``dict(type="scaled", ...)`` for
-            :class:`sar_cls.models.ScaledLinear`; ``dict(type="cosine", ...)`` for :class:`sar_cls.models.CosineLinear`.
+            :class:`sar_cls.models.ScaledLinear`; ``dict(type="cosine", ...)`` for :class:`sar_cls.models.CosineLinear`;
+            ``dict(type="fixed", ...)`` for :class:`sar_cls.models.FixedLinear`.
         **kwargs: as for ``LinearClsHead`` (``loss``, ``topk``, ``cal_acc``, ``init_cfg``).
 
     Raises:

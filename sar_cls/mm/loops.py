@@ -13,6 +13,7 @@ from torch import Tensor
 from sar_cls.data.rng import epoch_seed
 from sar_cls.metrics import topk_accuracy
 from sar_cls.mm.loaders import build_loader
+from sar_cls.models.classifiers import ClassifierInput, find_classifier
 from sar_cls.steps.modes import DEFAULT_MODE, build_step
 from sar_cls.steps.precision import autocast
 from sar_cls.steps.step import EagerStep
@@ -133,6 +134,24 @@ def predict(model: Any, loader: Any, precision: str) -> Tensor:
             data = model.data_preprocessor(batch, False)
             outputs.append(model(data["inputs"], mode="tensor").float())
     return torch.cat(outputs)
+
+
+@torch.inference_mode()
+def predict_with_features(model: Any, loader: Any, precision: str) -> tuple[Tensor, Tensor]:
+    """Logits as :func:`predict` gives them, and what entered the classifier: float32 [n, C] and [n, D] on the loader's device."""
+    model.eval()
+    classifier_input = ClassifierInput(find_classifier(model, "head.fc"))
+    logits, features = [], []
+    try:
+        for batch in loader:
+            with autocast(batch["inputs"].device, precision):
+                data = model.data_preprocessor(batch, False)
+                output, entered = classifier_input.of(model, data["inputs"], mode="tensor")
+            logits.append(output.float())
+            features.append(entered.float())
+    finally:
+        classifier_input.remove()
+    return torch.cat(logits), torch.cat(features)
 
 
 @LOOPS.register_module()

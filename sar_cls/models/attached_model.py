@@ -1,4 +1,4 @@
-"""A regularizer on any classification model, for a plain training loop."""
+"""A regularizer on any model for classification or segmentation, for a plain training loop."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from sar_cls.errors import InputError
-from sar_cls.models.classifiers import ClassifierInput, find_classifier
+from sar_cls.models.classifiers import ClassifierInput, find_classifier, flat_features
 from sar_cls.regularizers.arguments import check_arguments
+from sar_cls.regularizers.classifier_call import on_vectors
 
 
 class AttachedModel(nn.Module):
@@ -20,8 +21,8 @@ class AttachedModel(nn.Module):
     it is the model's own forward. The model itself stays as it was: ``attached.model`` is the very object that was given.
 
     Attributes:
-        model: the classification model.
-        regularizer: called with features [N, D], targets and the classifier.
+        model: the classification or segmentation model.
+        regularizer: called with features [N, D] or maps [N, D, H, W], targets and the classifier.
         feat_dim: D.
         num_classes: C.
     """
@@ -38,11 +39,15 @@ class AttachedModel(nn.Module):
     def forward(self, *inputs: Any, **arguments: Any) -> Any:
         """The model's forward, and while training the regularizer's losses with it.
 
+        For labels of pixels the features are the map that enters the classifier, before the dropout that a head may have in
+        front of it (published SAR); for labels of images they are the vectors that enter it, as they enter.
+
         Args:
             *inputs: what the model takes by position. Where the targets are not named, the last of two or more is taken
                 for them: ``attached(images, labels)``.
             **arguments: what the model takes by keyword, for example ``pixel_values=images``. ``targets=`` or ``labels=``
-                are the targets: labels [N] int64 or soft labels [N, C]. The model gets them too where its own forward has
+                are the targets: labels [N] int64 or soft labels [N, C], for segmentation [N, h, w] or [N, C, h, w] at
+                any resolution, with the regularizer's ``ignore_index``. The model gets them too where its own forward has
                 an argument of that name, as those of transformers have ``labels`` to compute their loss from.
                 Targets are needed while training; in evaluation the regularizer does not look at them.
 
@@ -53,7 +58,7 @@ class AttachedModel(nn.Module):
 
         Raises:
             ValueError: training without targets; targets twice; the last of several inputs is none.
-            InputError: what enters the classifier is not one vector a sample.
+            InputError: what enters the classifier is not one vector a sample, or no map where labels are of pixels.
         """
         inputs, targets, arguments = self._split(inputs, arguments)
         if not self.training:
@@ -63,11 +68,19 @@ class AttachedModel(nn.Module):
                 "while training the regularizer needs the targets: call model(inputs, targets), name them by targets= or "
                 "labels=, or call model.eval() first"
             )
+        is_dense = targets.ndim > 2
+        self._classifier_input.skips_dropout = is_dense
         output, features = self._classifier_input.of(self.model, *inputs, **arguments)
         classifier = self._classifier_input.classifier
-        # A layer as it is lets a regularizer see its parameters; a convolution has to be called in its own way.
-        is_convolution = isinstance(classifier.module, nn.Conv2d)
-        return output, self.regularizer(features, targets, classifier if is_convolution else classifier.module)
+        if not is_dense:
+            features = flat_features(features, self.feat_dim, classifier.name)
+        elif features.ndim != 4 or features.shape[1] != self.feat_dim:
+            raise InputError(
+                f"targets are {list(targets.shape)}, and a tensor of shape {list(features.shape)} enters the classifier "
+                f"'{classifier.name}' where maps [N, {self.feat_dim}, H, W] are needed: give a model for segmentation, or "
+                "labels [N] of images"
+            )
+        return output, self.regularizer(features, targets, on_vectors(classifier.module))
 
     def _split(
         self, inputs: tuple[Any, ...], arguments: dict[str, Any]
@@ -87,7 +100,7 @@ class AttachedModel(nn.Module):
             if targets is not None and not self._is_target(targets):
                 raise ValueError(
                     "the last input by position is taken for the targets, and it is neither class indices [N] nor label "
-                    f"weights [N, {self.num_classes}]: name the targets by targets=, or give it by its name"
+                    f"weights [N, {self.num_classes}]{self._of_pixels()}: name the targets by targets=, or give it by its name"
                 )
             inputs = tuple(first)
         return inputs, targets, kept
@@ -95,9 +108,16 @@ class AttachedModel(nn.Module):
     def _is_target(self, value: Any) -> bool:
         if not isinstance(value, Tensor):
             return False
+        dims = (1, 3) if self._is_convolution() else (1,)
         if value.is_floating_point():
-            return value.ndim == 2 and value.shape[1] == self.num_classes
-        return value.ndim == 1
+            return value.ndim - 1 in dims and value.shape[1] == self.num_classes
+        return value.ndim in dims
+
+    def _is_convolution(self) -> bool:
+        return isinstance(self._classifier_input.classifier.module, nn.Conv2d)
+
+    def _of_pixels(self) -> str:
+        return f" nor those of pixels [N, h, w] or [N, {self.num_classes}, h, w]" if self._is_convolution() else ""
 
     def export_state_dict(self) -> dict[str, Tensor]:
         """The model's own state alone, without the regularizer: it loads into the original architecture."""
@@ -116,10 +136,12 @@ def attach(
     classifier: str | None = None,
     **kwargs: Any,
 ) -> AttachedModel:
-    """Puts a regularizer on a classification model.
+    """Puts a regularizer on a model for classification or segmentation.
 
     Args:
-        model: any timm, torchvision or other model that ends in one linear classifier.
+        model: any timm, torchvision or other model that ends in one linear classifier; or one for segmentation whose head
+            ends in one 1x1 convolution: torchvision's FCN and DeepLabV3, those of transformers, segmentation-models-pytorch
+            and mmseg. Auxiliary heads are left alone.
         regularizer: a built one (``SAR(num_classes=10, feat_dim=512)``), a class or factory called with
             ``num_classes`` and ``feat_dim`` (``SAR``), or its name in ``sar_cls.REGULARIZERS`` (``"SAR"``). A class,
             factory or name gets the two numbers from the model.
@@ -130,8 +152,8 @@ def attach(
         A module whose training forward gives logits and losses, and whose evaluation forward is the model's.
 
     Raises:
-        InputError: no classifier is found, an unknown name or argument, or a regularizer built for other sizes than the
-            model's.
+        InputError: no classifier is found, one that is a convolution but not 1x1, an unknown name or argument, or a
+            regularizer built for other sizes than the model's.
 
     Trained by a loop that calls the model with keywords, such as the Trainer of transformers, the loss is to be put together
     there: ``output, losses = model(**batch); loss = output.loss + sum(losses.values())`` (in ``Trainer.compute_loss``, with
@@ -141,6 +163,8 @@ def attach(
         >>> model = sar_cls.attach(timm.create_model("resnet18", num_classes=10), sar_cls.SAR)
         >>> logits, losses = model(images, labels)
         >>> (F.cross_entropy(logits, labels) + sum(losses.values())).backward()
+        >>> net = sar_cls.attach(net_with_1x1_head, sar_cls.SAR, embedding="linear+conv")
+        >>> output, losses = net(images, masks)  # masks [N, h, w], 255 where a pixel has no class
     """
     found = find_classifier(model, classifier)
     if isinstance(regularizer, nn.Module):
@@ -165,7 +189,7 @@ def attach(
             )
     weight = found.module.weight
     assert isinstance(weight, Tensor)
-    return AttachedModel(model, built.to(device=weight.device), ClassifierInput(found)).train(model.training)
+    return AttachedModel(model, built.to(device=weight.device), ClassifierInput(found, model)).train(model.training)
 
 
 def _named_arguments(model: nn.Module) -> frozenset[str]:

@@ -79,7 +79,7 @@ class Backbone(nn.Module):
             if self._classifier is None or features.shape[1] == self.feat_dim:
                 return flat_features(features, self.feat_dim, name)
         if self._classifier_input is not None:
-            return self._classifier_input.of(self.model, inputs)[1]
+            return flat_features(self._classifier_input.of(self.model, inputs)[1], self.feat_dim, name)
         return flat_features(self.model(inputs), self.feat_dim, name)
 
     def forward(self, inputs: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from sar_cls.regularizers.base import Reading, Regularizer
 from sar_cls.regularizers.car import CAR
 from sar_cls.regularizers.center import CenterLoss
 from sar_cls.regularizers.fixed import FixedAnchors
+from sar_cls.regularizers.inc import INC
 from sar_cls.regularizers.sar import SAR
 
 REGULARIZERS: dict[str, type[Regularizer]] = {
@@ -14,6 +15,7 @@ REGULARIZERS: dict[str, type[Regularizer]] = {
     "CAR": CAR,
     "FixedAnchors": FixedAnchors,
     "CenterLoss": CenterLoss,
+    "INC": INC,
 }
 
-__all__ = ["CAR", "REGULARIZERS", "SAR", "CenterLoss", "FixedAnchors", "Reading", "Regularizer"]
+__all__ = ["CAR", "INC", "REGULARIZERS", "SAR", "CenterLoss", "FixedAnchors", "Reading", "Regularizer"]

@@ -11,8 +11,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from sar_cls.regularizers.classifier_call import HALF, in_precision
+from sar_cls.dense import flatten_maps, flatten_targets
+from sar_cls.regularizers.classifier_call import HALF, in_precision, on_vectors
 from sar_cls.regularizers.shared_state import broadcast_state, num_processes
+from sar_cls.regularizers.targets import Targets
 
 Classifier = Callable[[Tensor], Tensor]
 
@@ -41,8 +43,12 @@ class Regularizer(nn.Module):
     """Base of all regularizers: extra losses on the features that enter a classifier, used in training only.
 
     A new method is a subclass that implements :meth:`losses` and an entry in ``sar_cls.REGULARIZERS``. There everything
-    is prepared: inputs are checked, features are float32 (float64 if they came so), targets are label weights,
-    autocast is off.
+    is prepared: inputs are checked, feature maps are vectors, features are float32 (float64 if they came so), targets of
+    every form are one :class:`Targets`, autocast is off.
+
+    The samples are the N images of a batch, or, where features are maps, all their pixels; an ignored pixel is a sample of
+    weight 0. A weight of 0 takes a sample out of every term: all means over samples are weighted means, and a batch whose
+    weights are all 0 gives losses of 0 (but for terms without samples, such as SAR's ``loss_aux``) and moves no centre.
 
     A step must be the same sequence of operations whatever the data are: no ``.item()``, no Python branch on a tensor's
     value, the same keys every time, and state in buffers that are updated in place. Then it can be compiled whole and
@@ -60,46 +66,71 @@ class Regularizer(nn.Module):
     Args:
         num_classes: number of classes C, at least 2.
         feat_dim: length D of the feature vectors, at least 1.
+        ignore_index: label of the pixels of a feature map that have no class. Labels [N] of images know none: there 255
+            may be a class.
 
     Raises:
         ValueError: an argument is out of its range.
     """
 
     readings: ClassVar[tuple[Reading, ...]] = ()
+    # Whether losses() wants the features of samples with weight 0 as they are, instead of 0.
+    sees_ignored: bool = False
 
-    def __init__(self, num_classes: int, feat_dim: int) -> None:
+    def __init__(self, num_classes: int, feat_dim: int, ignore_index: int = 255) -> None:
         super().__init__()
         self.is_synchronized = False
         self.num_classes = self._whole_number("num_classes", num_classes, 2)
         self.feat_dim = self._whole_number("feat_dim", feat_dim, 1)
+        self.ignore_index = self._whole_number("ignore_index", ignore_index)
 
-    def forward(self, features: Tensor, targets: Tensor, classifier: Classifier | None = None) -> dict[str, Tensor]:
-        """Computes the weighted losses of one batch.
+    def forward(
+        self,
+        features: Tensor,
+        targets: Tensor,
+        classifier: Classifier | None = None,
+        sample_weights: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Computes the weighted losses of one batch, of vectors or of feature maps.
 
         Args:
-            features: [N, D] floating point: what enters the classifier. Half precision is converted to float32;
-                float64 features need the module converted by ``.double()``.
+            features: [N, D] floating point, or maps [N, D, H, W]: what enters the classifier. Half precision is converted
+                to float32; float64 features need the module converted by ``.double()``.
             targets: class indices [N] int64, or label weights [N, C] floating point whose rows sum to 1 (mixup,
-                smoothing).
-            classifier: any callable [*, D] -> [*, C]; it is called with float32 (float64) input outside autocast. A
-                module in half precision is called with its parameters in float32; a plain function must take float32.
+                smoothing). For maps indices [N, h, w] int64, ``ignore_index`` where a pixel has no class, or label
+                weights [N, C, h, w], all 0 where it has none; another resolution than the features' is brought to it by
+                nearest neighbour.
+            classifier: any callable [*, D] -> [*, C], or a 1x1 convolution; it is called with float32 (float64) input
+                outside autocast. A module in half precision is called with its parameters in float32; a plain function
+                must take float32.
+            sample_weights: [N] floating point, at least 0: how much each sample counts; 0 takes it out of every term,
+                whatever its features and label are. For maps the weights of the images [N], or of pixels [N, h, w] at the
+                targets' resolution. None, or 1 everywhere: all count alike (for vectors on the CPU the same to the bit).
 
         Returns:
             Scalar losses, already weighted, to be added to the classification loss; the same keys at every step.
 
         Raises:
-            ValueError: wrong shape or dtype; on the CPU outside ``torch.compile`` also labels or label weights out of
-                range. On CUDA such values trigger a device-side assertion instead, which costs no synchronisation.
+            ValueError: wrong shape or dtype, or a convolution that is not 1x1; on the CPU outside ``torch.compile`` also
+                labels or weights out of range. On CUDA such values trigger a device-side assertion instead, which costs no
+                synchronisation.
         """
+        self._check_devices(features, targets, sample_weights)
+        is_dense = features.dim() == 4 and targets.dim() in (3, 4)
+        if is_dense:
+            features, targets, sample_weights = self._flat(features, targets, sample_weights)
         self._check_features(features)
-        label_weights = self._label_weights(features, targets)
+        prepared = self._targets(features, targets, sample_weights, is_dense)
         if self.training and not self.is_synchronized and num_processes() > 1:
             self.synchronize()
-        dtype = label_weights.dtype
+        features = features.to(prepared.dtype)
+        if prepared.sample_weights is not None and not self.sees_ignored:
+            # Whatever stands in a sample that does not count (padding, perhaps NaN) reaches no loss and no gradient.
+            features = features.masked_fill((prepared.sample_weights == 0).unsqueeze(1), 0)
+        if classifier is not None:
+            classifier = in_precision(on_vectors(classifier), prepared.dtype)
         with torch.autocast(features.device.type, enabled=False):
-            return self.losses(
-                features.to(dtype), label_weights, None if classifier is None else in_precision(classifier, dtype)
-            )
+            return self.losses(features, prepared, classifier)
 
     def synchronize(self, group: torch.distributed.ProcessGroup | None = None) -> None:
         """Gives all processes of a distributed run the state of the first one: anchors are drawn, and seeds may differ.
@@ -121,8 +152,14 @@ class Regularizer(nn.Module):
 
         return super()._apply(convert, recurse)
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Classifier | None) -> dict[str, Tensor]:
-        """The method itself. ``features`` [N, D] and ``label_weights`` [N, C] have the same dtype; autocast is off."""
+    def losses(self, features: Tensor, targets: Targets, classifier: Classifier | None) -> dict[str, Tensor]:
+        """The method itself, on N vectors, whether they are images or pixels.
+
+        Args:
+            features: [N, D] of the dtype ``targets.dtype``; autocast is off.
+            targets: labels and weights of the samples; ``targets.mean(values)`` is the mean over those that count.
+            classifier: a callable [*, D] -> [*, C], or None.
+        """
         raise NotImplementedError(f"{type(self).__name__} must implement losses()")
 
     def diagnostics(self, reset: bool = True) -> dict[str, float]:
@@ -130,17 +167,18 @@ class Regularizer(nn.Module):
         return {}
 
     def extra_repr(self) -> str:
-        return f"num_classes={self.num_classes}, feat_dim={self.feat_dim}"
+        return f"num_classes={self.num_classes}, feat_dim={self.feat_dim}, ignore_index={self.ignore_index}"
 
     # Checks of constructor arguments. Each returns the value, so that an assignment reads as one line.
 
-    def _whole_number(self, name: str, value: int, least: int) -> int:
+    def _whole_number(self, name: str, value: int, least: int | None = None) -> int:
         try:
             number = operator.index(value)
         except TypeError:
-            number = least - 1
-        if number < least:
-            raise ValueError(f"{type(self).__name__}: {name} is {value!r}: give a whole number of at least {least}")
+            number = None
+        if number is None or (least is not None and number < least):
+            wanted = "a whole number" if least is None else f"a whole number of at least {least}"
+            raise ValueError(f"{type(self).__name__}: {name} is {value!r}: give {wanted}")
         return number
 
     def _weight(self, name: str, value: float) -> float:
@@ -169,12 +207,56 @@ class Regularizer(nn.Module):
 
     # Checks of the inputs of a step. All but the last look at shapes and dtypes only.
 
+    def _check_devices(self, features: Tensor, targets: Tensor, sample_weights: Tensor | None) -> None:
+        for name, tensor in (("targets", targets), ("sample_weights", sample_weights)):
+            if tensor is not None and tensor.device != features.device:
+                raise ValueError(
+                    f"{type(self).__name__}: {name} are on {tensor.device} and features on {features.device}: "
+                    f"move the {name}"
+                )
+
+    def _flat(self, features: Tensor, targets: Tensor, sample_weights: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Feature maps, their targets and weights as those of the pixels."""
+        me, num_classes = type(self).__name__, self.num_classes
+        num_images, channels, height, width = features.shape
+        is_soft = targets.is_floating_point()
+        if channels != self.feat_dim:
+            raise ValueError(
+                f"{me}: feature maps have shape {list(features.shape)}: give [N, {self.feat_dim}, H, W], what enters the "
+                "classifier, or construct with another feat_dim"
+            )
+        given = [num_images, num_classes, *targets.shape[2:]] if is_soft else [num_images, *targets.shape[1:]]
+        if targets.dim() != (4 if is_soft else 3) or list(targets.shape) != given:
+            raise ValueError(
+                f"{me}: targets of feature maps {list(features.shape)} are {targets.dtype} {list(targets.shape)}: give "
+                f"class indices int64 [{num_images}, h, w] or label weights [{num_images}, {num_classes}, h, w]"
+            )
+        if not is_soft and targets.dtype != torch.int64:
+            raise ValueError(f"{me}: class indices are {targets.dtype}: convert them by .long()")
+        if features.numel() == 0 or targets.numel() == 0:
+            raise ValueError(
+                f"{me}: feature maps {list(features.shape)} or targets {list(targets.shape)} are without a pixel: skip the step"
+            )
+        if 0 <= self.ignore_index < num_classes:
+            raise ValueError(
+                f"{me}: ignore_index {self.ignore_index} is one of the {num_classes} classes: construct with another"
+            )
+        pixels = [num_images, *targets.shape[-2:]]
+        if sample_weights is not None and list(sample_weights.shape) not in ([num_images], pixels):
+            raise ValueError(
+                f"{me}: sample_weights have shape {list(sample_weights.shape)}: give [{num_images}], one for each image, "
+                f"or {pixels}, one for each pixel of the targets"
+            )
+        flat, weights = flatten_targets(targets, (height, width), self.ignore_index, sample_weights)
+        return flatten_maps(features), flat, weights
+
     def _check_features(self, features: Tensor) -> None:
         me = type(self).__name__
         if features.dim() != 2 or features.shape[1] != self.feat_dim:
             raise ValueError(
                 f"{me}: features have shape {list(features.shape)}: give [N, {self.feat_dim}], what enters the "
-                "classifier after global pooling, or construct with another feat_dim"
+                "classifier after global pooling (or maps [N, D, H, W] with targets [N, h, w]), or construct with "
+                "another feat_dim"
             )
         if features.shape[0] == 0:
             raise ValueError(f"{me}: the batch is empty: skip the step")
@@ -189,22 +271,24 @@ class Regularizer(nn.Module):
                     "own, with a mixed precision policy that has no param_dtype)"
                 )
 
-    def _label_weights(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Targets of either form as label weights [N, C] in the dtype of the computation."""
+    def _targets(self, features: Tensor, targets: Tensor, sample_weights: Tensor | None, is_dense: bool) -> Targets:
+        """Checked targets of vectors [N, D] in one form, in the dtype of the computation."""
         me, num_samples, num_classes = type(self).__name__, features.shape[0], self.num_classes
-        if targets.device != features.device:
-            raise ValueError(
-                f"{me}: targets are on {targets.device} and features on {features.device}: move the targets"
-            )
+        dtype = _compute_dtype(features)
+        weights = self._sample_weights(sample_weights, num_samples, dtype)
         if targets.dim() == 1:
             if targets.dtype != torch.int64:
                 raise ValueError(f"{me}: class indices are {targets.dtype}: convert them by .long()")
             if targets.shape[0] != num_samples:
                 raise ValueError(f"{me}: {targets.shape[0]} targets for {num_samples} features: give one for each")
+            if weights is not None:  # no matter what label stands where nothing counts
+                targets = targets.masked_fill(weights == 0, 0)
             in_range = (targets >= 0) & (targets < num_classes)
-            self._check_values(in_range, f"{me}: class indices must be from 0 to {num_classes - 1}: check the labels")
-            classes = torch.arange(num_classes, device=targets.device)
-            return (targets.unsqueeze(1) == classes).to(_compute_dtype(features))
+            besides = f", or {self.ignore_index} for none," if is_dense else ""
+            self._check_values(
+                in_range, f"{me}: class indices must be from 0 to {num_classes - 1}{besides}: check the labels"
+            )
+            return Targets(num_classes, dtype, labels=targets, sample_weights=weights)
         if list(targets.shape) != [num_samples, num_classes]:
             raise ValueError(
                 f"{me}: targets have shape {list(targets.shape)}: give class indices [{num_samples}] or "
@@ -214,10 +298,31 @@ class Regularizer(nn.Module):
             raise ValueError(
                 f"{me}: label weights are {targets.dtype}: give class indices [N], or convert them by .float()"
             )
-        weights = targets.detach().to(_compute_dtype(features))
-        is_distribution = (weights >= 0).all(dim=1) & ((weights.sum(dim=1) - 1).abs() < ROW_SUM_TOLERANCE)
+        soft = targets.detach().to(dtype)
+        is_distribution = (soft >= 0).all(dim=1) & ((soft.sum(dim=1) - 1).abs() < ROW_SUM_TOLERANCE)
+        if weights is not None:
+            is_distribution = is_distribution | (weights == 0)
+            soft = soft.masked_fill((weights == 0).unsqueeze(1), 0)
+        besides = " (0 in an ignored pixel)" if is_dense else ""
         self._check_values(
-            is_distribution, f"{me}: label weights must be at least 0 and sum to 1 in each row: check the mixing"
+            is_distribution,
+            f"{me}: label weights must be at least 0 and sum to 1 in each row{besides}: check the mixing",
+        )
+        return Targets(num_classes, dtype, soft=soft, sample_weights=weights)
+
+    def _sample_weights(self, weights: Tensor | None, num_samples: int, dtype: torch.dtype) -> Tensor | None:
+        if weights is None:
+            return None
+        me = type(self).__name__
+        if list(weights.shape) != [num_samples]:
+            raise ValueError(
+                f"{me}: sample_weights have shape {list(weights.shape)}: give [{num_samples}], one for each sample"
+            )
+        if not weights.is_floating_point():
+            raise ValueError(f"{me}: sample_weights are {weights.dtype}: convert them by .float()")
+        weights = weights.detach().to(dtype)
+        self._check_values(
+            (weights >= 0) & weights.isfinite(), f"{me}: sample_weights must be finite and at least 0: check them"
         )
         return weights
 
@@ -233,9 +338,9 @@ class Regularizer(nn.Module):
             torch._assert_async(valid.all(), message)
 
 
-def squared_distance(features: Tensor, label_weights: Tensor, anchors: Tensor) -> Tensor:
-    """Mean over samples and channels of (F - Y A)^2 (SAR paper, Eq. 4); shapes [N, D], [N, C] and [C, D]."""
-    return (features - label_weights @ anchors).square().mean()
+def squared_distance(features: Tensor, targets: Targets, anchors: Tensor) -> Tensor:
+    """Mean over samples and channels of (F - Y A)^2 (SAR paper, Eq. 4) for F [N, D] and A [C, D]."""
+    return targets.mean((features - targets.pick(anchors)).square())
 
 
 def sum_over_processes(values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sar_cls.regularizers.base import Classifier, Regularizer, sum_over_processes
+from sar_cls.regularizers.targets import Targets
 
 
 class CenterLoss(Regularizer):
@@ -18,7 +19,9 @@ class CenterLoss(Regularizer):
 
     Soft targets Y: the point that a sample is pulled to is the label-weighted mean of the centres, ``Y c`` (same
     gradient as the label-weighted sum of the losses to the single centres), and in Eq. 4 ``[y_i = j]`` becomes
-    ``Y_ij`` and ``n_j`` its sum.
+    ``Y_ij`` and ``n_j`` its sum. ``sample_weights`` s make the mean of Eq. 2 ``sum_i s_i d_i / sum_i s_i``, 0 where all are
+    0, and in Eq. 4 ``Y_ij`` becomes ``s_i Y_ij``: a centre that no sample counts for stays. On feature maps the samples are
+    the pixels that have a class.
 
     In a distributed run the sums of Eq. 4 are taken over the batches of all processes, so that all hold the same
     centres.
@@ -30,6 +33,7 @@ class CenterLoss(Regularizer):
         feat_dim: length D of the features.
         weight: weight of the loss (the paper's lambda; 0.003 in its experiments).
         center_lr: how far a centre moves (the paper's alpha; 0.5 in its experiments), from 0 to 1.
+        ignore_index: label of the pixels of a feature map that have no class.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -37,24 +41,30 @@ class CenterLoss(Regularizer):
 
     centers: Tensor
 
-    def __init__(self, num_classes: int, feat_dim: int, weight: float = 0.003, center_lr: float = 0.5) -> None:
-        super().__init__(num_classes, feat_dim)
+    def __init__(
+        self,
+        num_classes: int,
+        feat_dim: int,
+        weight: float = 0.003,
+        center_lr: float = 0.5,
+        ignore_index: int = 255,
+    ) -> None:
+        super().__init__(num_classes, feat_dim, ignore_index)
         self.weight = self._weight("weight", weight)
         self.center_lr = self._weight("center_lr", center_lr)
         if self.center_lr > 1:
             raise ValueError(f"CenterLoss: center_lr is {center_lr!r}: give a number from 0 to 1, the paper uses 0.5")
         self.register_buffer("centers", torch.zeros(self.num_classes, self.feat_dim))
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Classifier | None) -> dict[str, Tensor]:
-        distance = (features - label_weights @ self.centers).square().sum(dim=1)
+    def losses(self, features: Tensor, targets: Targets, classifier: Classifier | None) -> dict[str, Tensor]:
+        distance = (features - targets.pick(self.centers)).square().sum(dim=1)
         if self.training:
-            self._move_centers(features.detach(), label_weights)
-        return {"loss_center": self.weight * 0.5 * distance.mean()}
+            self._move_centers(features.detach(), targets)
+        return {"loss_center": self.weight * 0.5 * targets.mean(distance)}
 
     @torch.no_grad()
-    def _move_centers(self, features: Tensor, label_weights: Tensor) -> None:
-        totals = torch.cat([label_weights.T @ features, label_weights.sum(dim=0).unsqueeze(1)], dim=1)
-        sums, counts = sum_over_processes(totals).split([self.feat_dim, 1], dim=1)
+    def _move_centers(self, features: Tensor, targets: Targets) -> None:
+        sums, counts = sum_over_processes(targets.class_totals(features)).split([self.feat_dim, 1], dim=1)
         self.centers.sub_(self.center_lr * (counts * self.centers - sums) / (1 + counts))
 
     def extra_repr(self) -> str:

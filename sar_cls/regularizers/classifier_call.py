@@ -1,4 +1,4 @@
-"""A classifier called with its parameters in another precision, or as constants."""
+"""A classifier called on vectors, also where it is a 1x1 convolution, with its parameters in another precision or as constants."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Classifier = Callable[[Tensor], Tensor]
 
 
 class ModuleCall:
-    """Calls a module with its parameters changed, which stay as they are in the module itself.
+    """Calls a module on vectors, on request with its parameters changed, which stay as they are in the module itself.
 
     Args:
-        module: features [*, D] -> logits [*, C].
+        module: features [*, D] -> logits [*, C], or a 1x1 convolution.
         dtype: for the parameters and buffers in half precision; None leaves them. The gradient has their own dtype.
         constant: whether the parameters get no gradient.
     """
@@ -24,11 +24,42 @@ class ModuleCall:
         self.module, self.dtype, self.constant = module, dtype, constant
 
     def __call__(self, features: Tensor) -> Tensor:
+        if not isinstance(self.module, nn.Conv2d):
+            return self._call(features)
+        logits = self._call(features.reshape(-1, features.shape[-1], 1, 1))
+        return logits.reshape(*features.shape[:-1], logits.shape[1])
+
+    def _call(self, inputs: Tensor) -> Tensor:
+        if self.dtype is None and not self.constant:
+            return self.module(inputs)
         tensors = {name: p.detach() if self.constant else p for name, p in self.module.named_parameters()}
         tensors.update(self.module.named_buffers())
         if self.dtype is not None:
             tensors = {name: t.to(self.dtype) if t.dtype in HALF else t for name, t in tensors.items()}
-        return torch.func.functional_call(self.module, tensors, (features,))
+        return torch.func.functional_call(self.module, tensors, (inputs,))
+
+
+def is_pointwise(convolution: nn.Conv2d) -> bool:
+    """Whether a convolution is one linear map of each pixel's vector, the same as on the vector alone."""
+    ones = (convolution.kernel_size, convolution.stride)
+    return ones == ((1, 1), (1, 1)) and convolution.groups == 1 and convolution.padding in ((0, 0), "valid", "same")
+
+
+def on_vectors(classifier: Classifier) -> Classifier:
+    """``classifier`` as it is, or, where it is a 1x1 convolution, as a callable [*, D] -> [*, C].
+
+    Raises:
+        ValueError: a convolution that sees more of the map than one pixel.
+    """
+    if not isinstance(classifier, nn.Conv2d):
+        return classifier
+    if not is_pointwise(classifier):
+        raise ValueError(
+            f"the classifier is a {'x'.join(map(str, classifier.kernel_size))} convolution (stride "
+            f"{classifier.stride[0]}, padding {classifier.padding}, groups {classifier.groups}), whose logits are no "
+            "function of one feature vector: give the head a 1x1 convolution for its last layer"
+        )
+    return ModuleCall(classifier)
 
 
 def in_precision(classifier: Classifier, dtype: torch.dtype) -> Classifier:
@@ -40,12 +71,13 @@ def in_precision(classifier: Classifier, dtype: torch.dtype) -> Classifier:
     A module whose parameters FSDP2 has cut into parts casts its inputs itself, and a plain function cannot be looked
     into: both are called as they are.
     """
-    if not isinstance(classifier, nn.Module):
+    module = classifier.module if isinstance(classifier, ModuleCall) else classifier
+    if not isinstance(module, nn.Module):
         return classifier
-    tensors = [*classifier.parameters(), *classifier.buffers()]
+    tensors = [*module.parameters(), *module.buffers()]
     if not any(tensor.dtype in HALF for tensor in tensors) or any(hasattr(tensor, "full_tensor") for tensor in tensors):
         return classifier
-    return ModuleCall(classifier, dtype)
+    return ModuleCall(module, dtype)
 
 
 def without_gradient(classifier: Classifier) -> Classifier | None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sar_cls.anchors import ANCHOR_KINDS, class_anchors
+from sar_cls.given_anchors import draw_anchors
 from sar_cls.regularizers.base import Classifier, Reading, Regularizer, squared_distance
 from sar_cls.regularizers.classifier_call import without_gradient
+from sar_cls.regularizers.targets import Targets
 from sar_cls.regularizers.warm_up import LinearWarmUp
 
 # Keeps the denominator of the anchor weights away from zero; the value of the published code.
 WEIGHT_EPS = 1e-9
+# The embeddings of the paper: for classification, and for segmentation.
+EMBEDDINGS = ("linear", "linear+conv")
 
 
 class SAR(Regularizer):
@@ -37,6 +43,14 @@ class SAR(Regularizer):
       used. A sample with label weights Y counts with the weight s that falls on accepted classes:
       ``s * (F - (Y A^) / s)^2``, 0 where s = 0.
 
+    On feature maps the samples are the pixels that have a class, at the resolution of the features; ``sample_weights`` v
+    make the mean over samples ``sum_i v_i d_i / sum_i v_i``, 0 where all are 0 (published code: the sum over valid pixels
+    by their number and D). ``loss_aux`` and A^ depend on no sample.
+
+    The embedding h is two blocks Linear-BatchNorm-ReLU (the paper's for classification, App. A.1), and with
+    ``embedding="linear+conv"`` a third one whose linear layer has no bias: the paper's for segmentation, where it is a 1x1
+    convolution on anchors of one pixel, with that convolution's initialisation (Kaiming-normal by fan-out).
+
     One difference to the published code: it takes the logarithm of a softmax, which is -inf once a probability underflows
     (logits some 104 apart in float32), and its weights and loss are NaN from then on. Here p_i comes from a log-softmax, so
     that such an anchor has a finite loss and a run goes on where the published one ends.
@@ -61,7 +75,7 @@ class SAR(Regularizer):
 
     Buffers: ``class_anchors`` [C, D]; ``semantic_anchors`` [C, D], zero until started; ``initialized`` bool [C],
     which of them are started (all or none with ``gate="all"``); ``aux_warmup.count``, steps of the warm-up so far.
-    Module: ``embedding``, two blocks Linear-BatchNorm-ReLU. All saved in checkpoints; older ones have no count and load.
+    Module: ``embedding``. All saved in checkpoints; older ones have no count and load.
 
     Args:
         num_classes: number of classes C.
@@ -71,7 +85,9 @@ class SAR(Regularizer):
         momentum: share of the old A^ in its moving average (alpha), from 0 to below 1.
         tau: anchors with a probability above it are left out of ``loss_aux``; 1 leaves out none.
         delta: probability above which an anchor is accepted.
-        anchors: how A is drawn, see :func:`sar_cls.anchors.class_anchors`.
+        anchors: how A is drawn, a kind of :func:`sar_cls.anchors.class_anchors`; or given, by the names of the classes
+            (the outlook of the paper's App. D.2), superclasses, a ``.npy`` file or a matrix [C, K], see
+            :func:`sar_cls.given_anchors.draw_anchors`.
         gate: ``"all"`` or ``"per_class"``.
         grad_through_weights: whether the gradient of ``loss_aux`` also flows through w (published code) or w is a
             constant (paper).
@@ -83,6 +99,10 @@ class SAR(Regularizer):
         aux_warmup: training steps over which ``aux_weight`` grows linearly, from 0 at the first step; 0 has it whole
             from the start, as published.
         seed: seed of A; ``None`` draws A from torch's global generator, which also initialises the embedding.
+        ignore_index: label of the pixels of a feature map that have no class.
+        embedding: ``"linear"`` (classification) or ``"linear+conv"`` (segmentation).
+        class_names: C names in the order of the labels, for anchors from names.
+        superclasses: the number of each class's superclass, for ``anchors="superclasses"``.
 
     Raises:
         ValueError: an argument is out of its range, or no such anchors exist for this C and D.
@@ -122,22 +142,27 @@ class SAR(Regularizer):
         momentum: float = 0.999,
         tau: float = 0.9,
         delta: float = 0.8,
-        anchors: str = "normal",
+        anchors: str | np.ndarray | Tensor = "normal",
         gate: str = "all",
         grad_through_weights: bool = True,
         reweight: bool = True,
         aux_to_classifier: bool = True,
         aux_warmup: int = 0,
         seed: int | None = None,
+        ignore_index: int = 255,
+        embedding: str = "linear",
+        class_names: Sequence[str] | None = None,
+        superclasses: Sequence[int] | None = None,
     ) -> None:
-        super().__init__(num_classes, feat_dim)
+        super().__init__(num_classes, feat_dim, ignore_index)
         self.aux_weight = self._weight("aux_weight", aux_weight)
         self.anchor_weight = self._weight("anchor_weight", anchor_weight)
         self.momentum = self._momentum("momentum", momentum)
         self.tau = self._probability("tau", tau)
         self.delta = self._probability("delta", delta)
-        self.anchors = self._one_of("anchors", anchors, ANCHOR_KINDS)
+        self.anchors = anchors if isinstance(anchors, str) else "given"
         self.gate = self._one_of("gate", gate, ("all", "per_class"))
+        self.embedding_kind = self._one_of("embedding", embedding, EMBEDDINGS)
         self.grad_through_weights = bool(grad_through_weights)
         self.reweight = bool(reweight)
         self.aux_to_classifier = bool(aux_to_classifier)
@@ -145,14 +170,18 @@ class SAR(Regularizer):
 
         shape = (self.num_classes, self.feat_dim)
         # copy_ into a fresh tensor, so that torch's default device and dtype apply as they do to parameters.
-        self.register_buffer("class_anchors", torch.empty(shape).copy_(class_anchors(anchors, *shape, seed)))
+        drawn = draw_anchors(anchors, *shape, seed, class_names, superclasses)
+        self.register_buffer("class_anchors", torch.empty(shape).copy_(drawn))
         self.register_buffer("semantic_anchors", torch.zeros(shape))
         self.register_buffer("initialized", torch.zeros(self.num_classes, dtype=torch.bool))
         # Sums since the last reset: steps, shares above tau and delta, open gates, loss_aux, loss_anchor.
         self.register_buffer("_sums", torch.zeros(6), persistent=False)
-        self.embedding = nn.Sequential(*_linear_block(self.feat_dim), *_linear_block(self.feat_dim))
+        blocks = [*_linear_block(self.feat_dim), *_linear_block(self.feat_dim)]
+        if self.embedding_kind == "linear+conv":
+            blocks += _conv_block(self.feat_dim)
+        self.embedding = nn.Sequential(*blocks)
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Classifier | None) -> dict[str, Tensor]:
+    def losses(self, features: Tensor, targets: Targets, classifier: Classifier | None) -> dict[str, Tensor]:
         embedded = self.embedding(self.class_anchors)
         logits = self._classify(embedded, classifier)
         log_probs = logits.log_softmax(dim=1).diagonal()
@@ -166,7 +195,7 @@ class SAR(Regularizer):
             semantic_anchors = self._update_semantic_anchors(embedded, gate)
         else:
             semantic_anchors, gate = self.semantic_anchors, gate & self.initialized
-        loss_anchor = self.anchor_weight * self._anchor_loss(features, label_weights, semantic_anchors, gate)
+        loss_anchor = self.anchor_weight * self._anchor_loss(features, targets, semantic_anchors, gate)
         if self.training:
             self._record(probs, accepted, gate, loss_aux, loss_anchor)
         return {"loss_aux": loss_aux, "loss_anchor": loss_anchor}
@@ -213,19 +242,18 @@ class SAR(Regularizer):
         self.initialized.logical_or_(gate)
         return semantic_anchors
 
-    def _anchor_loss(self, features: Tensor, label_weights: Tensor, anchors: Tensor, gate: Tensor) -> Tensor:
+    def _anchor_loss(self, features: Tensor, targets: Targets, anchors: Tensor, gate: Tensor) -> Tensor:
         """Eq. 4 over the classes in ``gate`` [C]."""
         if self.gate == "all":
-            distance = squared_distance(features, label_weights, anchors)
+            distance = squared_distance(features, targets, anchors)
             return torch.where(gate.all(), distance, torch.zeros_like(distance))
-        used = label_weights * gate
-        share = used.sum(dim=1, keepdim=True)
+        share = targets.weight_on(gate).unsqueeze(1)
         is_used = share > 0
         # where() before and after: neither the quotient nor its gradient may be 0 / 0 in a sample without an
         # accepted class.
-        target = (used @ anchors) / torch.where(is_used, share, torch.ones_like(share))
+        target = targets.pick(gate.unsqueeze(1) * anchors) / torch.where(is_used, share, torch.ones_like(share))
         distance = share * (features - target).square()
-        return torch.where(is_used, distance, torch.zeros_like(distance)).mean()
+        return targets.mean(torch.where(is_used, distance, torch.zeros_like(distance)))
 
     @torch.no_grad()
     def _record(self, probs: Tensor, accepted: Tensor, gate: Tensor, loss_aux: Tensor, loss_anchor: Tensor) -> None:
@@ -265,10 +293,17 @@ class SAR(Regularizer):
             f"{super().extra_repr()}, aux_weight={self.aux_weight}, anchor_weight={self.anchor_weight}, "
             f"momentum={self.momentum}, tau={self.tau}, delta={self.delta}, anchors={self.anchors!r}, "
             f"gate={self.gate!r}, grad_through_weights={self.grad_through_weights}, reweight={self.reweight}, "
-            f"aux_to_classifier={self.aux_to_classifier}"
+            f"aux_to_classifier={self.aux_to_classifier}, embedding={self.embedding_kind!r}"
         )
 
 
 def _linear_block(width: int) -> tuple[nn.Module, ...]:
     """One LinearModule of the paper's classification embedding (App. A.1)."""
     return nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU()
+
+
+def _conv_block(width: int) -> tuple[nn.Module, ...]:
+    """The 1x1 ConvModule that the published segmentation code has behind the two: on one pixel it is a linear layer."""
+    linear = nn.Linear(width, width, bias=False)
+    nn.init.kaiming_normal_(linear.weight, mode="fan_out", nonlinearity="relu")
+    return linear, nn.BatchNorm1d(width), nn.ReLU()

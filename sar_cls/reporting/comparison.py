@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from sar_cls.reporting.families import Adjusted, adjust
 from sar_cls.reporting.groups import Group, baseline_of, group_runs
-from sar_cls.reporting.paper import Figure, find
+from sar_cls.reporting.paper import Figure, find, find_of_other_task
 from sar_cls.reporting.stats import PairedDifference, Summary, paired_difference, summarize
 from sar_cls.runs.ledger import Warn
 from sar_cls.suites.rows import Row, Suite
@@ -27,11 +28,13 @@ class Line:
         row: the row.
         imbalance: imbalance factor; None for a suite that is not long-tailed.
         group: the runs; None for a row without any.
-        paper: the published figure of the headline metric.
+        paper: the published figure of the headline metric, or of another task where the row says so (``paper_task``).
         last: headline metric at the last epoch.
         best: headline metric at the best epoch.
-        to_paper: last epoch minus paper; None where the runs are no reproduction.
+        to_paper: last epoch minus paper; None where the runs are no reproduction or the figure is of another task.
         to_baseline: paired difference at the last epoch; None without a baseline to compare with.
+        baseline: the runs of that baseline.
+        adjusted: the same difference as one of those of all rows that are compared with these runs; None where it is the only one.
         extra: further metrics at the last epoch.
         extra_best: the same at the best epoch, which is the one of the highest headline metric.
         extra_paper: published figures of the further metrics.
@@ -48,6 +51,8 @@ class Line:
     best: Summary
     to_paper: float | None = None
     to_baseline: PairedDifference | None = None
+    baseline: Group | None = None
+    adjusted: Adjusted | None = None
     extra: dict[str, Summary] = field(default_factory=dict)
     extra_best: dict[str, Summary] = field(default_factory=dict)
     extra_paper: dict[str, Figure] = field(default_factory=dict)
@@ -75,7 +80,28 @@ def compare(suite: Suite, records: Iterable[Mapping[str, Any]], warn: Warn) -> l
     own = None if suite.imbalance is None else float(suite.imbalance)
     seen = {group.recipe.imbalance for row_groups in groups.values() for group in row_groups}
     variants = [own, *sorted(seen - {own}, key=lambda factor: factor or 0.0)]
-    return [line for variant in variants for row in suite.rows for line in _lines(suite, row, variant, groups)]
+    return _adjusted(
+        [line for variant in variants for row in suite.rows for line in _lines(suite, row, variant, groups)]
+    )
+
+
+def families(lines: Iterable[Line]) -> list[list[Line]]:
+    """The lines that are compared with one and the same runs of a baseline, family by family."""
+    found: dict[tuple[Any, ...], list[Line]] = {}
+    for line in lines:
+        if line.baseline is not None:
+            found.setdefault((line.imbalance, line.baseline.row.name, line.baseline.run_ids), []).append(line)
+    return list(found.values())
+
+
+def _adjusted(lines: Sequence[Line]) -> list[Line]:
+    """The lines with what their differences are worth beside the others of their family."""
+    adjusted = {
+        id(line): value
+        for family in families(lines)
+        for line, value in zip(family, adjust([line.to_baseline for line in family]), strict=True)
+    }
+    return [replace(line, adjusted=adjusted.get(id(line))) for line in lines]
 
 
 def beside_runs(results: Sequence[tuple[Suite, Sequence[Line]]]) -> list[tuple[Suite, list[Line]]]:
@@ -106,7 +132,7 @@ def to_frame(results: Iterable[tuple[Suite, Iterable[Line]]]) -> pd.DataFrame:
     frame = pd.DataFrame([_entry(suite, line) for suite, lines in results for line in lines])
     if frame.empty:
         return pd.DataFrame(columns=["suite", "row", "epochs", "epochs_recipe", "n", "pairs"])
-    for column in ("epochs", "epochs_recipe", "n", "pairs"):
+    for column in ("epochs", "epochs_recipe", "n", "pairs", "family"):
         frame[column] = frame[column].astype("Int64")
     return frame
 
@@ -123,7 +149,9 @@ def _entry(suite: Suite, line: Line) -> dict[str, Any]:
         "after": line.row.after,
         "metric": suite.metric,
         "paper": line.paper.value if line.paper else None,
+        "paper_max": line.paper.value_max if line.paper else None,
         "paper_source": f"{line.paper.source}, {_origin(line.paper)}" if line.paper else None,
+        "paper_task": line.row.paper_task if line.paper else None,
         "reproduction": not line.deviations if recipe else None,
         "deviations": "; ".join(line.deviations) or None,
         "epochs": recipe.epochs if recipe else None,
@@ -143,6 +171,11 @@ def _entry(suite: Suite, line: Line) -> dict[str, Any]:
         "to_baseline_high": difference.high if difference else None,
         "pairs": difference.n if difference else None,
         "significant": difference.significant if difference else None,
+        "p": difference.p if difference else None,
+        "family": line.adjusted.size if line.adjusted else None,
+        "p_holm": line.adjusted.p if line.adjusted else None,
+        "simultaneous_low": line.adjusted.low if line.adjusted else None,
+        "simultaneous_high": line.adjusted.high if line.adjusted else None,
     }
     for metric in suite.extra_metrics:
         summary = asdict(line.extra[metric]) if metric in line.extra else {}
@@ -156,12 +189,17 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
     """The lines of a row in one variant; without runs, one line that holds the paper's figures alone."""
     found = [group for group in groups[row.name] if group.recipe.imbalance == imbalance]
     dataset = suite.published_dataset(imbalance)
-    figure = find(dataset, row.paper, suite.metric, row.stage) if row.paper else None
-    extra_paper = {m: find(dataset, row.paper, m, row.stage) for m in suite.extra_metrics} if row.paper else {}
+    figure, extra_paper = None, {}
+    if row.paper and row.paper_task:
+        figure = find_of_other_task(dataset, row.paper)
+    elif row.paper:
+        figure = find(dataset, row.paper, suite.metric, row.stage)
+        extra_paper = {m: find(dataset, row.paper, m, row.stage) for m in suite.extra_metrics}
     published = {metric: value for metric, value in extra_paper.items() if value is not None}
     if not found:
         return [] if row.optional else [Line(row, imbalance, None, figure, NO_RUNS, NO_RUNS, extra_paper=published)]
     lines = []
+    target = figure.value if figure and row.paper_task is None else None
     for group in found:
         last = summarize(group.values("last", suite.metric).values())
         deviations = tuple(group.recipe.deviations(row))
@@ -174,8 +212,9 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
                 paper=figure,
                 last=last,
                 best=summarize(group.values("best", suite.metric).values()),
-                to_paper=last.mean - figure.value if figure and last.mean is not None and not deviations else None,
+                to_paper=None if target is None or last.mean is None or deviations else last.mean - target,
                 to_baseline=_difference(group, baseline, suite.metric) if baseline else None,
+                baseline=baseline,
                 extra={m: summarize(group.values("last", m).values()) for m in suite.extra_metrics},
                 extra_best={m: summarize(group.values("best", m).values()) for m in suite.extra_metrics},
                 extra_paper=published,

@@ -83,7 +83,7 @@ class Recipe:
             return []
         if self.order in _ORDER_REMARKS:
             return [_ORDER_REMARKS[self.order]]
-        if row.paper is None or "val_fraction" in json.loads(self.overrides):
+        if row.paper is None or row.paper_task is not None or "val_fraction" in json.loads(self.overrides):
             return []  # there is no published figure, or a remark already
         train = json.loads(self.data).get("train", "")
         is_published = official_images.is_published_subset(train, self.imbalance or 1, self.order)

@@ -1,7 +1,7 @@
 """The published figures: the SAR paper's tables 7-20, MiSLAS's and mmpretrain's own, each with table and row of origin.
 
-They stand in ``paper.csv``. Tables 7 and 11-20 are of segmentation (mIoU) and are there for reference. A figure that is
-given as a range has its upper end in ``value_max``.
+They stand in ``paper.csv``. Tables 7 and 11-20 are of segmentation (mIoU): they stand beside ours in suites that say so
+(``paper_task``). A figure that is given as a range has its upper end in ``value_max``.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ class Figure:
     value_max: float | None
     note: str
 
+    def __str__(self) -> str:
+        """The number with two decimals, or both ends of a range."""
+        return f"{self.value:.2f}" + ("" if self.value_max is None else f" to {self.value_max:.2f}")
+
 
 @cache
 def figures() -> tuple[Figure, ...]:
@@ -75,3 +79,9 @@ def find(dataset: str | None, row: str | None, metric: str, stage: int | None = 
     """The published figure for a data set, row, metric and stage; None where none was published."""
     hits = [f for f in figures() if (f.dataset, f.row, f.metric, f.stage) == (dataset, row, metric, stage)]
     return min(hits, key=lambda figure: _SOURCES.index(figure.source), default=None)
+
+
+def find_of_other_task(dataset: str | None, row: str | None) -> Figure | None:
+    """The paper's figure in percent for a data set and row, whatever its metric; None where there is none."""
+    hits = (f for f in figures() if (f.source, f.dataset, f.row, f.unit) == ("SAR", dataset, row, "%"))
+    return next(hits, None)

@@ -1,7 +1,7 @@
 """A run's folder: what its files are called, who is at it, and what is left of a run that failed.
 
-The formats of the larger files are in modules of their own: :mod:`sar_cls.runs.record`, ``history``, ``outputs``, ``per_class``
-and ``checkpoint``.
+The formats of the larger files are in modules of their own: :mod:`sar_cls.runs.record`, ``history``, ``outputs``, ``features``,
+``per_class`` and ``checkpoint``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ LAST, BEST = "last.pth", "best.pth"
 NET, CONFIG = "net.json", "config.py"
 RECORD_FILE, HISTORY_FILE = "record.json", "history.csv"
 OUTPUTS_FILE, PER_CLASS_FILE = "test_outputs.npz", "per_class.csv"
+FEATURES_FILE = "features.npz"
 LOCK, ERROR_LOG = ".lock", "error.log"
-FILES = (RECORD_FILE, LAST, BEST, CONFIG, NET, HISTORY_FILE, OUTPUTS_FILE, PER_CLASS_FILE, LOCK)
+COSTS = "cost.json"  # beside the rows of a suite, not in a run's folder
+FILES = (RECORD_FILE, LAST, BEST, CONFIG, NET, HISTORY_FILE, OUTPUTS_FILE, PER_CLASS_FILE, FEATURES_FILE, LOCK)
 
 
 def lock(run_dir: Path) -> filelock.AcquireReturnProxy:

@@ -54,6 +54,21 @@ def write_per_class(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
     return path
 
 
+def class_names(run_dir: Path | str) -> list[str]:
+    """Names of the classes by label, from ``per_class.csv`` or else the test outputs; empty where neither has any."""
+    run_dir = Path(run_dir)
+    try:
+        with (run_dir / PER_CLASS_FILE).open(newline="", encoding="utf-8") as file:
+            names = [line.get("name") or "" for line in csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error):
+        try:
+            found = read_outputs(run_dir).classes
+            names = [] if found is None else [str(name) for name in found]
+        except InputError:
+            return []
+    return names if all(names) else []
+
+
 def last_accuracies(run_dir: Path | str) -> np.ndarray:
     """Accuracy of each class at the last epoch in percent, float [C]; NaN for a class without a test image.
 

@@ -27,6 +27,7 @@ from sar_cls.speed.rounds import Contender, repeat
 from sar_cls.speed.setting import Setting, setting_config, source_of
 from sar_cls.steps.captured import WARM_UP, CudaRecorder
 from sar_cls.steps.precision import autocast
+from sar_cls.suites.rows import Source
 
 # name -> (label, the regularizer's name).
 _OWN = {
@@ -95,11 +96,20 @@ def bare_step(setting: Setting, splits: DataSplits) -> Contender:
 
 
 def own_step(
-    setting: Setting, splits: DataSplits, regularizer: str | None = None, *, name: str = LOOP, label: str = ""
+    setting: Setting,
+    splits: DataSplits,
+    regularizer: str | None = None,
+    *,
+    name: str = LOOP,
+    label: str = "",
+    source: Source | None = None,
 ) -> Contender:
-    """(b), (c) Epochs of a run as ``benchmarks/run.py`` starts it: the same runner, loop, loader, preprocessor and hooks."""
+    """(b), (c) Epochs of a run as ``benchmarks/run.py`` starts it: the same runner, loop, loader, preprocessor and hooks.
+
+    ``source`` is what a row runs, in place of the setting's net and ``regularizer``.
+    """
     folder = tempfile.TemporaryDirectory(prefix="sar_cls-speed-")
-    runner = own_runner(setting, splits, regularizer, Path(folder.name))
+    runner = own_runner(setting, splits, regularizer, Path(folder.name), source)
     loop = runner.train_loop
     batch = next(iter(loop.dataloader))
     return Contender(
@@ -114,13 +124,15 @@ def own_step(
     )
 
 
-def own_runner(setting: Setting, splits: DataSplits, regularizer: str | None, folder: Path) -> DeviceRunner:
+def own_runner(
+    setting: Setting, splits: DataSplits, regularizer: str | None, folder: Path, source: Source | None = None
+) -> DeviceRunner:
     """A run's runner that has done all but its first epoch."""
-    config = setting_config(setting, len(splits.train.classes), regularizer)
+    config = setting_config(setting, len(splits.train.classes), regularizer, source=source)
     epochs = recipe_epochs(config)
     options = Options(device=str(setting.device), mode=setting.mode, memory_format=setting.memory_format)
     planned = PlannedRun(
-        source=source_of(setting.net),
+        source=source or source_of(setting.net),
         config=config,
         recipe="speed",
         overrides={},

@@ -19,6 +19,7 @@ from sar_cls.regularizers import REGULARIZERS
 from sar_cls.speed.contenders import build_model, preloaded
 from sar_cls.speed.setting import Setting, setting_config
 from sar_cls.steps.precision import autocast
+from sar_cls.suites.rows import Source
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Cost:
         peak_bytes: the most that tensors took at once in a whole step, weights, gradients and momentum included.
         inference_parameters: that are left at inference.
         inference: floating point operations of one image at inference.
+        inference_peak_bytes: the most that tensors took at once in the forward pass of a batch at inference, weights included.
     """
 
     method: str
@@ -43,15 +45,18 @@ class Cost:
     peak_bytes: int
     inference_parameters: int
     inference: int
+    inference_peak_bytes: int
 
 
 def measure_costs(setting: Setting, splits: DataSplits, methods: Iterable[str] = ("none", *REGULARIZERS)) -> list[Cost]:
     """The cost of each method with the setting's net, batch size, precision and device; run eagerly."""
-    return [_cost(setting, splits, method) for method in methods]
+    return [measure_cost(setting, splits, method) for method in methods]
 
 
-def _cost(setting: Setting, splits: DataSplits, method: str) -> Cost:
-    config = setting_config(setting, len(splits.train.classes), None if method == "none" else method, mixup=False)
+def measure_cost(setting: Setting, splits: DataSplits, method: str, source: Source | None = None) -> Cost:
+    """The cost of one method, "none" or a regularizer's name, or, by whatever name, of what a row runs (``source``)."""
+    regularizer_name = None if method == "none" else method
+    config = setting_config(setting, len(splits.train.classes), regularizer_name, mixup=False, source=source)
     model: Any = build_model(config, setting)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     inputs, targets = preloaded(setting, splits, config)
@@ -73,6 +78,7 @@ def _cost(setting: Setting, splits: DataSplits, method: str) -> Cost:
     model.eval()
     with torch.inference_mode():
         inference = count_flops(lambda: model(inputs[:1]))
+        inference_peak = peak_bytes(lambda: infer(model, inputs, setting), _kept_at_inference(model, inputs))
     regularizer = model.head.regularizer
     of_regularizer = 0 if regularizer is None else count_parameters(regularizer)
     return Cost(
@@ -83,7 +89,20 @@ def _cost(setting: Setting, splits: DataSplits, method: str) -> Cost:
         peak_bytes=peak,
         inference_parameters=count_parameters(model) - of_regularizer,
         inference=inference,
+        inference_peak_bytes=inference_peak,
     )
+
+
+def infer(model: nn.Module, inputs: Tensor, setting: Setting) -> Tensor:
+    """The logits of a batch in the setting's precision."""
+    with autocast(setting.device, setting.precision):
+        return model(inputs)
+
+
+def _kept_at_inference(model: Any, inputs: Tensor) -> list[Tensor]:
+    """The images and what a trained net keeps: all but its regularizer."""
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    return [inputs, *(tensor for name, tensor in tensors if not name.startswith("head.regularizer."))]
 
 
 def count_parameters(module: nn.Module) -> int:

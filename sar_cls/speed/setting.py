@@ -64,7 +64,14 @@ def source_of(net: str) -> Source:
     return load_suite(CONFIGS, suite).row(row).source
 
 
-def setting_config(setting: Setting, num_classes: int, regularizer: str | None = None, *, mixup: bool = True) -> Config:
+def setting_config(
+    setting: Setting,
+    num_classes: int,
+    regularizer: str | None = None,
+    *,
+    mixup: bool = True,
+    source: Source | None = None,
+) -> Config:
     """The config of a row, as a run would have it, with the setting applied.
 
     Args:
@@ -72,11 +79,13 @@ def setting_config(setting: Setting, num_classes: int, regularizer: str | None =
         num_classes: of the images.
         regularizer: its name, or None.
         mixup: whether inputs and labels are mixed.
+        source: what a row runs, in place of the setting's net and ``regularizer``.
     """
-    config = row_config(source_of(setting.net))
+    config = row_config(source or source_of(setting.net))
     head = config.model.head
     head.num_classes = num_classes
-    head.regularizer = None if regularizer is None else dict(type=regularizer)
+    if source is None:
+        head.regularizer = None if regularizer is None else dict(type=regularizer)
     config.train_dataloader = dict(
         batch_size=setting.batch_size, dataset=dict(name="cifar100"), batches_per_epoch=setting.steps
     )
@@ -88,6 +97,8 @@ def setting_config(setting: Setting, num_classes: int, regularizer: str | None =
     if mixup:
         head.loss = dict(type="CrossEntropyLoss", use_soft=True)
         config.data_preprocessor.update(mixup_alpha=MIXUP_ALPHA, num_classes=num_classes)
+    elif source is not None:
+        head.loss = dict(type="CrossEntropyLoss")  # a row may have one for mixed labels
     return config
 
 

@@ -21,7 +21,8 @@ def folder_suite(configs: Path) -> Suite | None:
     if not (configs / GENERAL / SUITE_FILE).is_file():
         return None
     general = load_suite(configs, GENERAL)
-    bare = replace(general, name=FOLDERS, title="Image folders", paper_table=None, paper_dataset=None, imbalance=None)
+    unpublished = replace(general, paper_table=None, paper_dataset=None, paper_task=None, imbalance=None)
+    bare = replace(unpublished, name=FOLDERS, title="Image folders")
     return with_methods(replace(bare, rows=(), included=()), configs)
 
 

@@ -64,6 +64,7 @@ class Row:
         family: the name that a row of a grid has with its placeholders, ``"sar_tau_{tau}"``; empty for a single row.
         baseline: name of the row that this one is compared with by paired seeds, in the same suite.
         paper: the row's key in ``paper.csv``, where the paper has such a row.
+        paper_task: the suite's: of which other task the paper's figure is; None where it is of ours.
         after: for a second stage, the name of the row whose runs it starts from.
         group: rows that belong together, for plots.
         also_in: further groups in whose plots the row is shown.
@@ -76,6 +77,7 @@ class Row:
     source: Source
     baseline: str | None = None
     paper: str | None = None
+    paper_task: str | None = None
     after: str | None = None
     group: str = ""
     also_in: tuple[str, ...] = ()
@@ -108,11 +110,14 @@ class Suite:
         name: name of the folder in the configs folder.
         title: heading of the table.
         path: the ``suite.toml`` it was read from.
-        metric: the headline metric, a key of a record's metrics.
+        metric: the headline metric, a key of a record's metrics; "" for a suite that is measured.
         rows: the rows in the order of the table.
         paper_table: number of the paper's table, if there is one.
         paper_dataset: the data set's name in ``paper.csv``; ``{imbalance}`` stands for the imbalance factor of the run.
+        paper_task: of which other task the paper's figures are, "segmentation, HRNet on Cityscapes, mIoU": they stand beside
+            ours and are never compared with them. None where they are of ours.
         imbalance: the suite's own imbalance factor, for long-tailed suites.
+        measure: "cost" where the rows are measured instead of trained; then there is no metric. Else "".
         extra_metrics: further metrics for the second table (shot groups, calibration).
         included: the suites that are run and shown after this one.
     """
@@ -124,7 +129,9 @@ class Suite:
     rows: tuple[Row, ...]
     paper_table: str | None = None
     paper_dataset: str | None = None
+    paper_task: str | None = None
     imbalance: int | None = None
+    measure: str = ""
     extra_metrics: tuple[str, ...] = ()
     included: tuple[Suite, ...] = ()
 
@@ -145,6 +152,13 @@ class Suite:
         if self.paper_dataset is None:
             return None
         return self.paper_dataset.format(imbalance=f"{imbalance:g}" if imbalance is not None else "")
+
+    @property
+    def origin(self) -> str:
+        """The paper's table in brackets, for headings; empty where there is none."""
+        if not self.paper_table:
+            return ""
+        return f" (paper Tab. {self.paper_table}{', of another task' if self.paper_task else ''})"
 
     @property
     def all_suites(self) -> tuple[Suite, ...]:
@@ -211,8 +225,7 @@ def describe(suite: Suite) -> str:
     """The suite and its rows as plain text, for ``--list``."""
     lines: list[str] = []
     for part in suite.all_suites:
-        origin = f" (paper Tab. {part.paper_table})" if part.paper_table else ""
-        lines.append(f"{part.name}: {part.title}{origin}")
+        lines.append(f"{part.name}: {part.title}{part.origin}{', measured' if part.measure else ''}")
         families: dict[str, list[Row]] = {}
         for row in part.rows:
             families.setdefault(row.family or row.name, []).append(row)
@@ -265,15 +278,21 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
         if child in (*parents, name):
             raise InputError(f"{file.where('include')}: suite {child!r} includes itself; remove it there.")
         included.append(_load(configs_dir, child, (*parents, name)))
+        if included[-1].measure:
+            raise InputError(
+                f"{file.where('include')}: the rows of suite {child!r} are measured, not trained; remove it."
+            )
     return Suite(
         name=name,
         title=file.head["title"],
         path=path,
-        metric=file.head["metric"],
+        metric=file.head.get("metric", ""),
         rows=tuple(rows),
         paper_table=file.head.get("paper_table"),
         paper_dataset=file.head.get("paper_dataset"),
+        paper_task=file.head.get("paper_task"),
         imbalance=file.head.get("imbalance"),
+        measure=file.head.get("measure", ""),
         extra_metrics=tuple(file.head.get("extra_metrics", ())),
         included=tuple(included),
     )
@@ -311,6 +330,7 @@ def _make_row(file: SuiteFile, index: int, entry: dict[str, Any], before: list[R
         source=Source(config, changes, file.where(None, index), f"{folder.name}/{name}"),
         baseline=entry.get("baseline"),
         paper=entry.get("paper"),
+        paper_task=file.head.get("paper_task"),
         after=after,
         group=entry.get("group", ""),
         also_in=tuple(entry.get("also_in", ())),

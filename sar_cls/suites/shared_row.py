@@ -49,6 +49,7 @@ def taken_over(
         label=entry["label"],
         baseline=entry.get("baseline"),
         paper=entry.get("paper"),
+        paper_task=file.head.get("paper_task"),
         group=entry.get("group", ""),
         also_in=tuple(entry.get("also_in", ())),
         optional=entry.get("optional", False),

@@ -22,10 +22,12 @@ else:
 # key -> (type, required). Everything else in a suite.toml is a spelling mistake.
 _SUITE_KEYS: dict[str, tuple[type, bool]] = {
     "title": (str, True),
-    "metric": (str, True),
+    "metric": (str, False),
+    "measure": (str, False),
     "rows": (list, True),
     "paper_table": (str, False),
     "paper_dataset": (str, False),
+    "paper_task": (str, False),
     "imbalance": (int, False),
     "extra_metrics": (list, False),
     "include": (list, False),
@@ -46,6 +48,8 @@ _ROW_KEYS: dict[str, tuple[type, bool]] = {
     "set": (dict, False),
     "grid": (dict, False),
 }
+# What can be measured of a row that is not trained.
+MEASURES = ("cost",)
 _TYPE_NAMES = {str: "a string", list: "an array", bool: "true or false", int: "a whole number", dict: "a table"}
 
 
@@ -93,11 +97,33 @@ def read_suite_file(path: Path) -> SuiteFile:
     for key in ("extra_metrics", "include"):
         if not all(isinstance(item, str) for item in file.head.get(key, [])):
             raise InputError(f"{file.where(key)}: {key} must be an array of strings.")
-    for key, names in (("metric", [file.head["metric"]]), ("extra_metrics", file.head.get("extra_metrics", []))):
+    if "measure" in file.head:
+        _check_measured(file)
+    elif "metric" not in file.head:
+        raise InputError(f"{file.where(None)}: the key 'metric' is missing; add it here.")
+    if "paper_task" in file.head and not ("paper_dataset" in file.head and file.head["paper_task"].strip()):
+        wanted = "must say of which task the paper's figures are, and needs paper_dataset beside it"
+        raise InputError(f"{file.where('paper_task')}: paper_task {wanted}; add it or leave paper_task out.")
+    for key, names in (
+        ("metric", [file.head["metric"]] if "metric" in file.head else []),
+        ("extra_metrics", file.head.get("extra_metrics", [])),
+    ):
         for name in names:
             if name not in METRICS:
                 raise InputError(f"{file.where(key)}: {unknown('metric', name, METRICS)}")
     return file
+
+
+def _check_measured(file: SuiteFile) -> None:
+    """A suite whose rows are measured has nothing of one whose rows are trained."""
+    if file.head["measure"] not in MEASURES:
+        raise InputError(f"{file.where('measure')}: {unknown('measure', file.head['measure'], MEASURES)}")
+    for key in ("metric", "extra_metrics", "imbalance", "include"):
+        if key in file.head:
+            raise InputError(f"{file.where(key)}: the rows of this suite are measured, not trained; remove {key}.")
+    for index, entry in enumerate(file.rows):
+        if "after" in entry:
+            raise InputError(f"{file.where('after', index)}: a row that is measured has no second stage; remove after.")
 
 
 def unknown(kind: str, name: str, known: Iterable[str], place: str = "") -> str:

@@ -182,7 +182,7 @@ class TestClosedForm:
 
     def test_an_unknown_correction(self, first: Path, make_job: MakeJob, cache: DataCache) -> None:
         job = make_job(TEXTS["tau"].replace("tau_norm", "tau_norms"), stage1_dir=first)
-        with pytest.raises(InputError, match=r"tau_norms.*choose tau_norm or logit_adjustment"):
+        with pytest.raises(InputError, match=r"tau_norms.*choose one of tau_norm, logit_adjustment, nearest_anchor"):
             engine.run(job, Options(), cache)
         assert not is_finished(job.run_dir)
 

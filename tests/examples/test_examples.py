@@ -29,6 +29,10 @@ def test_plain_loop() -> None:
     assert load("plain_loop").main() > 95
 
 
+def test_dense_loop() -> None:
+    assert load("dense_loop").main() > 70
+
+
 @pytest.mark.parametrize("arguments", [[], ["--model", "vit_tiny_patch16_224", "--size", "32", "--steps", "2"]])
 def test_timm_attach(arguments: list[str]) -> None:
     history = load("timm_attach").main(arguments)

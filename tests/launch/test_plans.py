@@ -56,11 +56,11 @@ class TestPlans:
     def test_a_row_of_another_suite_is_run_where_that_suite_runs_it(self, tmp_path: Path) -> None:
         """So a run that the other suite has made is not made again, and a second stage finds its first one there."""
         only = ["mixup_mislas", "mixup_sar_logit_adjustment"]
-        jobs = {job.row: job for job in runs_of("ablation_digits_lt", tmp_path, only=only) if job.seed == 1024}
-        theirs = {job.row: job for job in runs_of("digits_lt", tmp_path) if job.seed == 1024}
+        runs = {run.row: run for run in runs_of("ablation_digits_lt", tmp_path, only=only) if run.seed == 1024}
+        theirs = {run.row: run for run in runs_of("digits_lt", tmp_path) if run.seed == 1024}
         for row in ("mixup", "mixup_sar", "mixup_mislas"):
-            assert (jobs[row].run_dir, jobs[row].source) == (theirs[row].run_dir, theirs[row].source)
-        own = jobs["mixup_sar_logit_adjustment"]
+            assert (runs[row].run_dir, runs[row].recipe) == (theirs[row].run_dir, theirs[row].recipe)
+        own = runs["mixup_sar_logit_adjustment"]
         assert own.run_dir == tmp_path / "ablation_digits_lt" / "mixup_sar_logit_adjustment" / "seed1024"
         assert own.stage1_dir == theirs["mixup_sar"].run_dir
 

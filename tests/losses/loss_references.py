@@ -66,6 +66,25 @@ def logit_adjusted(z: np.ndarray, y: int, counts: list[int], tau: float) -> floa
     return math.log1p(sum((counts[c] / counts[y]) ** tau * math.exp(z[c] - z[y]) for c in others))
 
 
+def arb(z: np.ndarray, y: int, sizes: list[float]) -> float:
+    return -math.log(math.exp(z[y]) / sum(n / sizes[y] * math.exp(v) for n, v in zip(sizes, z, strict=True)))
+
+
+def cosface(z: np.ndarray, y: int, margin: float, scale: float) -> float:
+    return nll(np.array([scale * (v - (margin if c == y else 0.0)) for c, v in enumerate(z)]), y)
+
+
+def arcface(z: np.ndarray, y: int, margin: float, scale: float) -> float:
+    angle = math.acos(min(1.0, max(-1.0, z[y])))
+    inside = angle + margin < math.pi
+    right = math.cos(angle + margin) if inside else math.cos(angle) - margin * math.sin(margin)
+    return nll(np.array([scale * (right if c == y else v) for c, v in enumerate(z)]), y)
+
+
+def dot_regression(z: np.ndarray, y: int, weight: float) -> float:
+    return weight * (z[y] - 1) ** 2 / 2
+
+
 Cost = Callable[[np.ndarray, int], float]
 
 

@@ -15,8 +15,10 @@ from sar_cls.metrics.correction import (
     MAX_TEMPERATURE,
     MIN_TEMPERATURE,
     adjust_logits,
+    anchor_logits,
     apply_temperature,
     fit_temperature,
+    mixed_log_probabilities,
     tau_normalize,
     tau_normalized_linear,
 )
@@ -134,3 +136,33 @@ def test_refuses_bad_input() -> None:
         fit_temperature(np.zeros((0, 3)), np.zeros(0, dtype=int))
     with pytest.raises(ValueError, match="finite"):
         fit_temperature(np.array([[np.nan, 1.0]]), np.array([0]))
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_anchor_logits_against_a_loop(distance: str, device: torch.device) -> None:
+    features, anchors = torch.randn(7, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
+    found = anchor_logits(features.to(device), anchors.to(device), distance, scale=5.0).cpu().softmax(dim=1).numpy()
+    for n in range(7):
+        if distance == "cosine":
+            scores = [5 * float(features[n] @ a / features[n].norm() / a.norm()) for a in anchors]
+        else:
+            scores = [-0.5 * float((features[n] - a).square().sum()) for a in anchors]
+        expected = np.exp(scores) / np.exp(scores).sum()
+        np.testing.assert_allclose(found[n], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_mixed_probabilities_against_a_loop(share: float, device: torch.device) -> None:
+    logits, others = torch.randn(5, 4, dtype=torch.float64), 3 * torch.randn(5, 4, dtype=torch.float64)
+    found = mixed_log_probabilities(logits.to(device), others.to(device), share).cpu()
+    expected = (1 - share) * logits.softmax(dim=1) + share * others.softmax(dim=1)
+    torch.testing.assert_close(found.exp(), expected)
+
+
+def test_anchor_logits_refuse_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="choose one of cosine, euclidean"):
+        anchor_logits(torch.zeros(2, 3), torch.zeros(4, 3), "l1")
+    with pytest.raises(ValueError, match=r"anchors \[C, D\]"):
+        anchor_logits(torch.zeros(2, 3), torch.zeros(4, 5))
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        mixed_log_probabilities(torch.zeros(2, 3), torch.zeros(2, 3), 1.5)

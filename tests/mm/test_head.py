@@ -23,7 +23,7 @@ ALL = sorted(REGULARIZERS)
 class Raising(Regularizer):
     """A regularizer that must not be called."""
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Any) -> dict[str, Tensor]:
+    def losses(self, features: Tensor, targets: Any, classifier: Any) -> dict[str, Tensor]:
         raise AssertionError("the regularizer ran")
 
 

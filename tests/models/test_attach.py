@@ -398,7 +398,10 @@ def test_bad_input():
         attach(Net(), SAR(C, 6), aux_weight=1.0)
     with pytest.raises(InputError, match=r"^SAR has no argument 'anchor_wight': did you mean 'anchor_weight'\?$"):
         attach(Net(), SAR, anchor_wight=1.0)
-    with pytest.raises(InputError, match=r"^FixedAnchors has no argument 'zzz': it takes kind, weight, seed$"):
+    with pytest.raises(
+        InputError,
+        match=r"^FixedAnchors has no argument 'zzz': it takes kind, weight, seed, ignore_index, class_names, superclasses$",
+    ):
         attach(Net(), "FixedAnchors", zzz=1.0)
     with pytest.raises(InputError, match=r"^SAR gets feat_dim from the model: leave it out$"):
         attach(Net(), SAR, feat_dim=6)

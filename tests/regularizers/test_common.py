@@ -30,6 +30,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "CAR running, linear": ("CAR", {"running_centers": True, "linear_layer": True}),
     "FixedAnchors": ("FixedAnchors", {"kind": "simplex"}),
     "CenterLoss": ("CenterLoss", {}),
+    "INC": ("INC", {}),
 }
 all_cases = pytest.mark.parametrize("case", CASES)
 
@@ -80,7 +81,7 @@ def step(
 
 
 def test_registry_names_are_class_names() -> None:
-    assert set(REGULARIZERS) == {"SAR", "CAR", "FixedAnchors", "CenterLoss"}
+    assert set(REGULARIZERS) == {"SAR", "CAR", "FixedAnchors", "CenterLoss", "INC"}
     for name, kind in REGULARIZERS.items():
         assert kind.__name__ == name
         assert issubclass(kind, Regularizer)
@@ -90,7 +91,7 @@ def test_registry_names_are_class_names() -> None:
 
 def test_a_new_method_is_one_method() -> None:
     class FeatureNorm(Regularizer):
-        def losses(self, features: Tensor, label_weights: Tensor, classifier: Any) -> dict[str, Tensor]:
+        def losses(self, features: Tensor, targets: Any, classifier: Any) -> dict[str, Tensor]:
             return {"loss_norm": features.square().mean()}
 
     features, targets = draw_batch("cpu")

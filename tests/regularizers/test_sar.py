@@ -645,6 +645,46 @@ def test_embedding_is_two_linear_modules() -> None:
     assert all(p.shape in {(4, 4), (4,)} for p in SAR(3, 4).parameters())
 
 
+def test_embedding_for_segmentation_is_the_papers() -> None:
+    """1.56 M parameters at the width of HRNet-W48's head (the paper's Tab. 20); classification's weights come first."""
+    sar = SAR(19, 720, embedding="linear+conv", seed=0)
+    assert sum(p.numel() for p in sar.parameters()) == 1_560_960
+    assert [type(layer) for layer in sar.embedding] == [nn.Linear, nn.BatchNorm1d, nn.ReLU] * 3
+    torch.manual_seed(0)
+    plain = SAR(4, 6)
+    torch.manual_seed(0)
+    whole = SAR(4, 6, embedding="linear+conv")
+    for a, b in zip(plain.parameters(), whole.parameters(), strict=False):
+        assert torch.equal(a, b)
+    # Kaiming-normal by fan-out: variance 2 / D.
+    assert sar.embedding[6].weight.var().item() == pytest.approx(2 / 720, rel=0.02)
+    assert sar.embedding[6].weight.mean().abs().item() < 1e-3
+
+
+def test_embedding_for_segmentation__loops_and_convolution() -> None:
+    """The third block against the loops, and against a real 1x1 convolution with batch norm on maps of one pixel."""
+    torch.manual_seed(1)
+    sar = SAR(5, 4, embedding="linear+conv").double()
+    jitter(sar, 0.3)
+    third = {"weight": numpy(sar.embedding[6].weight), "bias": np.zeros(4)}
+    third |= {"gamma": numpy(sar.embedding[7].weight), "beta": numpy(sar.embedding[7].bias)}
+    expected = reference.embed(numpy(sar.class_anchors), [*blocks_of(sar), third])
+    np.testing.assert_allclose(numpy(embed(sar)), expected, rtol=1e-9, atol=1e-12)
+
+    conv, norm = nn.Conv2d(4, 4, 1, bias=False).double(), nn.BatchNorm2d(4).double()
+    conv.load_state_dict({"weight": sar.embedding[6].weight.detach()[:, :, None, None]})
+    norm.load_state_dict(sar.embedding[7].state_dict())
+    with torch.no_grad():
+        maps = copy.deepcopy(sar.embedding[:6])(sar.class_anchors)[:, :, None, None]
+        torch.testing.assert_close(norm(conv(maps)).relu().flatten(1), embed(sar))
+
+    classifier = nn.Linear(4, 5).double()
+    losses = sar(*draw_batch((5, 4, 6), False, torch.device("cpu"))[:2], classifier)
+    probs, _ = reference.right_probs(expected, numpy(classifier.weight), numpy(classifier.bias))
+    assert losses["loss_aux"].item() == pytest.approx(reference.aux_loss(probs, reference.aux_weights(probs, 0.9)))
+    assert all(g.any() for g in torch.autograd.grad(losses["loss_aux"], [sar.embedding[6].weight, classifier.weight]))
+
+
 @pytest.mark.parametrize("anchors", ["normal", "orthogonal", "simplex"])
 def test_seed_fixes_the_anchors(anchors: str) -> None:
     first, second = SAR(3, 4, anchors=anchors, seed=7), SAR(3, 4, anchors=anchors, seed=7)
@@ -668,6 +708,7 @@ def test_seed_fixes_the_anchors(anchors: str) -> None:
         ],
         *[({"aux_warmup": value}, "whole number of at least 0") for value in (-1, 1.5, None, "x")],
         ({"gate": "any"}, "choose one of all, per_class"),
+        ({"embedding": "conv"}, r"choose one of linear, linear\+conv"),
         ({"anchors": "gauss"}, "choose one of normal, orthogonal, simplex, tight_frame"),
         ({"anchors": "orthogonal"}, "nearest choice"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sar_cls.reporting.paper import figures, find
+from sar_cls.reporting.paper import figures, find, find_of_other_task
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,13 @@ def test_figures_stand_once_and_ranges_go_up() -> None:
 def test_unknown_rows_have_no_figure() -> None:
     assert find("CIFAR-100", "ResNet-101", "top1") is None
     assert find(None, None, "top1") is None
+
+
+def test_figures_of_another_task_are_found_whatever_their_metric_and_those_of_ours_are_not_mixed_in() -> None:
+    found = find_of_other_task("Cityscapes", "tau=0.7")
+    assert found is not None
+    assert (found.table, found.metric, str(found)) == ("18", "miou", "81.20")
+    assert str(find_of_other_task("Cityscapes", "CE+p2a OM")) == "79.20 to 79.90"
+    assert find_of_other_task("Cityscapes", "HRNet") is None  # parameters and FLOPs are no accuracy
+    assert find_of_other_task("Cityscapes", "tau=0.71") is None
+    assert find_of_other_task(None, None) is None

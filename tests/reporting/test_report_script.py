@@ -98,6 +98,8 @@ def test_recompute_without_logits_keeps_what_was_recorded(tmp_path: Path) -> Non
         (("--work-dir", "nowhere"), "--work-dir nowhere is not a folder"),
         (("--suite", "cifar1000"), "unknown suite 'cifar1000'; did you mean"),
         (("--format", "xls"), "invalid choice: 'xls'"),
+        (("--rarest", "0"), "'0' must be a whole number of at least 1"),
+        (("--rarest", "4", "--by-seed"), "not allowed with argument"),
     ],
 )
 def test_bad_arguments_are_one_line_and_exit_code_2(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -108,7 +110,7 @@ def test_bad_arguments_are_one_line_and_exit_code_2(tmp_path: Path, arguments: t
     assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("option", ["--keep", "--plots"])
+@pytest.mark.parametrize("option", ["--keep", "--figures"])
 class TestFoldersToWriteTo:
     """Exit code 2, one sentence, nothing written, also where no line of a table was printed yet."""
 
@@ -193,6 +195,30 @@ def test_runs_on_an_image_folder_have_a_table_of_their_own(tmp_path: Path) -> No
         for figure in groups.values():
             assert f"{figure:.2f}" in done.stdout
         assert "paper" not in done.stdout
+
+
+def test_by_seed_and_rarest_stand_in_place_of_the_suites_table() -> None:
+    kept = ("--work-dir", "results/digits", "--suite", "digits_lt")
+    done = report(*kept, "--by-seed", "--format", "csv", cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    frame = pd.read_csv(io.StringIO(done.stdout)).set_index(["row", "seed"])
+    assert len(frame) == 12
+    assert frame.loc[("mixup_sar", 1024), "to_baseline"] == pytest.approx(13.9326, abs=1e-3)
+    done = report(*kept, "--rarest", "4", cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n### ") == 2
+    assert "| mean of the 4" in done.stdout
+    assert "last epoch: mean" not in done.stdout
+
+
+def test_by_seed_without_anything_to_compare(tmp_path: Path) -> None:
+    write_run(tmp_path / "work_dirs", make_record("digits", "baseline", 1, 90.0))
+    done = report("--by-seed", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.strip() == ""
+    assert done.stderr.splitlines() == [
+        "report.py: warning: nothing to compare: no row was run with a seed that its baseline was run with too."
+    ]
 
 
 def test_runs_of_a_method_that_their_suite_has_no_row_for(tmp_path: Path) -> None:

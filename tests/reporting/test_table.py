@@ -10,6 +10,7 @@ import pytest
 from synthetic_runs import SHA_TEST, make_record, second_stage, write_run
 
 from sar_cls.cli import CONFIGS
+from sar_cls.official_images import RECOVERED
 from sar_cls.reporting.tables.suite_tables import SuiteTables, suite_tables, tables_from_records, write_tables
 from sar_cls.suites.rows import Suite, load_suite
 
@@ -547,6 +548,133 @@ def test_tables_of_mislas_say_that_its_figures_are_best_epochs(two_stages: Suite
     ]
     assert said(tables) == [True, True, False]  # the third has no top-1 of the paper
     assert said(suite_tables(small, tmp_path)) == [False]
+
+
+class TestFamilies:
+    """All rows that are compared with the same runs, and no others, are adjusted together."""
+
+    ROW = '[[rows]]\nname = "{0}"\nlabel = "{0}"\nbaseline = "resnet18"\noptional = {1}\n'
+
+    def suite(self, tmp_path: Path) -> Suite:
+        text = SMALL + self.ROW.format("car", "false") + self.ROW.format("center", "true")
+        return make_suite(tmp_path, "cifar100", text)
+
+    def write(self, tmp_path: Path, name: str, gains: tuple[float, ...], **changes: object) -> None:
+        for seed, gain in enumerate(gains):
+            write_run(tmp_path, make_record("cifar100", name, seed, 78.0 + seed + gain, **changes), f"{gains}-{seed}")
+
+    def test_one_row_alone_has_no_further_column(self, tmp_path: Path) -> None:
+        self.write(tmp_path, "resnet18", (0.0, 0.0, 0.0))
+        self.write(tmp_path, "resnet18_sar", (1.0, 2.0, 3.0))
+        self.write(tmp_path, "car", (1.0,))
+        tables = suite_tables(self.suite(tmp_path), tmp_path)
+        assert "Holm" not in tables.to_markdown()
+        line = tables.frame.set_index("row").loc["resnet18_sar"]
+        assert line["p"] == pytest.approx(1 - (12 / 14) ** 0.5)
+        assert pd.isna(line["p_holm"])
+
+    def test_optional_rows_belong_to_the_family_and_those_of_another_recipe_to_their_own(self, tmp_path: Path) -> None:
+        self.write(tmp_path, "resnet18", (0.0, 0.0, 0.0))
+        for name, gains in (("resnet18_sar", (1.0, 2.0, 3.0)), ("car", (-1.0, 0.0, 1.0)), ("center", (-2.0, 0.0, 2.0))):
+            self.write(tmp_path, name, gains)
+        for name, gains in (("resnet18", (0.1, 0.0, 0.0)), ("resnet18_sar", (0.0, 0.0, 0.3)), ("car", (0.0, 0.5, 0.0))):
+            self.write(tmp_path, name, gains, epochs=2)
+        tables = suite_tables(self.suite(tmp_path), tmp_path)
+        # p = 0.0742 times 3; t with 2 degrees of freedom at 1 - 0.05/6 is 7.6488, over sqrt 3: 4.4160.
+        main = {line[0]: line[-1] for line in cells(tables)}
+        assert main["ResNet-18"] == "–"
+        assert main["ResNet-18+SAR"] == "0.223 [-2.42, +6.42]"
+        assert main["car"] == "1.000 [-4.42, +4.42]"
+        assert cells(tables, 1)[-1][-1] == "1.000 [-8.83, +8.83]"
+        assert list(tables.tables[0].frame.columns)[-1] == "Holm p [simultaneous 95 %]"
+        assert sum("Holm 1979" in note and "(here 2 or 3;" in note for note in tables.tables[0].notes) == 1
+        assert list(tables.frame["family"].dropna()) == [3, 2, 3, 2, 3]
+
+
+OTHER_TASK = """
+title = "Ablation"
+paper_table = "7"
+paper_dataset = "Cityscapes"
+paper_task = "segmentation, HRNet on Cityscapes, mIoU"
+metric = "top1"
+extra_metrics = ["ece"]
+
+[[rows]]
+name = "ce"
+label = "CE"
+paper = "CE"
+
+[[rows]]
+name = "nd"
+label = "CE+p2a"
+baseline = "ce"
+paper = "CE+p2a ND"
+"""
+
+
+RECOVERED_ORDER = {"data_order": RECOVERED}
+
+
+class TestFiguresOfAnotherTask:
+    """They are shown under their own heading and never set against ours."""
+
+    def test_table(self, tmp_path: Path) -> None:
+        suite = make_suite(tmp_path, "ablation", OTHER_TASK)
+        for seed in (1, 2):
+            write_run(tmp_path, make_record("ablation", "ce", seed, 70.0 + seed))
+            write_run(tmp_path, make_record("ablation", "nd", seed, 71.0 + seed))
+        tables = suite_tables(suite, tmp_path)
+        table = tables.tables[0]
+        assert table.title == "Ablation (paper Tab. 7, of another task)"
+        assert list(table.frame.columns[:5]) == [
+            "method",
+            "paper (segmentation, HRNet on Cityscapes, mIoU)",
+            "last epoch: mean ± std (n)",
+            "best epoch",
+            "Δ CE [95 %]",
+        ]
+        assert [line[:4] for line in cells(tables)] == [
+            ["CE", "79.90", "71.50 ± 0.71 (n = 2)", "72.00 ± 0.71"],
+            ["CE+p2a", "79.80 to 80.30", "72.50 ± 0.71 (n = 2)", "73.00 ± 0.71"],
+        ]
+        assert "Δ paper" not in tables.to_markdown()
+        assert any("of another task (segmentation, HRNet on Cityscapes, mIoU)" in note for note in table.notes)
+        assert list(tables.frame["paper"]) == [79.9, 79.8]
+        assert list(tables.frame["paper_max"])[1] == 80.3
+        assert set(tables.frame["paper_task"]) == {"segmentation, HRNet on Cityscapes, mIoU"}
+        assert tables.frame["to_paper"].isna().all()
+
+    def test_of_our_task_without_the_key(self, small: Suite, tmp_path: Path) -> None:
+        write_run(tmp_path, make_record("cifar100", "resnet18", 1, 78.0))
+        frame = suite_tables(small, tmp_path).frame
+        assert frame["paper_task"].isna().all()
+        assert frame["to_paper"].notna().any()
+
+    def test_both_stages(self, tmp_path: Path) -> None:
+        text = OTHER_TASK.replace("[[rows]]", "imbalance = 100\n[[rows]]", 1)
+        text += '[[rows]]\nname = "nd_mislas"\nlabel = "MiSLAS"\nafter = "nd"\n'
+        suite = make_suite(tmp_path, "ablation", text)
+        one = write_run(tmp_path, make_record("ablation", "nd", 1, 39.0))
+        write_run(tmp_path, second_stage("ablation", "nd_mislas", 47.0, one))
+        frame = suite_tables(suite, tmp_path).tables[0].frame
+        assert [list(line) for line in frame.filter(like="paper").itertuples(index=False)] == [
+            ["79.90", "–"],
+            ["79.80 to 80.30", "–"],
+        ]
+        assert [name for name in frame.columns if "paper" in name] == [
+            f"{stage}: paper (segmentation, HRNet on Cityscapes, mIoU)" for stage in (1, 2)
+        ]
+
+    def test_images_of_a_tail_without_a_figure_of_our_task_need_not_be_the_published_ones(self, tmp_path: Path) -> None:
+        text = OTHER_TASK.replace("[[rows]]", "imbalance = 100\n[[rows]]", 1)
+        suite = make_suite(tmp_path, "ablation", text)
+        write_run(tmp_path, make_record("ablation", "ce", 1, 39.0, extra=RECOVERED_ORDER))
+        assert list(suite_tables(suite, tmp_path).frame["deviations"].dropna()) == []
+        ours = make_suite(tmp_path, "ours", "".join(line for line in text.splitlines(True) if "paper_task" not in line))
+        write_run(tmp_path, make_record("ours", "ce", 1, 39.0, extra=RECOVERED_ORDER))
+        assert list(suite_tables(ours, tmp_path).frame["deviations"].dropna()) == [
+            "other images than the published subset"
+        ]
 
 
 def test_tables_are_written_beside_the_runs(small: Suite, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ C, BATCH = 5, 8
 class BranchOnValue(Regularizer):
     """What the contract forbids: a branch on the value of a tensor."""
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Any) -> dict[str, Tensor]:
+    def losses(self, features: Tensor, targets: Any, classifier: Any) -> dict[str, Tensor]:
         norm = features.square().mean()
         return {"loss_norm": norm if norm.item() > 1 else 0.5 * norm}
 
@@ -29,7 +29,7 @@ class BranchOnValue(Regularizer):
 class FailsInCapture(Regularizer):
     """Waits for the device where the warm-up does not see it."""
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Any) -> dict[str, Tensor]:
+    def losses(self, features: Tensor, targets: Any, classifier: Any) -> dict[str, Tensor]:
         norm = features.square().mean()
         if torch.cuda.is_current_stream_capturing():
             norm.item()
@@ -43,7 +43,7 @@ class Counting(Regularizer):
         super().__init__(num_classes, feat_dim)
         self.calls = 0
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Any) -> dict[str, Tensor]:
+    def losses(self, features: Tensor, targets: Any, classifier: Any) -> dict[str, Tensor]:
         self.calls += 1
         return {"loss_norm": features.square().mean() * self.calls}
 
@@ -57,7 +57,7 @@ class Rebinding(Regularizer):
         super().__init__(num_classes, feat_dim)
         self.register_buffer("centre", torch.zeros(feat_dim))
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Any) -> dict[str, Tensor]:
+    def losses(self, features: Tensor, targets: Any, classifier: Any) -> dict[str, Tensor]:
         loss = (features - self.centre).square().mean()
         self.centre = 0.9 * self.centre + 0.1 * features.detach().mean(dim=0)
         return {"loss_norm": loss}

@@ -89,6 +89,30 @@ def test_no_step_reads_a_value_or_touches_the_host(case: str, mixup: bool) -> No
     assert run_steps(build_model(REGULARIZER_CASES[case], mixup=mixup)) > 100
 
 
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+@pytest.mark.parametrize("weights", [None, (2,), (2, 8, 8)], ids=["plain", "images", "pixels"])
+@pytest.mark.parametrize("case", [*(name for name, case in REGULARIZER_CASES.items() if case), "CAR published"])
+def test_no_step_on_feature_maps_reads_a_value_or_touches_the_host(
+    case: str, weights: tuple[int, ...] | None, soft: bool
+) -> None:
+    """Labels of another resolution, some of them ignored, and a 1x1 convolution."""
+    arguments = dict(REGULARIZER_CASES.get(case) or {"type": "CAR"})
+    name = arguments.pop("type")
+    if case == "CAR published":
+        module: Regularizer = REGULARIZERS["CAR"].published_dense(C, 6, running_centers=True)  # type: ignore[attr-defined]
+    else:
+        module = REGULARIZERS[name](C, 6, **arguments)
+    module, classifier = module.to("meta"), nn.Conv2d(6, C, 1, device="meta")
+    maps = torch.empty(2, 6, 4, 4, device="meta", requires_grad=True)
+    targets = torch.empty(2, C, 8, 8, device="meta") if soft else torch.empty(2, 8, 8, device="meta").long()
+    sample_weights = None if weights is None else torch.empty(weights, device="meta")
+    with OneDeviceOnly("meta") as watched:
+        losses = module(maps, targets, classifier, sample_weights)
+        torch.stack(list(losses.values())).sum().backward()
+    assert watched.operations > 20
+    assert all(loss.shape == () for loss in losses.values())
+
+
 # LDAM takes no soft labels.
 @pytest.mark.parametrize(("name", "mixup"), [(n, m) for n in LOSSES for m in (True, False) if not (m and n == "LDAM")])
 def test_no_loss_reads_a_value_or_touches_the_host(name: str, mixup: bool) -> None:
@@ -114,14 +138,14 @@ def test_a_loader_s_batches_are_cut_on_the_device() -> None:
 class OnHost(Regularizer):
     """Makes a tensor on the host at every step."""
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Any) -> dict[str, Tensor]:
+    def losses(self, features: Tensor, targets: Any, classifier: Any) -> dict[str, Tensor]:
         return {"loss_norm": features.square().mean() * torch.tensor(2.0)}
 
 
 class BooleanIndex(Regularizer):
     """The size of its result is known only to the device."""
 
-    def losses(self, features: Tensor, label_weights: Tensor, classifier: Any) -> dict[str, Tensor]:
+    def losses(self, features: Tensor, targets: Any, classifier: Any) -> dict[str, Tensor]:
         return {"loss_norm": features[features > 0].mean()}
 
 

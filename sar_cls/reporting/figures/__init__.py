@@ -1,1 +1,1 @@
-"""Figures of a suite."""
+"""Figures of a suite; :mod:`sar_cls.reporting.figures.gallery` makes them all."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from sar_cls.official_images import ARCHIVE, MAY_DIFFER, RECOVERED
 from sar_cls.reporting.comparison import Line
+from sar_cls.reporting.families import Adjusted
 from sar_cls.reporting.paper import TABLE_NOTES
 from sar_cls.reporting.stats import PairedDifference, Summary
 
@@ -37,18 +38,26 @@ class Cells:
 
     Args:
         with_paper: whether the table has columns for the paper's figures.
+        paper_task: of which other task those are; then there is no column for the difference to them.
+        with_adjusted: whether the table has a column for differences as those of a family.
     """
 
-    def __init__(self, with_paper: bool) -> None:
+    def __init__(self, with_paper: bool, paper_task: str | None = None, with_adjusted: bool = False) -> None:
         self.with_paper = with_paper
+        self.paper_task = paper_task
+        self.with_adjusted = with_adjusted
         self.notes = Notes()
         self._rows_shown: set[str] = set()
 
     def columns(self, baseline: str) -> list[str]:
         """Names of the columns after the method's."""
         ours = ["last epoch: mean ± std (n)", "best epoch"]
-        compared = [f"Δ {baseline} [95 %]"]
-        return ["paper", *ours, "Δ paper", *compared] if self.with_paper else [*ours, *compared]
+        compared = [f"Δ {baseline} [95 %]", *(["Holm p [simultaneous 95 %]"] if self.with_adjusted else [])]
+        if not self.with_paper:
+            return [*ours, *compared]
+        if self.paper_task is not None:
+            return [f"paper ({self.paper_task})", *ours, *compared]
+        return ["paper", *ours, "Δ paper", *compared]
 
     def empty(self, label: str) -> list[str]:
         """A line of which only the label is known."""
@@ -58,18 +67,15 @@ class Cells:
         """The label and the cells of a line. The paper's figure stands in the first line of its row only."""
         first = line.row.name not in self._rows_shown
         self._rows_shown.add(line.row.name)
-        paper = f"{line.paper.value:.2f}" if line.paper and first else EMPTY
+        paper = str(line.paper) if line.paper and first else EMPTY
         to_paper = f"{line.to_paper:+.2f}" if line.to_paper is not None else EMPTY
         last = f"{mean_cell(line.last)} (n = {line.last.n})" if line.last.n else EMPTY
-        cells = [
-            label_cell(line, self.notes),
-            paper,
-            last,
-            mean_cell(line.best),
-            to_paper,
-            difference_cell(line.to_baseline),
-        ]
-        return cells if self.with_paper else [cells[0], *cells[2:4], cells[5]]
+        published = [paper] if self.with_paper else []
+        distance = [to_paper] if self.with_paper and self.paper_task is None else []
+        ours = [last, mean_cell(line.best)]
+        compared = [difference_cell(line.to_baseline)]
+        compared += [adjusted_cell(line.adjusted)] if self.with_adjusted else []
+        return [label_cell(line, self.notes), *published, *ours, *distance, *compared]
 
 
 def mean_cell(summary: Summary | None) -> str:
@@ -89,6 +95,14 @@ def difference_cell(difference: PairedDifference | None) -> str:
     return f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]{doubt} ({difference.n} pairs)"
 
 
+def adjusted_cell(adjusted: Adjusted | None) -> str:
+    """``0.012 [+0.10, +1.32]``: the adjusted p-value and the interval that holds together with the family's others."""
+    if adjusted is None:
+        return EMPTY
+    p = "< 0.001" if adjusted.p < 0.001 else f"{adjusted.p:.3f}"
+    return f"{p} [{adjusted.low:+.2f}, {adjusted.high:+.2f}]"
+
+
 def label_cell(line: Line, notes: Notes, label: str | None = None) -> str:
     """The row's label (or ``label``), how the runs differ from its recipe, and the number of the footnote about that."""
     details = ", ".join((*line.deviations, *line.others))
@@ -106,13 +120,26 @@ def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list
     notes = []
     if any(line.to_paper is not None for line in lines):
         notes.append("Δ paper: mean at the last epoch minus the paper's figure.")
-    if paper_table in TABLE_NOTES and any(line.paper is not None for line in lines):
+    task = next((line.row.paper_task for line in lines if line.paper is not None), None)
+    if task is not None:
+        notes.append(
+            f"The paper's figures are of another task ({task}): they say nothing about ours, and no difference is given."
+        )
+    if paper_table in TABLE_NOTES and task is None and any(line.paper is not None for line in lines):
         notes.append(TABLE_NOTES[paper_table])
     differences = [line.to_baseline for line in lines if line.to_baseline is not None]
     if any(difference.significant is not None for difference in differences):
         notes.append(
             "Δ to the baseline: mean difference at the last epoch over paired seeds with its 95 % interval (paired t-test); "
             "n.s.: not significant, the interval holds 0."
+        )
+    sizes = sorted({line.adjusted.size for line in lines if line.adjusted is not None})
+    if sizes:
+        notes.append(
+            "Holm p: of the paired t-test, adjusted for all rows of the suite compared with the same baseline runs (here "
+            f"{' or '.join(map(str, sizes))}; Holm 1979): any error among those below 0.05 has a probability of at most 5 %. "
+            "Simultaneous 95 %: intervals at 1 - 0.05/rows (Bonferroni), which all hold at once with at least 95 %. Holm's test is "
+            "the sharper of the two: p < 0.05 can stand beside an interval that holds 0."
         )
     if any(difference.n == 1 for difference in differences):
         notes.append("1 pair: one seed says nothing about significance.")

@@ -54,7 +54,7 @@ class Table:
 
         cells = [[str(cell).replace("|", "\\|") for cell in row] for row in self.frame.itertuples(index=False)]
         body = tabulate(cells, headers=list(self.frame.columns), tablefmt="pipe", disable_numparse=True)
-        parts = [f"### {self.title}", body]
+        parts = [f"### {self.title}", *([body] if len(self.frame.columns) else [])]
         if self.notes:
             parts.append("\n".join(f"- {note}" for note in self.notes))
         return "\n\n".join(parts)
@@ -128,13 +128,19 @@ def table_files(suite: Suite, work_dir: Path | str) -> tuple[Path, Path]:
     return folder / "table.md", folder / "table.csv"
 
 
-def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]) -> list[Table]:
-    """Main table, further rows and extra metrics of one variant of a suite."""
+def variant_title(suite: Suite, imbalance: float | None) -> str:
+    """Heading of what was run of a suite at an imbalance factor."""
     title = suite.title + (f", imbalance factor {imbalance:g}" if imbalance is not None else "")
     if suite.imbalance is not None and imbalance is None:
         title += ", all training images"
+    return title
+
+
+def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]) -> list[Table]:
+    """Main table, further rows and extra metrics of one variant of a suite."""
+    title = variant_title(suite, imbalance)
     if suite.paper_table and imbalance == (None if suite.imbalance is None else float(suite.imbalance)):
-        title += f" (paper Tab. {suite.paper_table})"
+        title += suite.origin
     main = [line for line in lines if not line.row.optional]
     started_from = {line.row.after for line in lines if line.row.optional}
     optional = any(line.row.optional for line in lines)
@@ -152,7 +158,7 @@ def _variant_tables(suite: Suite, imbalance: float | None, lines: Sequence[Line]
 def _table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
     import pandas as pd
 
-    cells = Cells(with_paper=_any_paper(lines))
+    cells = Cells(_any_paper(lines), suite.paper_task, _any_family(lines))
     rows = [cells.of(line) for line in lines]
     columns = ["method", *cells.columns(_baseline_name(suite, lines))]
     return Table(
@@ -167,7 +173,7 @@ def _two_stage_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table:
     """
     import pandas as pd
 
-    cells = Cells(with_paper=_any_paper(lines))
+    cells = Cells(_any_paper(lines), suite.paper_task, _any_family(lines))
     stages: list[list[Line]] = [[line for line in lines if line.row.stage == stage] for stage in (1, 2)]
     rows = []
     for one, two in _pairs(*stages):
@@ -216,6 +222,10 @@ def _started_from(two: Line, one: Line) -> bool:
 
 def _any_paper(lines: Sequence[Line]) -> bool:
     return any(line.paper is not None for line in lines)
+
+
+def _any_family(lines: Sequence[Line]) -> bool:
+    return any(line.adjusted is not None for line in lines)
 
 
 def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | None:

@@ -1,0 +1,199 @@
+"""Curves over epochs: training (accuracy and loss) and what regularizers say of themselves (SAR's gate)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sar_cls.errors import InputError
+from sar_cls.reporting.figures.labels import names, provenance, wrapped
+from sar_cls.reporting.figures.series import NothingToDraw, Series
+from sar_cls.reporting.figures.style import RowStyle, legend_below, legend_height, new_figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+LEAST_SPAN = 2.0  # percentage points
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One row's values over epochs.
+
+    Attributes:
+        label: of the row.
+        style: of the row.
+        epochs: int [E].
+        values: float [runs, E].
+    """
+
+    label: str
+    style: RowStyle
+    epochs: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves that share an axis.
+
+    Attributes:
+        title: of the vertical axis.
+        curves: a row each.
+        limits: of the vertical axis; None for what the values need.
+        least_span: smallest span of the vertical axis, so that small differences look small.
+    """
+
+    title: str
+    curves: tuple[Curve, ...]
+    limits: tuple[float, float] | None = None
+    least_span: float = 0.0
+
+
+def prepare_training(series: Sequence[Series]) -> list[Panel]:
+    """Test accuracy and the classification loss of the training images.
+
+    Raises:
+        InputError: a history lacks one of them.
+    """
+    labels = names(series)[0]
+    accuracy = [_curve(entry, label, "test_top1") for entry, label in zip(series, labels, strict=True)]
+    # With a regularizer `loss` is the sum of all terms, and rows would not be comparable; older histories have no `loss_ce`.
+    losses = [
+        _curve(
+            entry,
+            label,
+            "loss_ce" if all("loss_ce" in history.columns for history in entry.histories) else "loss",
+        )
+        for entry, label in zip(series, labels, strict=True)
+    ]
+    return [
+        Panel("Test accuracy (%)", tuple(accuracy), least_span=LEAST_SPAN),
+        Panel("Training loss", tuple(losses)),
+    ]
+
+
+def prepare_readings(series: Sequence[Series]) -> list[Panel]:
+    """What the regularizers of the rows say of themselves, a panel for each reading that is drawn, in percent.
+
+    Raises:
+        NothingToDraw: no row has a reading.
+    """
+    from sar_cls.regularizers import REGULARIZERS  # imports torch
+
+    drawn = {
+        reading.name: reading.title for kind in REGULARIZERS.values() for reading in kind.readings if reading.title
+    }
+    shown = with_readings(series, drawn)
+    if not shown:
+        raise NothingToDraw("no row has a regularizer that says anything of itself (SAR has a gate)")
+    labels = names(shown)[0]
+    found = []
+    for name, title in drawn.items():
+        curves = [
+            _curve(entry, label, name, scale=100)
+            for entry, label in zip(shown, labels, strict=True)
+            if name in entry.histories[0].columns
+        ]
+        found += [Panel(f"{title} (%)", tuple(curves), (-4, 104))] if curves else []
+    return found
+
+
+def with_readings(series: Sequence[Series], drawn: Sequence[str] | dict[str, str] | None = None) -> list[Series]:
+    """The entries of which a reading is known."""
+    if drawn is None:
+        from sar_cls.regularizers import REGULARIZERS
+
+        drawn = [reading.name for kind in REGULARIZERS.values() for reading in kind.readings if reading.title]
+    return [entry for entry in series if set(drawn) & set(entry.histories[0].columns)]
+
+
+def draw(data: Sequence[Panel]) -> Figure:
+    """The panels below each other, over one axis of epochs."""
+    labels = list(dict.fromkeys(curve.label for panel in data for curve in panel.curves))
+    height = 1.15 if len(data) > 2 else 1.45
+    figure = new_figure(height * len(data) + 0.25 + legend_height(labels))
+    axes = list(figure.subplots(len(data), 1, sharex=True, squeeze=False)[:, 0])
+    handles: dict[str, Any] = {}
+    for axis, panel in zip(axes, data, strict=True):
+        for curve in panel.curves:
+            line = _band(axis, curve)
+            handles.setdefault(curve.label, line)
+        axis.set_ylabel(wrapped(panel.title, 20 if height > 1.2 else 17))
+        axis.grid()
+        if panel.limits is not None:
+            axis.set(ylim=panel.limits, yticks=range(0, 101, 25))
+        _at_least(axis, panel.least_span)
+    axes[-1].set_xlabel("Epoch")
+    _epochs_axis(axes[-1], [curve.epochs for panel in data for curve in panel.curves])
+    figure.align_ylabels(axes)
+    legend_below(figure, list(handles.values()), list(handles))
+    return figure
+
+
+def caption_training(data: Sequence[Panel], series: Sequence[Series]) -> str:
+    """What is drawn, and of which runs."""
+    return (
+        f"Training curves: top-1 accuracy of the test images (above) and classification loss of the training images, without the "
+        f"terms of regularizers (below), over epochs. {_bands(series)}{provenance(series)}"
+    )
+
+
+def caption_readings(data: Sequence[Panel], series: Sequence[Series]) -> str:
+    """What is drawn, and of which runs."""
+    shown = with_readings(series)
+    titles = "; ".join(panel.title.removesuffix(" (%)") for panel in data)
+    what = "What the regularizer says of itself, in the mean over the steps of an epoch"
+    return f"{what}: {titles}. {_bands(shown)}{provenance(shown)}"
+
+
+def _bands(series: Sequence[Series]) -> str:
+    several = any(len(entry.run_dirs) > 1 for entry in series)
+    return "Lines: mean over the runs; bands: from the lowest to the highest of them. " if several else ""
+
+
+def _curve(entry: Series, label: str, column: str, scale: float = 1.0) -> Curve:
+    histories: list[pd.DataFrame] = entry.histories
+    if any(column not in history.columns for history in histories):
+        raise InputError(f"the history of {entry.label} has no column {column!r}; run this row again")
+    length = min(len(history) for history in histories)
+    epochs = histories[0]["epoch"].to_numpy()[:length]
+    values = scale * np.stack([history[column].to_numpy(dtype=float)[:length] for history in histories])
+    return Curve(label, entry.style, epochs, values)
+
+
+def _band(axis: Axes, curve: Curve) -> Any:
+    """Mean of the runs, and the range between the lowest and the highest of them."""
+    few: dict[str, Any] = {"marker": curve.style.marker} if len(curve.epochs) < 12 else {}
+    (line,) = axis.plot(curve.epochs, curve.values.mean(axis=0), label=curve.label, **curve.style.line, **few)
+    low, high = curve.values.min(axis=0), curve.values.max(axis=0)
+    if len(curve.values) > 1 and len(curve.epochs) > 1:
+        axis.fill_between(curve.epochs, low, high, color=curve.style.color, alpha=0.18, linewidth=0)
+    elif len(curve.values) > 1:  # a band of one epoch has no width
+        axis.vlines(curve.epochs, low, high, color=curve.style.color, alpha=0.4, linewidth=2)
+    return line
+
+
+def _epochs_axis(axis: Axes, epochs: Sequence[np.ndarray]) -> None:
+    """Whole epochs alone as ticks, and room around a single one."""
+    from matplotlib.ticker import MaxNLocator
+
+    first, last = min(map(min, epochs)), max(map(max, epochs))
+    if first == last:
+        axis.set(xlim=(first - 1, first + 1), xticks=[first])
+    else:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
+
+
+def _at_least(axis: Axes, span: float) -> None:
+    """Widens the vertical axis to ``span`` percentage points, so that small differences look small; within 0 and 100."""
+    low, high = axis.get_ylim()
+    missing = span - (high - low)
+    if missing > 0:
+        low = min(max(0.0, low - missing / 2), 100.0 - span)
+        axis.set_ylim(low, low + span)

@@ -1,0 +1,207 @@
+"""The rarest classes of a long tail, each row beside its baseline (the SAR paper's Tab. 11 to 13, for classification).
+
+Accuracies come from the test outputs of finished runs, or from their ``per_class.csv``; none is made twice. The paper's classes
+are of other sets and its figures of another task, so they stand in a table of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sar_cls.errors import InputError
+from sar_cls.reporting.comparison import Line, compare, families
+from sar_cls.reporting.groups import Group
+from sar_cls.reporting.paper import figures
+from sar_cls.reporting.stats import paired_difference, summarize
+from sar_cls.reporting.tables.cells import EMPTY, Notes, difference_cell, label_cell, mean_cell
+from sar_cls.reporting.tables.suite_tables import SuiteTables, Table, variant_title
+from sar_cls.runs.ledger import Warn
+from sar_cls.runs.per_class import class_names, last_accuracies
+from sar_cls.suites.rows import Suite
+
+# A set whose most frequent class has no more than so many times the images of its rarest has no rare classes.
+BALANCED = 1.5
+_Runs = Sequence[tuple[Path, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class _Tail:
+    """The rarest classes of a family's training images: labels, names and counts, the rarest first."""
+
+    labels: list[int]
+    names: list[str]
+    counts: list[float]
+
+
+def rare_class_tables(suites: Iterable[Suite], runs: _Runs, number: int, warn: Warn) -> SuiteTables:
+    """A table for each baseline with the rows that are compared with it, a line for each of the rarest classes.
+
+    Args:
+        suites: without those that they include.
+        runs: folder and record of each run.
+        number: of classes; all where a set has fewer. Of equally frequent ones those with the lower label count as rarer.
+        warn: called with a sentence for each run whose accuracies of the classes are missing.
+
+    Returns:
+        The tables; for a balanced set one without lines that says so in its note. Where there is any, the paper's comes last.
+    """
+    import pandas as pd
+
+    folders = {record["run_id"]: folder for folder, record in runs}
+    tables: list[Table] = []
+    entries: list[dict[str, Any]] = []
+    for suite in suites:
+        lines = compare(suite, [record for _, record in runs], warn)
+        accuracies: dict[str, Any] = {}
+        for family in families(lines):
+            baseline = next(line for line in lines if line.group is family[0].baseline)
+            members = [baseline, *family]
+            for line in members:
+                accuracies |= _accuracies(line.group, folders, accuracies, warn)
+            title = (
+                f"{variant_title(suite, baseline.imbalance)}: rarest classes beside {suite.full_label(baseline.row)}"
+            )
+            found = _tail(members, folders, number)
+            if isinstance(found, str):
+                tables.append(Table(title, pd.DataFrame(), (found,)))
+                continue
+            table, figures_of = _table(suite, title, members, found, accuracies)
+            tables.append(table)
+            entries += figures_of
+    columns = [
+        "suite",
+        "imbalance",
+        "stage",
+        "row",
+        "label",
+        "deviations",
+        "class",
+        "name",
+        "train_count",
+        "n",
+        "last_mean",
+    ]
+    columns += ["last_std", "baseline", "to_baseline", "to_baseline_low", "to_baseline_high", "pairs"]
+    if entries:
+        tables.append(_published())
+    return SuiteTables(tuple(tables), pd.DataFrame(entries, columns=columns))
+
+
+def _accuracies(
+    group: Group | None, folders: Mapping[str, Path], known: Mapping[str, Any], warn: Warn
+) -> dict[str, Any]:
+    """Run id -> accuracy of each class; None for a run that has none."""
+    found: dict[str, Any] = {}
+    for run in group.runs if group is not None else ():
+        if run["run_id"] in known:
+            continue
+        try:
+            found[run["run_id"]] = last_accuracies(folders[run["run_id"]])
+        except InputError as error:
+            warn(f"a run is left out of the rarest classes: {error}.")
+            found[run["run_id"]] = None
+    return found
+
+
+def _tail(members: Sequence[Line], folders: Mapping[str, Path], number: int) -> _Tail | str:
+    """The rarest classes, or a sentence that there are none. Splits that differ by seed count with their mean."""
+    runs = [run for line in members if line.group is not None for run in line.group.runs]
+    counts = [sum(column) / len(runs) for column in zip(*(run["train_counts"] for run in runs), strict=True)]
+    low, high = min(counts), max(counts)
+    if high <= BALANCED * low:
+        images = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+        return f"Balanced: every class has {images} training images, so none is rare."
+    names = next((found for run in runs if (found := class_names(folders[run["run_id"]]))), [])
+    labels = sorted(range(len(counts)), key=counts.__getitem__)[:number]
+    shown = [names[label] if label < len(names) and names[label] else f"class {label}" for label in labels]
+    return _Tail(labels, shown, [counts[label] for label in labels])
+
+
+def _table(
+    suite: Suite, title: str, members: Sequence[Line], tail: _Tail, accuracies: Mapping[str, Any]
+) -> tuple[Table, list[dict[str, Any]]]:
+    import pandas as pd
+
+    notes = Notes()
+    heads = [f"{name} ({count:.4g})" for name, count in zip(tail.names, tail.counts, strict=True)]
+    data: dict[str, list[str]] = {"class (training images)": [*heads, f"mean of the {len(heads)}"]}
+    baseline = members[0]
+    entries = []
+    for line in members:
+        label = label_cell(line, notes, suite.full_label(line.row))
+        label += f" ({line.row.name})" if label in data else ""
+        data[label], differences = [], []
+        for position in (*range(len(heads)), None):
+            ours, theirs = (_by_seed(one.group, accuracies, tail, position) for one in (line, baseline))
+            summary = summarize(ours.values())
+            difference = None if line is baseline else paired_difference(ours, theirs)
+            data[label].append(mean_cell(summary))
+            differences.append(difference_cell(difference))
+            entries.append(
+                {
+                    "suite": suite.name,
+                    "imbalance": line.imbalance,
+                    "stage": line.row.stage,
+                    "row": line.row.name,
+                    "label": line.row.label,
+                    "deviations": "; ".join(line.deviations) or None,
+                    "class": None if position is None else tail.labels[position],
+                    "name": f"mean of the {len(heads)}" if position is None else tail.names[position],
+                    "train_count": None if position is None else tail.counts[position],
+                    "n": summary.n,
+                    "last_mean": summary.mean,
+                    "last_std": summary.std,
+                    "baseline": None if line is baseline else baseline.row.name,
+                    "to_baseline": difference.mean if difference else None,
+                    "to_baseline_low": difference.low if difference else None,
+                    "to_baseline_high": difference.high if difference else None,
+                    "pairs": difference.n if difference else None,
+                }
+            )
+        if line is not baseline:
+            data[f"Δ {label} [95 %]"] = differences
+    texts = [
+        *notes.texts(),
+        "Accuracy on the test images of the class at the last epoch, in percent, mean ± std over seeds; Δ: paired by seed, n.s. "
+        "where the 95 % interval holds 0. The intervals are not corrected for the number of classes: judge by the last line.",
+    ]
+    return Table(title, pd.DataFrame(data), tuple(texts)), entries
+
+
+def _by_seed(
+    group: Group | None, accuracies: Mapping[str, Any], tail: _Tail, position: int | None
+) -> dict[int, float | None]:
+    """Seed -> accuracy of one of the rarest classes, or (position None) the mean over them."""
+    result: dict[int, float | None] = {}
+    for run in group.runs if group is not None else ():
+        found = accuracies[run["run_id"]]
+        if found is not None and len(found) == len(run["train_counts"]):
+            chosen = found[tail.labels]
+            result[run["seed"]] = float(chosen.mean() if position is None else chosen[position])
+    return result
+
+
+def _published() -> Table:
+    """The paper's Tab. 11 to 13."""
+    import pandas as pd
+
+    lines: dict[tuple[str, str, str], dict[str, float]] = {}
+    for figure in figures():
+        if figure.source == "SAR" and figure.table in ("11", "12", "13"):
+            what, _, method = figure.row.rpartition(" | ")
+            rare = figure.note.removeprefix("class ")
+            name = ", ".join(part for part in (rare, what) if part)
+            lines.setdefault((figure.table, figure.dataset, name), {})[method] = figure.value
+    rows = []
+    for (table, dataset, name), values in lines.items():
+        net = next(method for method in values if method not in ("CAR", "SAR"))
+        more = [f"{values[m]:.2f} ({values[m] - values[net]:+.2f})" if m in values else EMPTY for m in ("CAR", "SAR")]
+        rows.append([table, dataset, name, f"{net}: {values[net]:.2f}", *more])
+    columns = ["Tab.", "data set", "class", "net alone", "CAR", "SAR"]
+    note = (
+        "Intersection over union in percent, of single runs: another task, which says nothing about the figures above."
+    )
+    return Table("The paper's rarest classes (segmentation, IoU)", pd.DataFrame(rows, columns=columns), (note,))
