@@ -76,8 +76,8 @@ def option_arguments(options: Options) -> list[str]:
         value = getattr(options, field.name)
         if field.name in _OTHERS or value == field.default:
             continue
-        name = "--" + field.name.replace("_", "-")
+        name = f"--{'no-' if value is False else ''}{field.name.replace('_', '-')}"
         if field.name == "weights" and Path(value).is_file():
             value = str(Path(value).absolute())
-        found += [name] if value is True else [name, str(value)]
+        found += [name] if isinstance(value, bool) else [name, str(value)]
     return found
