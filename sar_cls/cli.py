@@ -109,6 +109,14 @@ def imbalance(text: str) -> float | str:
     return "none" if text == "none" else _imbalance_factor(text)
 
 
+def pair(text: str) -> tuple[str, str]:
+    """An argument type: KEY=VALUE."""
+    key, sign, value = text.partition("=")
+    if not (key and sign and value):
+        raise argparse.ArgumentTypeError(f"{text!r} must be KEY=VALUE")
+    return key, value
+
+
 def add_configs(add: Callable[..., Any]) -> None:
     """Adds the option for suites of one's own; ``add`` is the ``add_argument`` of a group."""
     add("--configs", type=Path, metavar="DIR", help="folder of suites of your own (default: those that come along)")

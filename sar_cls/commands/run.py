@@ -14,6 +14,7 @@ process is at some of the runs; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ from sar_cls.files import check_file, why
 from sar_cls.suites import rows as suites
 
 if TYPE_CHECKING:
+    from sar_cls.engine.planned import PlannedRun
+    from sar_cls.launch.launchers import Launch
     from sar_cls.reporting.tables.suite_tables import SuiteTables
 
 DEFAULT_SUITE = "digits"
@@ -32,6 +35,7 @@ TRAINING_OPTIONS = {"seeds": 3, "jobs_per_device": 1} | dict.fromkeys(
     ("epochs", "imbalance", "classes", "backbone", "bn_batch", "weights", "image_size", "val_fraction", "hold")
 )
 TRAINING_OPTIONS |= {"deterministic": False, "tensorboard": False, "download": False}
+TRAINING_OPTIONS |= {"seed": None, "dry_run": False, "launcher": "local"}
 
 
 def parse() -> argparse.Namespace:
@@ -47,6 +51,13 @@ def parse() -> argparse.Namespace:
         metavar="N",
         help="seeds per row, the paper's three first (default: 3)",
     )
+    add(
+        "--seed",
+        type=cli.seed,
+        nargs="+",
+        metavar="S",
+        help="these seeds instead of the first so many",
+    )
     cli.add_configs(add)
     add("--list", action="store_true", help="list the suites, or the rows of --suite, and stop")
     add(
@@ -57,24 +68,65 @@ def parse() -> argparse.Namespace:
     )
     add("--classes", type=cli.positive_int, metavar="N", help="only the first N classes of CUB-200 (a partial copy)")
     add(
-        "--jobs-per-device",
-        type=cli.jobs,
-        default=1,
-        metavar="K",
-        help="runs at a time, each in its own process: small nets leave a large GPU idle (default: 1)",
-    )
-    add(
         "--iterations",
         type=cli.iterations,
         metavar="N",
         help="iterations instead of those of a segmentation net's recipe; the schedule scales, tables mark the run",
     )
+    add(
+        "--dry-run",
+        action="store_true",
+        help="say what would run, what is finished or at work, how long it takes; and stop",
+    )
     cli.add_run_options(parser, two_stages=True)
+    add = parser.add_argument_group("who runs it").add_argument
+    add(
+        "--launcher",
+        choices=["local", "print", "slurm", "ray"],
+        default="local",
+        help="local: all visible devices of this machine, or --device; print: print the commands, one a line; slurm: a job a "
+        "run; ray: the nodes of a Ray cluster (default: local)",
+    )
+    add(
+        "--jobs-per-device",
+        type=cli.jobs,
+        default=1,
+        metavar="K",
+        help="runs at a time on each device, each in its own process: small nets leave a large GPU idle (default: 1)",
+    )
+    add("--address", metavar="HOST:PORT", help="the head node of the Ray cluster (default: the one this machine is in)")
+    add(
+        "--sync",
+        action="store_true",
+        help="with ray: the nodes share no folder with this machine; data, results and checkpoints go through Ray",
+    )
+    add(
+        "--slurm",
+        nargs="+",
+        type=cli.pair,
+        default=[],
+        metavar="KEY=VALUE",
+        help="of each job, as submitit has them: slurm_partition=gpu timeout_min=600 gpus_per_node=1 ...",
+    )
     return parser.parse_args()
+
+
+def check_launcher(arguments: argparse.Namespace) -> None:
+    """Raises InputError for an option of another launcher than the one that is asked for, or for one process of several."""
+    wanted = {"--address": "ray", "--sync": "ray", "--slurm": "slurm"}
+    for option, launcher in wanted.items():
+        if getattr(arguments, option.strip("-")) and arguments.launcher != launcher:
+            raise InputError(f"{option} is for --launcher {launcher}: leave it out, or add that")
+    several = arguments.jobs_per_device > 1 or arguments.launcher != "local"
+    if several and int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        raise InputError(
+            "torchrun starts the processes of one run, --jobs-per-device and --launcher several runs: take one of them"
+        )
 
 
 def main() -> int:
     arguments = parse()
+    check_launcher(arguments)
     configs = cli.configs(arguments)
     if arguments.list:
         if arguments.suite is not None:
@@ -93,6 +145,7 @@ def main() -> int:
     # Only now: these import torch and mmpretrain, which takes seconds.
     with cli.interruptible():
         from sar_cls.engine.run import check_place
+        from sar_cls.launch.launchers import LAUNCHERS, Launch
         from sar_cls.launch.plans import plan_runs
         from sar_cls.reporting.tables import suite_tables as table
 
@@ -108,17 +161,25 @@ def main() -> int:
         iterations=arguments.iterations,
         classes=arguments.classes,
     )
-    runs = plan_runs(rows, cli.seeds(arguments.seeds), options, work_dir)
+    seeds = list(dict.fromkeys(arguments.seed or cli.seeds(arguments.seeds)))
+    runs = plan_runs(rows, seeds, options, work_dir)
     for planned in runs:
         check_place(planned)
-    if arguments.jobs_per_device == 1:
-        from sar_cls.launch.serial import run_serially
-
-        outcome = run_serially(runs)
-    else:
-        from sar_cls.launch.workers import run_side_by_side
-
-        outcome = run_side_by_side(runs, arguments.jobs_per_device)
+    launch = Launch(
+        suite=suite.name,
+        configs=configs,
+        work_dir=work_dir,
+        device=arguments.device,
+        each=arguments.jobs_per_device,
+        address=arguments.address or "auto",
+        sync=arguments.sync,
+        slurm=dict(arguments.slurm),
+    )
+    if arguments.dry_run:
+        return dry_run(runs, launch)
+    outcome = LAUNCHERS[arguments.launcher](runs, launch)
+    if outcome is None:
+        return 0
     show_and_save(table.suite_tables(suite, work_dir, warn=cli.warn), suite, work_dir)
     write_report(suite, report, work_dir)
     if outcome.locked:
@@ -143,6 +204,17 @@ def write_report(suite: suites.Suite, path: Path, work_dir: Path) -> None:
         raise RunFailed(f"the report is not written, {why(error)}") from error
     else:
         messages.result(f"\nAll of it in one file, for a browser: {path}")
+
+
+def dry_run(runs: Sequence[PlannedRun], launch: Launch) -> int:
+    """Prints what would be done; nothing is."""
+    from sar_cls.engine.options import visible_devices
+    from sar_cls.launch import forecast
+
+    devices = visible_devices(launch.device)
+    states = forecast.look(runs, launch.work_dir, devices[0].partition(":")[0], messages.warn)
+    messages.result(forecast.describe(states, len(devices) * launch.each))
+    return 2 if any(state.reason for state in states) else 0
 
 
 def show_and_save(tables: SuiteTables, suite: suites.Suite, work_dir: Path) -> None:

@@ -106,6 +106,16 @@ def check_seed(seed: int) -> None:
         raise InputError(f"the seed {seed} is too large or negative: use one from 0 to {SEEDS - 1}")
 
 
+def visible_devices(name: str | None) -> list[str]:
+    """The devices to run on: the one that is named, else every CUDA device that is visible, else the CPU.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    count = torch.cuda.device_count() if name is None and torch.cuda.is_available() else 1
+    return [f"cuda:{index}" for index in range(count)] if count > 1 else [usable_device(name)]
+
+
 def usable_device(name: str | None) -> str:
     """The name of a torch device that is there: ``name``, or without one CUDA where there is any, else the CPU.
 

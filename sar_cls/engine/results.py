@@ -57,8 +57,7 @@ def outcome(
     return {
         **record_fields(planned, splits, device, precision, history),
         "method": (model.head.get("regularizer") or {}).get("type", "none"),
-        "backbone": model.backbone.get("name")
-        or f"{model.backbone.type}-{model.backbone.get('depth', '')}".rstrip("-"),
+        "backbone": backbone_name(model),
         "metrics": figures,
         "best_epoch": best_epoch,
     }
@@ -96,6 +95,11 @@ def record_fields(
         "images_per_second": sum(row["images"] for row in history) / seconds if seconds else None,
         "peak_memory_bytes": _peak_memory(device),
     }
+
+
+def backbone_name(model: Any) -> str:
+    """How a record names the backbone of a config's ``model``."""
+    return model.backbone.get("name") or f"{model.backbone.type}-{model.backbone.get('depth', '')}".rstrip("-")
 
 
 def _peak_memory(device: torch.device) -> int:

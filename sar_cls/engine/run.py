@@ -44,6 +44,11 @@ class DataCache:
                 )
         return self.sets[key]
 
+    def put(self, config: dict[str, Any], options: Options, splits: DataSplits) -> None:
+        """Has these splits taken where a config names them, instead of reading any."""
+        self.sets.clear()
+        self.sets[self._key(config, options)] = splits
+
     def fingerprints(self, config: dict[str, Any], options: Options) -> dict[str, str] | None:
         """The fingerprints of the splits, each set read once a process; None, after one line on stderr, where the images are not
         here, cannot be used, or would first have to be decoded for minutes."""

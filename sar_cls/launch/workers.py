@@ -1,18 +1,16 @@
-"""Several runs at a time on one device: a small net leaves a large GPU mostly idle, so runs can share it.
+"""Several runs at a time on the devices of this machine: a small net leaves a large GPU mostly idle, so runs can share it.
 
-One process a run, started anew ("spawn": CUDA does not survive a fork). The parent hands out the runs, one at a time and in their
-order, a second stage only when its first is through, and prints what the workers have to say.
+One process a place, started anew ("spawn": CUDA does not survive a fork), which runs one run after the other. This process hands
+them out and prints what the workers have to say.
 """
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import os
 import signal
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,105 +22,105 @@ from sar_cls import messages
 from sar_cls.engine.options import threads_of_each
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.run import DataCache
-from sar_cls.launch.attempt import finished_before, try_run
+from sar_cls.launch.attempt import try_run
+from sar_cls.launch.lines import Lines
 from sar_cls.launch.outcome import Attempt, Outcome
-from sar_cls.pace import duration
+from sar_cls.launch.pool import run_in_pool
+from sar_cls.launch.screen import Screen
 
 
-@dataclass
-class _Worker:
-    process: BaseProcess
-    connection: Connection
-    run: PlannedRun | None = None
-
-
-def run_side_by_side(runs: Sequence[PlannedRun], workers: int) -> Outcome:
-    """Runs what is not finished yet, ``workers`` runs at a time, by the policy of :mod:`sar_cls.launch.outcome`.
+def run_side_by_side(runs: Sequence[PlannedRun], devices: Sequence[str], each: int) -> Outcome:
+    """Runs what is not finished yet, ``each`` runs at a time on each device, by the policy of :mod:`sar_cls.launch.outcome`.
 
     Each gets its share of the CPU's cores, or the threads that its options say. A worker that dies (for lack of memory, say)
     fails its run alone. Workers end with this process, however it ends.
 
     Args:
         runs: in their order, second stages behind their first ones.
-        workers: runs at a time.
+        devices: names of torch devices.
+        each: runs at a time on each.
 
     Raises:
         InputError: a run was refused before any had to be run and has ended.
     """
-    outcome, cache = Outcome(), DataCache()
-    waiting: list[PlannedRun] = []
-    for planned in runs:
-        before = finished_before(planned, cache)
-        if before is None:
-            threads = planned.options.threads or threads_of_each(workers)
-            waiting.append(planned.on(threads=threads))
-        else:
-            outcome.add(before)
-    total, begin = len(waiting), time.monotonic()
-    if waiting:
-        messages.remark(f"{workers} runs at a time with {threads} thread{'s' if threads > 1 else ''} each")
-    pool: list[_Worker] = []
-    try:
-        while waiting or any(worker.run for worker in pool):
-            _hand_out(waiting, pool, min(workers, total))
-            for attempt in _listen(pool):
-                outcome.add(attempt)
-                ended = total - len(waiting) - sum(worker.run is not None for worker in pool)
-                if ended < total:
-                    left = (time.monotonic() - begin) / ended * (total - ended)
-                    messages.remark(f"{ended} of {total} runs, about {duration(left)} left")
-    finally:  # also on Ctrl-C: what was running goes on from its last whole epoch next time
-        for worker in pool:
-            worker.process.terminate()
-        for worker in pool:
-            worker.process.join()
-    return outcome
+    return run_in_pool(runs, lambda left: WorkerPool(left, devices, each))
 
 
-def _hand_out(waiting: list[PlannedRun], pool: list[_Worker], workers: int) -> None:
-    """Gives each idle worker the first run that may start; starts workers while there are fewer than wanted."""
-    while waiting:
-        pool[:] = [worker for worker in pool if worker.run or worker.process.is_alive()]
-        unfinished = {run.run_dir for run in waiting} | {worker.run.run_dir for worker in pool if worker.run}
-        ready = [run for run in waiting if run.stage1_dir not in unfinished]
-        idle = next((worker for worker in pool if worker.run is None), None)
-        if not ready or (idle is None and len(pool) == workers):
-            return
+@dataclass
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    device: str
+    run: PlannedRun | None = None
+
+
+class WorkerPool:
+    """Processes of this machine.
+
+    Args:
+        runs: that are left to do; there are no more workers than these.
+        devices: names of torch devices.
+        each: workers on each.
+    """
+
+    def __init__(self, runs: Sequence[PlannedRun], devices: Sequence[str], each: int) -> None:
+        # The first worker of every device comes before the second of any.
+        places = [device for _ in range(each) for device in devices]
+        self.threads = runs[0].options.threads or threads_of_each(len(places))
+        on = f" on {', '.join(devices)}" if len(devices) > 1 else ""
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        messages.remark(f"{len(places)} runs at a time{on} with {threads} each")
+        self.places = places[: len(runs)]
+        self.workers: list[_Worker] = []
+
+    def room(self) -> int:
+        return len(self.places) - sum(worker.run is not None for worker in self.workers)
+
+    def start(self, planned: PlannedRun) -> None:
+        self.workers = [worker for worker in self.workers if worker.run or worker.process.is_alive()]
+        idle = next((worker for worker in self.workers if worker.run is None), None)
         if idle is None:
-            pool.append(idle := _start())
-        waiting.remove(ready[0])
-        idle.run = ready[0]
+            taken = [worker.device for worker in self.workers]
+            free = list(self.places)
+            for device in taken:
+                free.remove(device)
+            self.workers.append(idle := _start(free[0]))
+        idle.run = planned.on(device=idle.device, threads=self.threads)
         idle.connection.send(idle.run)
 
+    def ended(self, screen: Screen) -> list[Attempt]:
+        ended: list[Attempt] = []
+        heard: Any = wait([worker.connection for worker in self.workers if worker.run])
+        for worker in [worker for worker in self.workers if worker.connection in heard]:
+            assert worker.run is not None
+            try:
+                message = worker.connection.recv()
+            except (EOFError, ConnectionResetError):
+                worker.process.join()
+                self.workers.remove(worker)
+                line = f"{worker.run.title}: failed, its process ended with code {worker.process.exitcode}"
+                message = Attempt(worker.run.title, "failed", line)
+            if isinstance(message, str):
+                screen.said(worker.run.title, message)
+            else:
+                worker.run = None
+                ended.append(message)
+        return ended
 
-def _listen(pool: list[_Worker]) -> list[Attempt]:
-    """Waits until a worker says something: passes its lines on to stderr and returns the runs that have ended."""
-    ended: list[Attempt] = []
-    heard: Any = wait([worker.connection for worker in pool if worker.run])
-    for worker in [worker for worker in pool if worker.connection in heard]:
-        assert worker.run is not None
-        try:
-            message = worker.connection.recv()
-        except (EOFError, ConnectionResetError):
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.process.terminate()
+        for worker in self.workers:
             worker.process.join()
-            pool.remove(worker)
-            line = f"{worker.run.title}: failed, its process ended with code {worker.process.exitcode}"
-            message = Attempt(worker.run.title, "failed", line)
-        if isinstance(message, str):
-            messages.remark(message)
-        else:
-            worker.run = None
-            ended.append(message)
-    return ended
 
 
-def _start() -> _Worker:
+def _start(device: str) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs,), daemon=True)
     process.start()
     theirs.close()  # so that the end of the process ends the pipe
-    return _Worker(process, ours)
+    return _Worker(process, ours, device)
 
 
 def _work(connection: Connection) -> None:
@@ -131,7 +129,7 @@ def _work(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
     # mmengine would rather have "fork", for the workers of a DataLoader; there are none.
     warnings.filterwarnings("ignore", message="Multi-processing start method")
-    sys.stdout = sys.stderr = _Lines(connection)
+    sys.stdout = sys.stderr = Lines(lambda line: _send(connection, line))
     cache = DataCache()
     while True:
         try:
@@ -154,17 +152,3 @@ def _send(connection: Connection, message: Any) -> None:
         connection.send(message)
     except ConnectionError:  # nobody is there to be told, and an error log would only mislead
         os._exit(1)
-
-
-class _Lines(io.TextIOBase):
-    """Sends each whole line to the parent. It is no terminal, so no progress bar is drawn on it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.rest = ""
-
-    def write(self, text: str) -> int:
-        *lines, self.rest = (self.rest + text).split("\n")
-        for line in lines:
-            _send(self.connection, line)
-        return len(text)

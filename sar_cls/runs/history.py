@@ -23,6 +23,15 @@ def write_history(rows: list[dict[str, Any]], run_dir: Path) -> None:
         writer.writerows(rows)
 
 
+def epochs_so_far(run_dir: Path) -> int:
+    """The whole epochs that a run has trained, by its history; 0 where there is none to read. Needs no pandas."""
+    try:
+        with (run_dir / HISTORY_FILE).open(newline="", encoding="utf-8") as file:
+            return max(0, sum(1 for _ in csv.reader(file)) - 1)
+    except (OSError, ValueError, csv.Error):
+        return 0
+
+
 def read_history(run_dir: Path) -> pd.DataFrame:
     """The history of a run, a row an epoch.
 

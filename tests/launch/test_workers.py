@@ -64,7 +64,7 @@ def test_the_same_records_as_one_after_the_other(tmp_path: Path, capsys: pytest.
     folders = {}
     for name in ("one", "two"):
         jobs = plan_runs(rows, [1024], options, tmp_path / name)
-        outcome = run_serially(jobs) if name == "one" else run_side_by_side(jobs, 2)
+        outcome = run_serially(jobs) if name == "one" else run_side_by_side(jobs, ["cpu"], 2)
         assert sorted(outcome.done) == [job.title for job in jobs]
         assert outcome.failed == outcome.locked == []
         assert {read_record(job.run_dir)["machine"]["threads"] for job in jobs} == {1}
@@ -75,7 +75,7 @@ def test_the_same_records_as_one_after_the_other(tmp_path: Path, capsys: pytest.
     assert "2 runs at a time with 1 thread each" in printed.err
     for one, two in zip(folders["one"], folders["two"], strict=True):
         assert result(one) == result(two)
-    outcome = run_side_by_side(jobs, 2)  # nothing is left to do, and no worker is started
+    outcome = run_side_by_side(jobs, ["cpu"], 2)  # nothing is left to do, and no worker is started
     assert len(outcome.done) == 3
 
 
@@ -87,7 +87,7 @@ def test_bad_input_and_a_dying_worker_fail_their_runs_alone(
     jobs = [good, make_job(OTHER_CLASSES, row="classes"), make_job(row="deadly"), make_job(row="after", seed=2)]
     runs = [plan(job, Options(epochs=1)) for job in jobs]
     runs[2] = dataclasses.replace(runs[2], title=Deadly(runs[2].title))
-    outcome = run_side_by_side(runs, 1)
+    outcome = run_side_by_side(runs, ["cpu"], 1)
     assert outcome.done == [jobs[0].title, jobs[3].title]
     assert outcome.failed == [jobs[1].title, jobs[2].title]
     lines = capsys.readouterr().out.splitlines()
@@ -103,16 +103,16 @@ class Thread(threading.Thread):
 
 
 def test_bad_input_of_the_first_run_stops_all(make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch) -> None:
-    def start() -> workers._Worker:
+    def start(device: str) -> workers._Worker:
         ours, theirs = multiprocessing.Pipe()
         thread = Thread(target=lambda: theirs.send(try_run(theirs.recv(), DataCache())))
         thread.start()
-        return workers._Worker(thread, ours)  # type: ignore[arg-type]
+        return workers._Worker(thread, ours, device)  # type: ignore[arg-type]
 
     monkeypatch.setattr(workers, "_start", start)
     jobs = [make_job(OTHER_CLASSES, row="classes", seed=seed) for seed in (1, 2, 3)]
     with pytest.raises(InputError, match="head of 7 classes"):
-        run_side_by_side([plan(job, Options(epochs=1)) for job in jobs], 2)
+        run_side_by_side([plan(job, Options(epochs=1)) for job in jobs], ["cpu"], 2)
 
 
 @pytest.mark.slow

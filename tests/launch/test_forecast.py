@@ -1,0 +1,103 @@
+"""What --dry-run says: states of runs, and times from earlier records against a loop."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+
+import pytest
+from synthetic_runs import make_record, write_run
+from tiny_runs import files_of
+
+from sar_cls.cli import CONFIGS
+from sar_cls.engine.options import Options
+from sar_cls.engine.planned import PlannedRun
+from sar_cls.launch import forecast
+from sar_cls.launch.outcome import Attempt
+from sar_cls.launch.plans import plan_runs
+from sar_cls.runs import folder
+from sar_cls.runs.history import write_history
+from sar_cls.suites.rows import load_suite, select_rows
+
+
+def runs_of(work_dir: Path, only: list[str], seeds: int = 1) -> list[PlannedRun]:
+    rows = select_rows(load_suite(CONFIGS, "digits"), only)
+    return plan_runs(rows, list(range(seeds)), Options(), work_dir)
+
+
+def earlier(work_dir: Path, row: str, seed: int, seconds: float, **changes: object) -> None:
+    record = make_record("digits", row, seed, 50.0, wall_seconds=seconds, epochs=10, epochs_recipe=10, **changes)
+    write_run(work_dir, {"backbone": "SmallNet", "dataset": "digits"} | record | changes)
+
+
+def quiet(sentence: str) -> None:
+    pytest.fail(sentence)
+
+
+def test_states_and_nothing_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = runs_of(tmp_path, ["baseline", "sar", "car"])
+    baseline, sar, car = runs
+    for planned, epochs in ((sar, 12), (car, 5)):
+        planned.run_dir.mkdir(parents=True)
+        write_history([{"epoch": epoch} for epoch in range(1, epochs + 1)], planned.run_dir)
+    done = Attempt(baseline.title, "done", "", before=True)
+    monkeypatch.setattr(forecast, "finished_before", lambda run, _: done if run is baseline else None)
+    before = files_of(tmp_path)
+    with folder.lock(sar.run_dir):
+        states = forecast.look(runs, tmp_path, "cpu", quiet)
+    assert [state.state for state in states] == ["finished", "at work", "begun"]
+    assert [state.epochs for state in states] == [0, 12, 5]
+    assert files_of(tmp_path) == before
+    text = forecast.describe(states, 1).splitlines()
+    assert text[0] == f"{baseline.title}: finished"
+    assert text[1] == f"{sar.title}: at work, epoch 12 of 20, no earlier record says how long"
+    assert text[3] == "3 runs: 1 finished, 1 at work, 1 to run; no earlier record says how long 1 of them take"
+
+
+def test_times_are_the_median_of_the_row_else_of_its_net_on_its_data(tmp_path: Path) -> None:
+    (planned,) = runs_of(tmp_path / "new", ["sar"])
+    net, data = forecast._backbone(planned), forecast._dataset(planned)
+    own, others = [30.0, 10.0, 50.0], [500.0, 700.0]
+    for seed, seconds in enumerate(own):
+        earlier(tmp_path, "sar", seed, seconds, backbone=net, dataset=data)
+    for seed, seconds in enumerate(others):
+        earlier(tmp_path, "car", seed, seconds, backbone=net, dataset=data)
+    earlier(tmp_path, "sar", 90, 1e6, backbone=net, dataset=data, device="cuda")
+    earlier(tmp_path, "sar", 91, 1e6, backbone=net, dataset=data, precision="bf16")
+    earlier(tmp_path, "sar", 92, 1e6, backbone="other", dataset=data)
+    (state,) = forecast.look([planned], tmp_path, "cpu", quiet)
+    assert state.seconds == pytest.approx(statistics.median(own) / 10 * planned.epochs)
+    (fixed,) = runs_of(tmp_path / "new", ["fixed"])
+    (state,) = forecast.look([fixed], tmp_path, "cpu", quiet)
+    assert state.seconds == pytest.approx(statistics.median([*own, *others]) / 10 * fixed.epochs)
+    (state,) = forecast.look([fixed], tmp_path / "none", "cpu", quiet)
+    assert state.seconds is None
+
+
+def state_of(planned: PlannedRun, seconds: float | None) -> forecast.State:
+    return forecast.State(planned, "to run", seconds=seconds)
+
+
+def test_the_sum(tmp_path: Path) -> None:
+    runs = runs_of(tmp_path, ["baseline"], seeds=3)
+    states = [state_of(run, seconds) for run, seconds in zip(runs, (60.0, 60.0, 120.0), strict=True)]
+    assert forecast.describe(states, 1).endswith(
+        "3 runs: 0 finished, 0 at work, 3 to run; about 4:00 one after the other"
+    )
+    assert forecast.describe(states, 2).endswith("about 4:00 one after the other, 2:00 on 2 at a time")
+    # No faster than the longest one, however many places there are.
+    assert forecast.describe(states, 64).endswith("2:00 on 64 at a time")
+    long = forecast.describe([state_of(runs[0], 200_000.0)], 1)
+    assert long.endswith("about 2 d 7:33:20 one after the other")
+    assert "about 2 d 7:33:20" in long.splitlines()[0]
+
+
+def test_a_refused_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = runs_of(tmp_path, ["baseline"])
+    refused = Attempt(runs[0].title, "failed", "", refused="holds another recipe")
+    monkeypatch.setattr(forecast, "finished_before", lambda *_: refused)
+    text = forecast.describe(forecast.look(runs, tmp_path, "cpu", quiet), 1).splitlines()
+    assert text == [
+        f"{runs[0].title}: refused, holds another recipe",
+        "1 run: 0 finished, 0 at work, 0 to run, 1 refused",
+    ]
