@@ -6,6 +6,8 @@ from pathlib import Path
 
 from sar_cls.cli import CONFIGS
 
+# Suites of segmentation nets: their configs inherit mmseg's, and their nets have other parts.
+DENSE_SUITES = ("ade20k", "camvid", "cityscapes", "pascal_context")
 # A long tail of the digits: a few hundred images of 8x8 pixels.
 TINY = f"""
 _base_ = "{CONFIGS}/digits_lt/mixup.py"

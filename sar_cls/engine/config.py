@@ -73,6 +73,8 @@ def load_config(path: Path) -> Config:
     try:
         return Config.fromfile(path)
     except (Exception, SystemExit) as error:
+        if isinstance(error, ModuleNotFoundError) and "mmseg" in str(error):
+            raise InputError(f"{path} needs mmsegmentation: install it with pip install 'sar-cls[seg]'") from error
         file, line = _place_of(error, path.absolute())
         where = f"{file}, line {line}" if line else str(file)
         # A SyntaxError's text has its own, nameless place in brackets.

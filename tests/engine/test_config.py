@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
+from tiny_runs import DENSE_SUITES
 
 import sar_cls.mm  # noqa: F401
 from sar_cls import CAR
@@ -28,13 +29,14 @@ from sar_cls.mm.head import build_regularizer
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.suites.rows import Source, list_suites, load_suite
 
-FILES = sorted(CONFIGS.glob("*/*.py"))
+FILES = sorted(path for path in CONFIGS.glob("*/*.py") if path.parent.name not in DENSE_SUITES)
 NAMES = [f"{path.parent.name}/{path.stem}" for path in FILES]
 # One row of each recipe: second stages that share a config are the same, rows of a grid differ in a number.
 ROWS = list(
     {
         str((row.source.config, row.family or row.source.changes)): f"{suite}/{row.name}"
         for suite in list_suites(CONFIGS)
+        if suite not in DENSE_SUITES
         for row in load_suite(CONFIGS, suite).rows
     }.values()
 )

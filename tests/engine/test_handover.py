@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from mmengine.config import Config
+from tiny_runs import DENSE_SUITES
 
 from sar_cls.cli import CONFIGS
 from sar_cls.engine import run as engine
@@ -24,7 +25,11 @@ from sar_cls.runs.folder import CONFIG, NET
 from sar_cls.suites.rows import Source
 
 MakeJob = Callable[..., Job]
-ALL_CONFIGS = sorted(path for path in CONFIGS.glob("*/*.py") if "posthoc" not in load_config(path))
+ALL_CONFIGS = sorted(
+    path
+    for path in CONFIGS.glob("*/*.py")
+    if path.parent.name not in DENSE_SUITES and "posthoc" not in load_config(path)
+)
 
 
 def handover(**changes: Any) -> Handover:

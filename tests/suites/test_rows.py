@@ -11,6 +11,7 @@ import torch
 
 from sar_cls.errors import InputError
 from sar_cls.metrics.accuracy import evaluate, evaluate_calibrated
+from sar_cls.metrics.segmentation import evaluate_segmentation
 from sar_cls.suites.metric_names import METRICS
 from sar_cls.suites.rows import SUITE_FILE, describe, list_suites, load_suite, select_rows
 
@@ -106,7 +107,9 @@ def test_the_metrics_of_suites_are_those_of_records() -> None:
     found = evaluate(logits, labels, [200] * 4 + [50] * 3 + [5] * 3) | evaluate_calibrated(
         logits, labels, logits, labels
     )
-    assert set(METRICS) == {name for name, value in found.items() if not isinstance(value, list)}
+    found |= evaluate_segmentation(torch.eye(150, dtype=torch.int64), list(range(150, 0, -1)))
+    counted = {"pixels"}
+    assert set(METRICS) == {name for name, value in found.items() if not isinstance(value, list)} - counted
 
 
 def test_folder_without_suites(tmp_path: Path) -> None:

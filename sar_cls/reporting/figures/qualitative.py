@@ -80,7 +80,7 @@ def draw(data: Examples) -> Figure:
     for label, predicted in data.predictions.items():
         columns.append((label, colours[np.where(data.truth == VOID, VOID, predicted)]))
     shown = [label for label in np.unique(data.truth) if label != VOID][:MOST_IN_LEGEND]
-    lines_of_legend = -(-len(shown) // 4)
+    lines_of_legend = -(-len(shown) // 3)
     height, width = data.truth.shape[1:]
     figure = new_figure(1.0)
     side = figure.get_size_inches()[0] / len(columns)
@@ -92,7 +92,7 @@ def draw(data: Examples) -> Figure:
             axes[line, column].imshow(picture, interpolation="nearest")
             axes[line, column].set_axis_off()
     handles = [Patch(color=colours[label] / 255, label=data.classes[label]) for label in shown]
-    figure.legend(handles=handles, ncols=4, loc="outside lower center")
+    figure.legend(handles=handles, ncols=3, loc="outside lower center")
     return figure
 
 
