@@ -15,6 +15,7 @@ from sar_cls.runs import provenance
 from sar_cls.runs.outputs import write_outputs
 from sar_cls.runs.per_class import write_per_class
 from sar_cls.runs.record import stage1_reference
+from sar_cls.superclasses import superclasses_of
 
 
 def outcome(
@@ -46,7 +47,11 @@ def outcome(
     # a long tail is the larger class (up to 0.02 points of CIFAR's top-1).
     stored = {split: {epoch: values.cpu().float() for epoch, values in part.items()} for split, part in logits.items()}
     labels, counts = splits.test.labels.cpu(), [int(count) for count in splits.train.counts]
-    figures = {name: metrics.evaluate(values, labels, train_counts=counts) for name, values in stored["test"].items()}
+    homes = superclasses_of(splits.test.name, splits.test.classes)
+    figures = {
+        name: metrics.evaluate(values, labels, train_counts=counts, superclasses=homes)
+        for name, values in stored["test"].items()
+    }
     val_labels = None if splits.val is None else splits.val.labels.cpu()
     if val_labels is not None:
         for epoch, values in stored["val"].items():

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sar_cls.errors import InputError
+from sar_cls.metrics.severity import errors_within_superclass
 
 MANY_SHOT_ABOVE = 100
 """A class with more training images than this is many-shot (Liu et al. 2019, "OLTR")."""
@@ -126,6 +127,7 @@ def evaluate(
     labels: Tensor | np.ndarray,
     train_counts: Sequence[int] | np.ndarray | Tensor | None = None,
     *,
+    superclasses: Sequence[int] | None = None,
     num_bins: int = 15,
 ) -> dict[str, Any]:
     """All metrics of one set of test logits, ready for JSON.
@@ -134,6 +136,7 @@ def evaluate(
         logits: [n, C], any float type (float16, which files of older versions hold, is widened to float32 first; its ties stay).
         labels: [n] integers in [0, C).
         train_counts: Training images per class [C]; without it the groups by count are left out.
+        superclasses: The number of each class's superclass [C], where there are such.
         num_bins: Bins of every calibration error.
 
     Returns:
@@ -149,6 +152,9 @@ def evaluate(
         10 classes 0-2, 3-6, 7-9, and their ``ece_...``: the fixed ranges of MiSLAS for CIFAR-100-LT and CIFAR-10-LT,
         which mean something only where classes are sorted by falling frequency. For other numbers of classes there are
         no such ranges and the keys are absent.
+
+        With ``superclasses``: ``errors_within_superclass``, the share of the mistakes that stay inside the right superclass
+        (percent; ``None`` without a mistake).
 
         ``empty_classes``: classes without a test image. ``untrained_classes``: classes without a training image.
         ``empty_groups``: groups whose value is ``None`` because none of their classes has a test image.
@@ -181,6 +187,10 @@ def evaluate(
         "brier": float((prob.double() - one_hot).square().sum(dim=1).mean()),
     }
 
+    if superclasses is not None:
+        # The first of equal logits, as everywhere here; argmax promises none.
+        predictions = (scores == scores.amax(dim=1, keepdim=True)).int().argmax(dim=1)
+        metrics["errors_within_superclass"] = errors_within_superclass(predictions, targets, superclasses)
     groups: dict[str, Sequence[int] | np.ndarray] = {}
     untrained: list[int] = []
     if train_counts is not None:

@@ -17,6 +17,7 @@ import numpy as np
 from sar_cls.errors import InputError
 from sar_cls.files import replacing, why
 from sar_cls.runs.folder import OUTPUTS_FILE
+from sar_cls.superclasses import superclasses_of
 
 
 @dataclass(frozen=True)
@@ -148,9 +149,11 @@ def recompute(record: Mapping[str, Any], run_dir: Path | str) -> dict[str, Any]:
             "run this row again."
         )
     metrics = {name: dict(values) for name, values in record["metrics"].items()}
-    metrics["last"] |= evaluate(outputs.logits, outputs.labels, train_counts=counts)
+    names = () if outputs.classes is None else [str(name) for name in outputs.classes]
+    homes = superclasses_of(record["dataset"], names) if len(names) == len(counts) else None
+    metrics["last"] |= evaluate(outputs.logits, outputs.labels, train_counts=counts, superclasses=homes)
     if outputs.logits_best is not None:
-        metrics["best"] |= evaluate(outputs.logits_best, outputs.labels, train_counts=counts)
+        metrics["best"] |= evaluate(outputs.logits_best, outputs.labels, train_counts=counts, superclasses=homes)
     for name, logits, val_logits in (
         ("last", outputs.logits, outputs.val_logits),
         ("best", outputs.logits_best, outputs.val_logits_best),

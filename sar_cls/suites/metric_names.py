@@ -10,7 +10,7 @@ _DENSE = (
 )
 
 METRICS = (
-    *("top1", "top5", "macro", "harmonic_mean", "geometric_mean", "worst_class"),
+    *("top1", "top5", "macro", "harmonic_mean", "geometric_mean", "worst_class", "errors_within_superclass"),
     *_CALIBRATION,
     *(f"{name}_calibrated" for name in _CALIBRATION),
     "temperature",

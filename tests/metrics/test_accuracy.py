@@ -350,3 +350,17 @@ def test_evaluate_calibrated__undoes_a_known_temperature() -> None:
     plain = evaluate(3 * logits[:2000], labels[:2000])
     assert result["ece_calibrated"] < plain["ece"] / 2
     assert set(result) == {"temperature", *(f"{key}_calibrated" for key in ("ece", "classwise_ece", "nll", "brier"))}
+
+
+def test_severity_of_mistakes_is_asked_for_by_superclasses() -> None:
+    logits = torch.tensor([[3.0, 3.0, 0.0, 0.0], [0.0, 3.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0], [0.0, 0.0, 0.0, 3.0]])
+    labels = [
+        1,
+        0,
+        0,
+        3,
+    ]  # the first is a tie, which goes to class 0: a near mistake; so is the second, the third is a far one
+    found = evaluate(logits, labels, superclasses=[7, 7, 8, 8])
+    assert found["errors_within_superclass"] == pytest.approx(200 / 3)
+    assert evaluate(logits, [0, 1, 2, 3], superclasses=[7, 7, 8, 8])["errors_within_superclass"] is None
+    assert "errors_within_superclass" not in evaluate(logits, labels)

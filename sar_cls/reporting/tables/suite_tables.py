@@ -27,6 +27,7 @@ METRIC_LABELS = {
     "top1": "top-1",
     "top5": "top-5",
     "ece": "ECE",
+    "errors_within_superclass": "near mistakes",
     "many_shot": "many",
     "medium_shot": "medium",
     "few_shot": "few",
@@ -294,6 +295,10 @@ def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | Non
         )
     if "ece" in suite.extra_metrics:
         texts.append("ECE: expected calibration error, 15 bins.")
+    if "errors_within_superclass" in suite.extra_metrics:
+        texts.append(
+            "near mistakes: share of the mistakes that stay inside the right superclass; rows of unlike accuracy do not compare."
+        )
     sources = {(f.source, f.note) for line in lines for f in line.extra_paper.values()}
     texts += [f"Published by {source} ({note})." for source, note in sorted(sources)]
     return Table(title, pd.DataFrame(rows, columns=columns), tuple(texts))
