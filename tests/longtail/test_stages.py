@@ -241,8 +241,19 @@ class TestFirstStage:
         assert content(tmp_path) == {}
 
 
+# Those that ask a first stage for anchors: after one epoch SAR's gate has opened for no class.
+BY_ANCHORS = ("nearest_anchor", "nearest_anchor_euclidean", "anchor_average")
+
+
 class TestSecondStage:
-    @pytest.mark.parametrize("method", second_stage_methods(cli.CONFIGS))
+    @pytest.mark.parametrize("method", BY_ANCHORS)
+    def test_a_first_stage_without_anchors_is_one_sentence(self, first: Result, method: str) -> None:
+        result = call("stage2", "--stage1", run_dir(first), "--method", method, "--device", "cpu")
+        assert result.code == 2
+        assert len(result.errors) == 1
+        assert "SAR's gate never opened for 10 classes" in result.errors[0]
+
+    @pytest.mark.parametrize("method", [name for name in second_stage_methods(cli.CONFIGS) if name not in BY_ANCHORS])
     def test_every_method(self, first: Result, work_dir: Path, method: str) -> None:
         start = run_dir(first)
         before = content(start)
