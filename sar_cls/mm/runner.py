@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import is_model_wrapper
-from mmengine.registry import RUNNERS
+from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import Runner
 from torch import nn
 
@@ -41,6 +41,8 @@ def close_log(experiment_name: str) -> None:
         logger.removeHandler(handler)
         handler.close()
     MessageHub._instance_dict.pop(experiment_name, None)
+    # mmengine keeps the scope of a name for good: a later run of that name, of the other kind of nets, would be built in it.
+    DefaultScope._instance_dict.pop(experiment_name, None)
 
 
 @RUNNERS.register_module()
