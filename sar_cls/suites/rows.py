@@ -252,12 +252,16 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
     if not _NAME.fullmatch(name) or not path.is_file():
         raise InputError(unknown("suite", name, list_suites(configs_dir)))
     file = read_suite_file(path)
+    known: dict[str, Suite] = {}  # a suite that many rows are taken from is read once
 
     def load(other: str) -> Suite:
+        if other in known:
+            return known[other]
         if other in (*parents, name):
             raise InputError(f"suite {other!r} is this one, or takes rows of it itself.")
         own = (configs_dir / other / SUITE_FILE).is_file() or not (CONFIGS / other / SUITE_FILE).is_file()
-        return _load(configs_dir if own else CONFIGS, other, (*parents, name))
+        known[other] = _load(configs_dir if own else CONFIGS, other, (*parents, name))
+        return known[other]
 
     rows: list[Row] = []
     places: list[int] = []

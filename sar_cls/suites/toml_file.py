@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -171,10 +172,16 @@ def _check_keys(
             raise InputError(f"{file.where(None, row)}: the key {key!r} is missing; add it here.")
 
 
+@functools.lru_cache(maxsize=64)
+def _places(text: str) -> tuple[list[str], list[int]]:
+    """The lines of a suite file, and the numbers (from 1) of those where a row begins; asked for at every row."""
+    lines = text.splitlines()
+    return lines, [number for number, line in enumerate(lines, 1) if re.match(r"\s*\[\[\s*rows\s*\]\]", line)]
+
+
 def _line(text: str, key: str | None, row: int | None) -> int:
     """Line (from 1) of ``key`` in the suite's head (``row`` None) or in a row; else the first line of that block."""
-    lines = text.splitlines()
-    starts = [number for number, line in enumerate(lines, 1) if re.match(r"\s*\[\[\s*rows\s*\]\]", line)]
+    lines, starts = _places(text)
     if row is None:
         first, last = 1, (starts[0] - 1 if starts else len(lines))
     elif row < len(starts):
