@@ -42,7 +42,7 @@ def read_history(run_dir: Path) -> pd.DataFrame:
 
     path = run_dir / HISTORY_FILE
     try:
-        history = pd.read_csv(path)
+        history = pd.read_csv(path, float_precision="round_trip")  # older pandas round the last digit otherwise
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run this row again") from None
     except OSError as error:
