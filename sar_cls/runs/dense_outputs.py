@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sar_cls.errors import InputError
-from sar_cls.files import replacing, why
+from sar_cls.files import replacing
+from sar_cls.runs.arrays import read_arrays
 from sar_cls.runs.folder import SEGMENTATION_FILE
 
 EXAMPLES = 6
@@ -86,26 +86,15 @@ def read_dense_outputs(run_dir: Path | str) -> DenseOutputs:
     Raises:
         InputError: the file is missing or damaged.
     """
-    path = Path(run_dir) / SEGMENTATION_FILE
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            last, best = (
-                Evaluated(arrays[f"confusion_{epoch}"], arrays.get(f"predictions_{epoch}"))
-                for epoch in ("last", "best")
-            )
-            optional = {name: arrays.get(name) for name in ("labels", "images", "examples")}
-            outputs = DenseOutputs(last, best, arrays["classes"], **optional)
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; run this row again to have its predictions.") from None
-    except OSError as error:
-        raise InputError(why(error, path)) from error
-    # What NumPy and zipfile raise depends on where a file was cut off or overwritten.
-    except Exception as error:
-        raise InputError(f"{path} is damaged ({error}); run this row again.") from error
-    problem = _problem(outputs)
-    if problem:
-        raise InputError(f"{path} is damaged ({problem}); run this row again.")
-    return outputs
+
+    def build(arrays: Any) -> DenseOutputs:
+        last, best = (
+            Evaluated(arrays[f"confusion_{epoch}"], arrays.get(f"predictions_{epoch}")) for epoch in ("last", "best")
+        )
+        optional = {name: arrays.get(name) for name in ("labels", "images", "examples")}
+        return DenseOutputs(last, best, arrays["classes"], **optional)
+
+    return read_arrays(Path(run_dir) / SEGMENTATION_FILE, build, _problem, "predictions")
 
 
 def _problem(outputs: DenseOutputs) -> str | None:

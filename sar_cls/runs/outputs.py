@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from sar_cls.errors import InputError
-from sar_cls.files import replacing, why
+from sar_cls.files import replacing
+from sar_cls.runs.arrays import read_arrays
 from sar_cls.runs.folder import OUTPUTS_FILE
 from sar_cls.superclasses import superclasses_of
 
@@ -84,22 +85,12 @@ def read_outputs(run_dir: Path | str) -> TestOutputs:
     Raises:
         InputError: the file is missing or damaged.
     """
-    path = Path(run_dir) / OUTPUTS_FILE
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            optional = ("logits_best", "val_logits", "val_logits_best", "val_labels", "classes")
-            outputs = TestOutputs(arrays["logits"], arrays["labels"], **{name: arrays.get(name) for name in optional})
-    except FileNotFoundError:
-        raise InputError(f"{path} is missing; run this row again to have its test logits.") from None
-    except OSError as error:
-        raise InputError(why(error, path)) from error
-    # What NumPy and zipfile raise depends on where a file was cut off or overwritten.
-    except Exception as error:
-        raise InputError(f"{path} is damaged ({error}); run this row again.") from error
-    problem = _problem(outputs)
-    if problem:
-        raise InputError(f"{path} is damaged ({problem}); run this row again.")
-    return outputs
+    optional = ("logits_best", "val_logits", "val_logits_best", "val_labels", "classes")
+
+    def build(arrays: Any) -> TestOutputs:
+        return TestOutputs(arrays["logits"], arrays["labels"], **{name: arrays.get(name) for name in optional})
+
+    return read_arrays(Path(run_dir) / OUTPUTS_FILE, build, _problem, "test logits")
 
 
 def _problem(outputs: TestOutputs) -> str | None:
