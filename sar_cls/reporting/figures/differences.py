@@ -12,6 +12,9 @@ from sar_cls.reporting.figures.series import NothingToDraw
 from sar_cls.reporting.figures.style import GREY, RowStyle, legend_below, new_figure, style
 from sar_cls.suites.rows import Row, Suite
 
+JOINT = 0.5
+"""Line width of simultaneous intervals, in points; the others have 1.2."""
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -28,6 +31,8 @@ class Point:
         low: lower end of the 95 % interval; None for one pair.
         high: upper end.
         pairs: how many.
+        joint: ends of the interval that holds together with those of all rows compared with the same baseline; None where there
+            is none.
         paper: lower and upper end of the published difference, equal for a single figure; None where none is published.
         details: how the recipe differs from the row's.
     """
@@ -38,6 +43,7 @@ class Point:
     low: float | None
     high: float | None
     pairs: int
+    joint: tuple[float, float] | None = None
     paper: tuple[float, float] | None = None
     details: tuple[str, ...] = ()
 
@@ -123,6 +129,7 @@ def point_of(suite: Suite, line: Line, lines: Sequence[Line], styles: Mapping[st
         low=difference.low,
         high=difference.high,
         pairs=difference.n,
+        joint=None if line.adjusted is None else (line.adjusted.low, line.adjusted.high),
         paper=paper_difference(line, lines),
         details=line.deviations,
     )
@@ -190,6 +197,10 @@ def draw(data: Differences) -> Figure:
     axis.grid(axis="x")
     axis.set_xlabel(wrapped(f"Difference{_against(data)} in {metric_name(data.metric)} (points)", 40))
     _widen(axis)
+    # After the axis has its limits: with two or three seeds these are so wide that all else would shrink to a dot.
+    for height, point in entries:
+        if point.joint is not None:
+            axis.plot(point.joint, [height] * 2, color=point.style.color, linewidth=JOINT, scalex=False, zorder=1)
     handles, labels = legend(data.points)
     if len(handles) > 1:
         legend_below(figure, handles, labels)
@@ -206,6 +217,9 @@ def legend(points: Sequence[Point]) -> tuple[list[Any], list[str]]:
     if any(point.low is not None for point in points):
         handles.append(Line2D([], [], marker="o", linewidth=1.2, **dark))
         labels.append("ours, 95 % interval")
+    if any(point.joint is not None for point in points):
+        handles.append(Line2D([], [], color="black", linewidth=JOINT))
+        labels.append("simultaneous")
     if any(point.low is None for point in points):
         handles.append(Line2D([], [], marker="o", linestyle="", markerfacecolor="white", **dark))
         labels.append("ours, one seed")
@@ -253,6 +267,11 @@ def about_points(points: Sequence[Point], paper_task: str | None) -> str:
     pairs = sorted({point.pairs for point in points})
     number = f"{pairs[0]} to {pairs[-1]} pairs" if len(pairs) > 1 else f"{pairs[0]} pair{'s' if pairs[0] > 1 else ''}"
     text = f"paired seeds ({number}), with its 95 % interval (Student's t) where there are two pairs at least."
+    if any(point.joint is not None for point in points):
+        text += (
+            " Thin lines: simultaneous 95 % intervals, which hold for all rows compared with the same baseline at once (Bonferroni); "
+            "they may go on beyond the frame."
+        )
     if any(point.paper is not None for point in points):
         kind = f", of another task ({paper_task})" if paper_task else ""
         text += f" Diamonds: the difference between the paper's figures{kind}."

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sar_cls.reporting.comparison import Line
-from sar_cls.reporting.figures.differences import Point, about_points, legend, metric_name, paper_task_of, point_of
+from sar_cls.reporting.figures.differences import JOINT, Point, about_points, legend, metric_name, paper_task_of, point_of
 from sar_cls.reporting.figures.labels import listed, wrapped
 from sar_cls.reporting.figures.series import NothingToDraw
 from sar_cls.reporting.figures.style import GREY, HEADING, RowStyle, leftmost, legend_below, panels
@@ -168,7 +168,7 @@ def draw(data: Sensitivity) -> Figure:
                 [place for place, _ in papers], means, "D--", color=GREY, linewidth=0.8, markersize=2.8, markerfacecolor="white",
                 zorder=1,
             )  # fmt: skip
-        colour = sweep.points[sweep.default if sweep.default is not None else 0].style.color
+        colour = _colour(sweep)
         axis.plot(range(len(sweep.points)), [point.mean for point in sweep.points], color=colour, linewidth=0.6)
         for place, point in enumerate(sweep.points):
             if point.low is not None and point.high is not None:
@@ -189,9 +189,19 @@ def draw(data: Sensitivity) -> Figure:
     low, high = axes[0].get_ylim()
     if high - low < 2:
         axes[0].set_ylim(low - (2 - high + low) / 2, high + (2 - high + low) / 2)
+    for axis, sweep in zip(axes, data.sweeps, strict=True):
+        colour = _colour(sweep)
+        for place, point in enumerate(sweep.points):
+            if point.joint is not None:
+                axis.plot([place] * 2, point.joint, color=colour, linewidth=JOINT, scaley=False, zorder=1)
     handles, labels = legend([point for sweep in data.sweeps for point in sweep.points])
     legend_below(figure, handles, labels)
     return figure
+
+
+def _colour(sweep: Sweep) -> str:
+    """One for all points: that of the row they vary."""
+    return sweep.points[sweep.default if sweep.default is not None else 0].style.color
 
 
 def caption(data: Sensitivity, suite: Suite) -> str:

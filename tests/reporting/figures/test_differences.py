@@ -66,6 +66,26 @@ def test_points_intervals_and_the_papers_difference() -> None:
     assert "Diamonds: the difference between the paper's figures." in text
 
 
+def test_intervals_of_a_family_are_thin_lines_that_do_not_widen_the_axis() -> None:
+    """Beside each row's own interval that at the level 1 - 0.05 / 2, since two rows share the baseline."""
+    runs = records()
+    for seed in (1, 2, 3):
+        runs.append(_filled(make_record("cifar100_lt", "mixup_car", seed, 39.0 - 0.1 * seed), f"car{seed}", 1))
+    data = prepared(runs)
+    sar, car = (next(p for p in data.points if p.label == f"MixUp+{name}") for name in ("SAR", "CAR"))
+    half = 6.205346816570579 / np.sqrt(3)  # Student's t with 2 degrees of freedom, at 0.9875
+    np.testing.assert_allclose(sar.joint, (2 - half, 2 + half))
+    np.testing.assert_allclose(car.joint, (-0.2 - 0.1 * half, -0.2 + 0.1 * half))
+    assert all(point.joint is None for point in data.points if point.pairs == 1)
+    figure = differences.draw(data)
+    thin = [line for line in figure.axes[0].lines if line.get_linewidth() == differences.JOINT]
+    assert sorted(tuple(line.get_xdata()) for line in thin) == sorted([sar.joint, car.joint])
+    assert figure.axes[0].get_xlim()[1] < 2 + half
+    assert "simultaneous" in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert "Thin lines: simultaneous 95 % intervals" in differences.caption(data, load_suite(CONFIGS, "cifar100_lt"))
+    assert all(point.joint is None for point in prepared(records()).points)
+
+
 def test_a_shortened_recipe_is_said() -> None:
     data = prepared(records(epochs=20))
     text = differences.caption(data, load_suite(CONFIGS, "cifar100_lt"))

@@ -98,6 +98,8 @@ def test_values_rise_and_the_varied_row_stands_among_them(suite: Suite) -> None:
     dots = [line.get_ydata()[0] for line in axis.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(dots, [-0.85, 1.15, 2.15])
     assert [line.get_ydata()[0] for line in axis.lines if line.get_marker() == "D"] == [pytest.approx(0.71)]
+    thin = [tuple(line.get_ydata()) for line in axis.lines if line.get_linewidth() == differences.JOINT]
+    assert thin == [point.joint for point in sweep.points]
     text = sensitivity.caption(data, suite)
     assert "to Net, in points" in text
     assert "Bold: the value of the row that the others vary." in text
