@@ -269,8 +269,8 @@ def about_points(points: Sequence[Point], paper_task: str | None) -> str:
     text = f"paired seeds ({number}), with its 95 % interval (Student's t) where there are two pairs at least."
     if any(point.joint is not None for point in points):
         text += (
-            " Thin lines: simultaneous 95 % intervals, which hold for all rows compared with the same baseline at once (Bonferroni); "
-            "they may go on beyond the frame."
+            " Thin lines: simultaneous 95 % intervals, which hold at once for all rows compared with the same baseline (Bonferroni)"
+            "; they may go on beyond the frame."
         )
     if any(point.paper is not None for point in points):
         kind = f", of another task ({paper_task})" if paper_task else ""

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sar_cls.reporting.comparison import Line
-from sar_cls.reporting.figures.differences import JOINT, Point, about_points, legend, metric_name, paper_task_of, point_of
+from sar_cls.reporting.figures.differences import (
+    JOINT,
+    Point,
+    about_points,
+    legend,
+    metric_name,
+    paper_task_of,
+    point_of,
+)
 from sar_cls.reporting.figures.labels import listed, wrapped
 from sar_cls.reporting.figures.series import NothingToDraw
 from sar_cls.reporting.figures.style import GREY, HEADING, RowStyle, leftmost, legend_below, panels
