@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import filelock
+from mmengine.utils import import_modules_from_strings
 
 from sar_cls import messages
 from sar_cls.engine import closed_form as posthoc
@@ -92,7 +93,18 @@ def run_planned(planned: PlannedRun, cache: DataCache | None = None) -> dict[str
     planned = planned.on(device=usable_device(planned.options.device))
     check_seed(planned.seed)
     with threads(planned.options.threads), _no_exit(planned):
+        _import_own_code(planned)
         return _run(planned, cache or DataCache())
+
+
+def _import_own_code(planned: PlannedRun) -> None:
+    """What a config imports was imported where it was read, and this process may have been handed the plan by that one."""
+    try:
+        import_modules_from_strings(**planned.config.get("custom_imports", {"imports": None}))
+    except ImportError as error:
+        raise InputError(
+            f"{planned.source}: what custom_imports names is not found here: put its folder on the PYTHONPATH of every process"
+        ) from error
 
 
 @contextmanager

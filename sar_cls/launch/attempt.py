@@ -25,7 +25,10 @@ def finished_before(planned: PlannedRun, cache: DataCache) -> Attempt | None:
 
 
 def try_run(planned: PlannedRun, cache: DataCache) -> Attempt:
-    """Runs it, whatever comes of it but an interruption."""
+    """Runs it, if it still has to be, whatever comes of it but an interruption."""
+    before = finished_before(planned, cache)  # by another process since it was handed out, say
+    if before is not None:
+        return before
     begin, title = time.monotonic(), planned.title
     try:
         record = run_or_fail(planned, cache)

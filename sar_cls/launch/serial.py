@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.run import DataCache
-from sar_cls.launch.attempt import finished_before, try_run
+from sar_cls.launch.attempt import try_run
 from sar_cls.launch.outcome import Outcome
 
 
@@ -18,5 +18,5 @@ def run_serially(runs: Sequence[PlannedRun]) -> Outcome:
     """
     outcome, cache = Outcome(), DataCache()
     for planned in runs:
-        outcome.add(finished_before(planned, cache) or try_run(planned, cache))
+        outcome.add(try_run(planned, cache))
     return outcome

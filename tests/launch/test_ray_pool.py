@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from tiny_runs import TINY
 
-from sar_cls.cli import ROOT
 from sar_cls.engine.job import Job
 from sar_cls.engine.options import Options
 from sar_cls.engine.planned import PlannedRun, plan
@@ -24,38 +21,10 @@ from sar_cls.launch.serial import run_serially
 from sar_cls.runs import folder
 from sar_cls.runs.record import is_finished, read_record
 
-ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'sar-cls[ray]'")
+from .conftest import Three
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 LONG = TINY.replace("max_epochs=2", "max_epochs=40").replace("T_max=2", "T_max=40")
-
-
-@dataclass
-class Three:
-    """A cluster of a head without places and two nodes with one each."""
-
-    cluster: Any
-    nodes: list[Any]
-
-    def complete(self) -> None:
-        """Adds what was killed; to be called in the main thread, since Ray sets handlers of signals."""
-        while len(self.nodes) < 2:
-            self.nodes.append(self.cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20))
-
-
-@pytest.fixture(scope="module")
-def three() -> Iterator[Three]:
-    from ray.cluster_utils import Cluster
-
-    small = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small}, connect=True)
-        try:
-            yield Three(cluster, [])
-        finally:
-            ray.shutdown()
-            cluster.shutdown()
 
 
 def logits(run_dir: Path) -> bytes:
