@@ -117,14 +117,17 @@ def check_nodes(found: Sequence[Node], work_dir: Path, *, shared: bool) -> None:
 
     remote = ray.remote(ask)
     with _token(work_dir) if shared else _nothing() as token:
-        answers = {
-            node.name: remote.options(
-                num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
-            ).remote(token)
+        answers = [  # several nodes may have one name: containers of a host, nodes of one machine
+            (
+                node.name,
+                remote.options(
+                    num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
+                ).remote(token),
+            )
             for node in found
-        }
+        ]
         ours = own_versions()
-        for name, answer in answers.items():
+        for name, answer in answers:
             try:
                 versions, sees = ray.get(answer, timeout=SECONDS_FOR_AN_ANSWER)
             except ray.exceptions.RayError as error:

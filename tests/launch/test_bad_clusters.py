@@ -67,7 +67,7 @@ def test_nobody_is_there(refused: Refused) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'sar-cls[ray]'")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = "127.0.0.1:%d" % free.getsockname()[1]
+        address = f"127.0.0.1:{free.getsockname()[1]}"
     line = refused(address)
     assert line.startswith(f"no Ray cluster at {address} (")
     assert line.endswith("start one with ray start --head, or name its head node by --address HOST:PORT")
