@@ -14,6 +14,7 @@ _HOMES = {
     "FixedAnchors": "sar_cls.regularizers",
     "CenterLoss": "sar_cls.regularizers",
     "INC": "sar_cls.regularizers",
+    "SupCon": "sar_cls.regularizers",
     "Regularizer": "sar_cls.regularizers",
     "REGULARIZERS": "sar_cls.regularizers",
     "attach": "sar_cls.models.attached_model",

@@ -37,6 +37,7 @@ class Augmentation:
         crop_size: side (or (height, width)) of the crop in pixels; None crops to the image's own size.
         flip: probability of a horizontal flip.
         mixup_alpha: parameter of mixup's Beta(alpha, alpha) (Zhang et al. 2018, Sec. 2); None for no mixup.
+        views: crops and flips of each image, all drawn by themselves; mixup is the same for all of them.
 
     Raises:
         ValueError: a value outside its range.
@@ -46,6 +47,7 @@ class Augmentation:
     crop_size: int | tuple[int, int] | None = None
     flip: float = 0.5
     mixup_alpha: float | None = None
+    views: int = 1
 
     def __post_init__(self) -> None:
         if self.padding < 0:
@@ -56,11 +58,14 @@ class Augmentation:
             raise ValueError(f"flip is a probability in [0, 1], got {self.flip}")
         if self.mixup_alpha is not None and not (self.mixup_alpha > 0 and math.isfinite(self.mixup_alpha)):
             raise ValueError(f"mixup_alpha must be above 0 (None switches mixup off), got {self.mixup_alpha}")
+        if self.views < 1:
+            raise ValueError(f"views must be at least 1, got {self.views}")
 
     def draw(self, num_samples: int, batch_size: int, image_size: tuple[int, int], generator: torch.Generator) -> Draws:
         """Draw everything for an epoch of ``num_samples`` samples in batches of ``batch_size`` (the last may be short).
 
-        The crop and flip of the i-th sample do not depend on ``batch_size`` nor on whether mixup is on.
+        The crop and flip of the i-th sample do not depend on ``batch_size`` nor on whether mixup is on; and nothing that one
+        view has depends on whether there are more.
 
         Args:
             num_samples: n, samples in the epoch.
@@ -71,13 +76,30 @@ class Augmentation:
         Returns:
             CPU tensors. ``per_sample``: "crop_offset" int64 [n, 2], row and column of the crop in the padded image, in
             ``[0, H + 2 * padding - crop]``; "flip" bool [n]; with mixup "partner" int64 [n], the position of the
-            sample's partner inside its own batch. ``per_batch``: with mixup "lam" float32 [steps].
+            sample's partner inside its own batch; "crop_offset_2" and "flip_2" of the second view, and so on. ``per_batch``: with mixup "lam" float32 [steps].
 
         Raises:
             ValueError: the crop is larger than the padded image, or ``batch_size`` is below 1.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        per_sample, per_batch = self._draw_view(num_samples, image_size, generator), {}
+        if self.mixup_alpha is not None:
+            # torch offers no Beta from a given generator, so the generator seeds numpy's.
+            seed = int(torch.randint(2**63 - 1, (), generator=generator))
+            steps = -(-num_samples // batch_size)
+            lam = np.random.default_rng(seed).beta(self.mixup_alpha, self.mixup_alpha, steps).astype(np.float32)
+            keys = torch.rand(num_samples, generator=generator, dtype=torch.float64)
+            per_sample["partner"] = torch.cat([batch.argsort(stable=True) for batch in _batches(keys, batch_size)])
+            per_batch["lam"] = torch.from_numpy(lam)
+        for view in range(1, self.views):
+            drawn = self._draw_view(num_samples, image_size, generator)
+            per_sample |= {of_view(name, view): value for name, value in drawn.items()}
+        return Draws(per_sample, per_batch)
+
+    def _draw_view(
+        self, num_samples: int, image_size: tuple[int, int], generator: torch.Generator
+    ) -> dict[str, Tensor]:
         offsets = []
         for size, crop in zip(image_size, _pair(self.crop_size or image_size), strict=True):
             slack = size + 2 * self.padding - crop
@@ -86,19 +108,15 @@ class Augmentation:
                     f"a crop of {crop} pixels does not fit an image of {size} pixels padded by {self.padding}"
                 )
             offsets.append(torch.randint(slack + 1, (num_samples,), generator=generator))
-        per_sample = {
+        return {
             "crop_offset": torch.stack(offsets, dim=1),
             "flip": torch.rand(num_samples, generator=generator) < self.flip,
         }
-        if self.mixup_alpha is None:
-            return Draws(per_sample)
-        # torch offers no Beta from a given generator, so the generator seeds numpy's.
-        seed = int(torch.randint(2**63 - 1, (), generator=generator))
-        steps = -(-num_samples // batch_size)
-        lam = np.random.default_rng(seed).beta(self.mixup_alpha, self.mixup_alpha, steps).astype(np.float32)
-        keys = torch.rand(num_samples, generator=generator, dtype=torch.float64)
-        per_sample["partner"] = torch.cat([batch.argsort(stable=True) for batch in _batches(keys, batch_size)])
-        return Draws(per_sample, {"lam": torch.from_numpy(lam)})
+
+
+def of_view(name: str, view: int) -> str:
+    """Under what name the draws of a view (from 0) are: "flip", "flip_2" ..."""
+    return name if view == 0 else f"{name}_{view + 1}"
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from sar_cls.runs import record
 from sar_cls.runs.checkpoint import read_checkpoint
 from sar_cls.runs.folder import LAST
 
-_MIXUP = ("mixup_alpha", "num_classes")
+_FIRST_STAGE_ONLY = ("mixup_alpha", "num_classes", "views")
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def like_first_stage(resolved: AnyResolved, first: FirstStage) -> AnyResolved:
         config.bn_batch = before.bn_batch
     config.model.head.num_classes = before.num_classes
     config.model.head.in_channels = before.in_channels
-    # All of the preprocessing but mixup, which belongs to the first stage.
-    config.data_preprocessor = {key: value for key, value in before.data_preprocessor.items() if key not in _MIXUP}
+    # All of the preprocessing but mixup and further views, which belong to the first stage.
+    config.data_preprocessor = {key: value for key, value in before.data_preprocessor.items() if key not in _FIRST_STAGE_ONLY}
     inherited = {
         key: value
         for key, value in first.record["overrides"].items()

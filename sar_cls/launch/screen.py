@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections import Counter
@@ -62,7 +63,9 @@ class Screen:
             if everywhere:
                 messages.remark(line)
         elif title in self.running:
-            self.running[title] = line.removeprefix(title).removeprefix(": ")
+            number = re.match(r"\[\d+/\d+\] ", title)  # a run names itself in full once, then by its number
+            line = line.removeprefix(f"{title}: ").removeprefix(number.group() if number else "")
+            self.running[title] = line
 
     def ended(self, attempt: Attempt) -> None:
         """A run has ended."""
@@ -84,7 +87,7 @@ class Screen:
         return ", ".join(parts + ([f"about {self._left()} left"] if ends.total() else []))
 
     def _render(self) -> RenderableType:
-        return Text("\n").join(Text(line, no_wrap=True, overflow="ellipsis") for line in self._lines())
+        return Text("\n".join(self._lines()), no_wrap=True, overflow="ellipsis")
 
     def _lines(self) -> Iterable[str]:
         yield self.summary()

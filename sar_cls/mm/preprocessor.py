@@ -8,7 +8,7 @@ import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
 
-from sar_cls.data.augment import Augmentation, Draws, center_crop, crop_and_flip, mixup, normalize
+from sar_cls.data.augment import Augmentation, Draws, center_crop, crop_and_flip, mixup, normalize, of_view
 
 
 @MODELS.register_module()
@@ -26,6 +26,8 @@ class BatchPreprocessor(nn.Module):
         flip: probability of a horizontal flip.
         mixup_alpha: parameter of mixup's Beta distribution; None for no mixup.
         num_classes: C, needed for mixup's soft labels.
+        views: crops and flips of each image while training. With 2 a batch of N images is one of 2 N samples, first all of the
+            first view, then all of the second, as a contrastive loss wants it (:class:`sar_cls.SupCon`); a step costs twice as much.
         memory_format: of the output, "channels_last" or "contiguous"; the network's weights should have the same.
         batch_augments: must be None; mmpretrain's classifiers pass it.
     """
@@ -42,6 +44,7 @@ class BatchPreprocessor(nn.Module):
         flip: float = 0.0,
         mixup_alpha: float | None = None,
         num_classes: int | None = None,
+        views: int = 1,
         memory_format: str = "channels_last",
         batch_augments: None = None,
     ) -> None:
@@ -50,7 +53,9 @@ class BatchPreprocessor(nn.Module):
             raise ValueError("train_cfg with batch augments needs mmpretrain's own pipeline: here use mixup_alpha")
         if mixup_alpha is not None and num_classes is None:
             raise ValueError("mixup makes soft labels: give num_classes along with mixup_alpha")
-        self.augmentation = Augmentation(padding=padding, crop_size=crop_size, flip=flip, mixup_alpha=mixup_alpha)
+        self.augmentation = Augmentation(
+            padding=padding, crop_size=crop_size, flip=flip, mixup_alpha=mixup_alpha, views=views
+        )
         self.num_classes = num_classes
         self.memory_format = memory_format
         # Not part of a checkpoint: mmpretrain's own preprocessor keeps none there either.
@@ -69,21 +74,31 @@ class BatchPreprocessor(nn.Module):
             training: whether to augment.
 
         Returns:
-            ``inputs`` float32 [N, 3, h, w] and ``data_samples``: labels [N], or soft labels [N, C] under mixup.
+            ``inputs`` float32 [N, 3, h, w] and ``data_samples``: labels [N], or soft labels [N, C] under mixup; with several
+            views N is so many times larger.
         """
         images, targets = data["inputs"], data["targets"]
         augmentation = self.augmentation
-        if training:
-            draws = data["draws"]
-            images = crop_and_flip(
-                images, draws["crop_offset"], draws["flip"], augmentation.padding, augmentation.crop_size
-            )
-        elif augmentation.crop_size is not None:
-            images = center_crop(images, augmentation.crop_size)
-        inputs = normalize(images, self.mean, self.std)  # channels_last as it comes
-        if self.memory_format == "contiguous":
-            inputs = inputs.contiguous()
-        if training and augmentation.mixup_alpha is not None:
-            assert self.num_classes is not None
-            inputs, targets = mixup(inputs, targets, draws["partner"], draws["lam"], self.num_classes)
+        if not training:
+            if augmentation.crop_size is not None:
+                images = center_crop(images, augmentation.crop_size)
+            return {"inputs": self._normalized(images), "data_samples": targets}
+        views = [self._view(images, targets, data["draws"], view) for view in range(augmentation.views)]
+        if len(views) == 1:
+            ((inputs, targets),) = views
+        else:
+            inputs, targets = (torch.cat(parts) for parts in zip(*views, strict=True))
         return {"inputs": inputs, "data_samples": targets}
+
+    def _normalized(self, images: Tensor) -> Tensor:
+        inputs = normalize(images, self.mean, self.std)  # channels_last as it comes
+        return inputs.contiguous() if self.memory_format == "contiguous" else inputs
+
+    def _view(self, images: Tensor, targets: Tensor, draws: dict[str, Tensor], view: int) -> tuple[Tensor, Tensor]:
+        augmentation = self.augmentation
+        offset, flip = draws[of_view("crop_offset", view)], draws[of_view("flip", view)]
+        inputs = self._normalized(crop_and_flip(images, offset, flip, augmentation.padding, augmentation.crop_size))
+        if augmentation.mixup_alpha is None:
+            return inputs, targets
+        assert self.num_classes is not None
+        return mixup(inputs, targets, draws["partner"], draws["lam"], self.num_classes)

@@ -9,6 +9,7 @@ from sar_cls.regularizers.center import CenterLoss
 from sar_cls.regularizers.fixed import FixedAnchors
 from sar_cls.regularizers.inc import INC
 from sar_cls.regularizers.sar import SAR
+from sar_cls.regularizers.supcon import SupCon
 
 REGULARIZERS: dict[str, type[Regularizer]] = {
     "SAR": SAR,
@@ -16,6 +17,7 @@ REGULARIZERS: dict[str, type[Regularizer]] = {
     "FixedAnchors": FixedAnchors,
     "CenterLoss": CenterLoss,
     "INC": INC,
+    "SupCon": SupCon,
 }
 
-__all__ = ["CAR", "INC", "REGULARIZERS", "SAR", "CenterLoss", "FixedAnchors", "Reading", "Regularizer"]
+__all__ = ["CAR", "INC", "REGULARIZERS", "SAR", "CenterLoss", "FixedAnchors", "Reading", "Regularizer", "SupCon"]

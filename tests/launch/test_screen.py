@@ -45,6 +45,23 @@ def test_one_screen_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
+def test_a_run_is_one_line__named_once_and_cut_at_the_edge() -> None:
+    screen, out = screen_of(2)
+    with screen:
+        title = "[1/2] digits/baseline seed 1270964153"
+        screen.started(title)
+        screen.said(title, f"{title}: 20 epochs")
+        assert list(screen._lines())[1] == f"  {title}: 20 epochs"
+        screen.said(title, "[1/2] 0:12 left, 0:15 so far, epoch 11/20, loss 0.079, test 95.06 %")
+        assert screen.live is not None
+        screen.live.refresh()
+    drawn = out.getvalue()
+    assert f"  {title}: 0:12 left, 0:15 so far, epoch 11/20" in drawn
+    assert "[1/2] 0:12" not in drawn
+    assert "…" in drawn
+    assert "95.06 %" not in drawn
+
+
 def test_the_summary_and_no_more_lines_than_fit() -> None:
     screen, _ = screen_of(100)
     assert screen.summary() == "0 of 100 done, 0 running"

@@ -124,6 +124,39 @@ def test_evaluation_only_crops_the_middle_and_normalises(
     assert torch.equal(got["data_samples"], data.labels)
 
 
+@pytest.mark.parametrize("memory_format", ["channels_last", "contiguous"])
+@pytest.mark.parametrize("mixup_alpha", [None, 1.0])
+def test_two_views_are_two_batches_in_one(mixup_alpha: float | None, memory_format: str, device: torch.device) -> None:
+    """The first view is what one view would be; the second has crops and flips of its own, and the first one's mixup."""
+    one, two = (
+        BatchPreprocessor(
+            *(MEAN, STD), padding=3, mixup_alpha=mixup_alpha, num_classes=3, flip=0.5, views=views, memory_format=memory_format
+        ).to(device)
+        for views in (1, 2)
+    )
+    data = image_set(11, 9, 8, 3).to(device)
+    batches = [list(DeviceLoader(data, 4, draw=module.draw, seed=5)) for module in (one, two)]
+    moved = []
+    for alone, both in zip(*batches, strict=True):
+        first, got = one(alone, True), two(both, True)
+        number = len(alone["targets"])
+        layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
+        assert got["inputs"].is_contiguous(memory_format=layout)
+        assert torch.equal(got["inputs"][:number], first["inputs"])
+        assert torch.equal(got["data_samples"], first["data_samples"].repeat(2, *[1] * (first["data_samples"].ndim - 1)))
+        draws = both["draws"] | {"crop_offset": both["draws"]["crop_offset_2"], "flip": both["draws"]["flip_2"]}
+        assert torch.equal(got["inputs"][number:], one({**both, "draws": draws}, True)["inputs"])
+        moved += (both["draws"]["crop_offset"] != both["draws"]["crop_offset_2"]).any(dim=1).tolist()
+        evaluated, alone_evaluated = two(both, False)["inputs"], one(alone, False)["inputs"]
+        assert torch.equal(evaluated, alone_evaluated)
+    assert sum(moved) > 5
+
+
+def test_refuses_no_view() -> None:
+    with pytest.raises(ValueError, match="views must be at least 1"):
+        BatchPreprocessor(MEAN, STD, views=0)
+
+
 def test_it_leaves_nothing_in_a_checkpoint() -> None:
     assert BatchPreprocessor(MEAN, STD).state_dict() == {}
 

@@ -31,6 +31,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "FixedAnchors": ("FixedAnchors", {"kind": "simplex"}),
     "CenterLoss": ("CenterLoss", {}),
     "INC": ("INC", {}),
+    "SupCon": ("SupCon", {}),
+    "SupCon, no projection": ("SupCon", {"projection": None}),
 }
 all_cases = pytest.mark.parametrize("case", CASES)
 
@@ -81,7 +83,7 @@ def step(
 
 
 def test_registry_names_are_class_names() -> None:
-    assert set(REGULARIZERS) == {"SAR", "CAR", "FixedAnchors", "CenterLoss", "INC"}
+    assert set(REGULARIZERS) == {"SAR", "CAR", "FixedAnchors", "CenterLoss", "INC", "SupCon"}
     for name, kind in REGULARIZERS.items():
         assert kind.__name__ == name
         assert issubclass(kind, Regularizer)
