@@ -67,6 +67,8 @@ def connect(address: str) -> bool:
     except Exception as error:  # Ray has errors of many kinds for it
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise InputError(f"no Ray cluster at {address} ({reason}): {remedy}") from error
+    # Of a node that is lost Ray would print fifty lines of its log to stdout, among the results. Its debugger silences it so too.
+    ray._private.worker._worker_logs_enabled = False
     return True
 
 

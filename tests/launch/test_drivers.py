@@ -36,11 +36,12 @@ class Drivers:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         whole = ["--configs", str(self.configs), "--suite", "gated", "--seed", "1", "--threads", "1", "--device", "cpu"]
         whole += ["--work-dir", str(self.work_dir), *arguments]
-        with (self.work_dir.parent / f"out{len(self.started)}").open("w") as out:
+        out, err = (self.work_dir.parent / f"{name}{len(self.started)}" for name in ("out", "err"))
+        with out.open("w") as out_file, err.open("w") as err_file:
             process = subprocess.Popen(
                 [sys.executable, "-u", str(ROOT / "benchmarks" / "run.py"), *whole],
-                stdout=out,
-                stderr=subprocess.STDOUT,
+                stdout=out_file,
+                stderr=err_file,
                 text=True,
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
@@ -48,13 +49,16 @@ class Drivers:
         self.started.append(process)
         return process
 
-    def said(self, process: subprocess.Popen[str]) -> str:
-        return (self.work_dir.parent / f"out{self.started.index(process)}").read_text()
+    def said(self, process: subprocess.Popen[str], stream: str = "out") -> str:
+        return (self.work_dir.parent / f"{stream}{self.started.index(process)}").read_text()
+
+    def all_said(self) -> str:
+        return "\n\n".join(self.said(process, stream) for process in self.started for stream in ("out", "err"))
 
     def until(self, what: Callable[[], bool]) -> None:
         end = time.monotonic() + 200
         while not what():
-            assert time.monotonic() < end, "\n\n".join(self.said(process) for process in self.started)
+            assert time.monotonic() < end, self.all_said()
             time.sleep(0.05)
 
     def end(self, process: subprocess.Popen[str]) -> int:
@@ -98,9 +102,9 @@ def test_a_cluster_and_a_machine_share_a_suite(
     local = both.start()
     both.until(lambda: both.reached("c", 2))
     both.open("first")
-    assert both.end(ray) == 3, both.said(ray)
+    assert both.end(ray) == 3, both.all_said()
     both.open("second")
-    assert both.end(local) == 3, both.said(local)
+    assert both.end(local) == 3, both.all_said()
     passed = "another process is at this run, passed over"
     for process, runs in ((ray, ["[3/4] gated/c"]), (local, ["[1/4] gated/a", "[2/4] gated/b"])):
         lines = both.said(process).splitlines()
@@ -113,7 +117,7 @@ def test_a_cluster_and_a_machine_share_a_suite(
     for row, processes in done.items():
         assert list(processes.values()) == [STEPS], f"{row} was run by {processes}"
     again = both.start()
-    assert both.end(again) == 0, both.said(again)
+    assert both.end(again) == 0, both.all_said()
     assert both.said(again).count("finished before") == 4
     assert both.steps() == done
 
@@ -137,7 +141,7 @@ def test_a_command_that_is_killed_goes_on_where_it_was(
     assert [path.parents[1].name for path in finished] == ["a"]
     before = finished[0].read_bytes()
     second = commands.start(*arguments)
-    assert commands.end(second) == 0, commands.said(second)
+    assert commands.end(second) == 0, commands.all_said()
     assert "[1/4] gated/a seed 1: finished before" in commands.said(second)
     assert finished[0].read_bytes() == before
     for row, processes in commands.steps().items():
@@ -145,3 +149,21 @@ def test_a_command_that_is_killed_goes_on_where_it_was(
         assert list(processes.values()) == expected, f"{row} was run by {processes}"
     records = [read_record(path.parent) for path in sorted(commands.work_dir.glob("gated/*/*/record.json"))]
     assert [(record["row"], record["epochs"]) for record in records] == [(row, 3) for row in "abcd"]
+
+
+def test_a_node_is_lost_under_a_command(three: Three, drivers: Callable[[dict[str, str], int], Drivers]) -> None:
+    """Its run goes on elsewhere from its last epoch, and results are as quiet as without it."""
+    three.complete()
+    commands = drivers({"a": "first", "b": "first"}, IN_THE_LAST_EPOCH)
+    command = commands.start("--launcher", "ray", "--address", three.cluster.address)
+    commands.until(lambda: commands.reached("a", IN_THE_LAST_EPOCH) and commands.reached("b", IN_THE_LAST_EPOCH))
+    three.cluster.remove_node(three.nodes.pop(), allow_graceful=False)
+    commands.open("first")
+    assert commands.end(command) == 0, commands.all_said()
+    steps = sorted(list(processes.values()) for processes in commands.steps().values())
+    assert steps == [[IN_THE_LAST_EPOCH, STEPS_OF_AN_EPOCH], [STEPS]]
+    assert commands.said(command, "err").count("its node or process is lost, started again") == 1
+    results = commands.said(command)
+    assert results.count(": top-1 ") == 2
+    assert "state-dump" not in results + commands.said(command, "err")
+    assert "raylet" not in results
