@@ -60,10 +60,12 @@ def measure_cost(setting: Setting, splits: DataSplits, method: str, source: Sour
     model: Any = build_model(config, setting)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     inputs, targets = preloaded(setting, splits, config)
+    views = config.data_preprocessor.get("views", 1)  # a step sees each image so many times
+    seen, labels = torch.cat([inputs] * views), targets.repeat(views)
 
     def forward() -> Tensor:
         with autocast(setting.device, setting.precision):
-            losses = model(inputs, targets, mode="loss")
+            losses = model(seen, labels, mode="loss")
         return model.parse_losses(losses)[0]
 
     def step() -> None:
@@ -74,7 +76,7 @@ def measure_cost(setting: Setting, splits: DataSplits, method: str, source: Sour
     step()  # makes the momentum
     forward_flops = count_flops(forward)
     step_flops = count_flops(step)
-    peak = peak_bytes(step, [*model.parameters(), *model.buffers(), inputs, targets, *_momentum(optimizer)])
+    peak = peak_bytes(step, [*model.parameters(), *model.buffers(), seen, labels, *_momentum(optimizer)])
     model.eval()
     with torch.inference_mode():
         inference = count_flops(lambda: model(inputs[:1]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from sar_cls.engine.options import Options
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.reporting.tables.costs import cost_tables, costs_file, read_costs
-from sar_cls.speed.cost import measure_costs
+from sar_cls.speed.cost import measure_cost, measure_costs
 from sar_cls.speed.cost_suite import families, measure_suite
 from sar_cls.speed.setting import Setting
 from sar_cls.suites.rows import Suite, load_suite, select_rows
@@ -47,6 +47,22 @@ def test_figures_are_those_of_speed_py(work_dir: Path, splits: DataSplits) -> No
     for name, cost in zip(rows, measure_costs(setting, splits, ("none", "SAR")), strict=True):
         expected = {key: value for key, value in asdict(cost).items() if key != "method"}
         assert {key: rows[name][key] for key in expected} == expected
+
+
+def test_two_views_cost_two_batches(work_dir: Path, splits: DataSplits) -> None:
+    setting = Setting("resnet32", torch.device("cpu"), batch_size=8)
+    alone = read_costs(SUITE, work_dir)["resnet32"]["rows"]["resnet32"]
+    two, supcon = (
+        measure_cost(setting, splits, name, SUITE.row(name).source) for name in ("resnet32_two_views", "resnet32_supcon")
+    )
+    assert (two.forward, two.step) == (2 * alone["forward"], 2 * alone["step"])
+    larger = measure_cost(replace(setting, batch_size=16), splits, "none")
+    assert (two.forward, two.step, two.peak_bytes) == (larger.forward, larger.step, larger.peak_bytes)
+    assert (two.parameters, two.inference_peak_bytes) == (alone["parameters"], alone["inference_peak_bytes"])
+    classes = len(splits.train.classes)
+    assert supcon.parameters - two.parameters == 64 * 64 + 64 + 64 * 128 + 128
+    assert supcon.forward - two.forward == 2 * 16 * (64 * 64 + 64 * 128 + 16 * 128 + 16 * classes)
+    assert supcon.inference == two.inference
 
 
 def test_times_of_training_and_inference(work_dir: Path) -> None:
@@ -94,15 +110,14 @@ def test_another_baseline_leaves_the_first_ones_figures(work_dir: Path, splits: 
 
 def replace_name(suite: Suite) -> Suite:
     """The suite with one row, of another name."""
-    from dataclasses import replace
-
     return replace(suite, rows=(replace(suite.rows[0], name="other"),))
 
 
 def test_rows_are_measured_beside_their_own_baseline() -> None:
     found = families(SUITE, select_rows(SUITE, all_rows=True))
     assert {name: [row.name for row in rows] for name, rows in found.items()} == {
-        net: [net, f"{net}_car", f"{net}_sar"] for net in ("resnet32", "resnet18", "resnet50")
+        "resnet32": ["resnet32", *(f"resnet32_{name}" for name in ("car", "sar", "two_views", "supcon"))],
+        **{net: [net, f"{net}_car", f"{net}_sar"] for net in ("resnet18", "resnet50")},
     }
 
 
