@@ -76,7 +76,8 @@ class Augmentation:
         Returns:
             CPU tensors. ``per_sample``: "crop_offset" int64 [n, 2], row and column of the crop in the padded image, in
             ``[0, H + 2 * padding - crop]``; "flip" bool [n]; with mixup "partner" int64 [n], the position of the
-            sample's partner inside its own batch; "crop_offset_2" and "flip_2" of the second view, and so on. ``per_batch``: with mixup "lam" float32 [steps].
+            sample's partner inside its own batch; "crop_offset_2" and "flip_2" of the second view, and so on.
+            ``per_batch``: with mixup "lam" float32 [steps].
 
         Raises:
             ValueError: the crop is larger than the padded image, or ``batch_size`` is below 1.

@@ -90,7 +90,9 @@ def like_first_stage(resolved: AnyResolved, first: FirstStage) -> AnyResolved:
     config.model.head.num_classes = before.num_classes
     config.model.head.in_channels = before.in_channels
     # All of the preprocessing but mixup and further views, which belong to the first stage.
-    config.data_preprocessor = {key: value for key, value in before.data_preprocessor.items() if key not in _FIRST_STAGE_ONLY}
+    config.data_preprocessor = {
+        key: value for key, value in before.data_preprocessor.items() if key not in _FIRST_STAGE_ONLY
+    }
     inherited = {
         key: value
         for key, value in first.record["overrides"].items()

@@ -27,7 +27,7 @@ class BatchPreprocessor(nn.Module):
         mixup_alpha: parameter of mixup's Beta distribution; None for no mixup.
         num_classes: C, needed for mixup's soft labels.
         views: crops and flips of each image while training. With 2 a batch of N images is one of 2 N samples, first all of the
-            first view, then all of the second, as a contrastive loss wants it (:class:`sar_cls.SupCon`); a step costs twice as much.
+            first view, then all of the second, as a contrastive loss wants it (:class:`sar_cls.SupCon`), at twice the cost.
         memory_format: of the output, "channels_last" or "contiguous"; the network's weights should have the same.
         batch_augments: must be None; mmpretrain's classifiers pass it.
     """

@@ -22,7 +22,8 @@ class SupCon(Regularizer):
     The batch is the paper's where it holds two views of each image (``data_preprocessor = dict(views=2)``): the other view is
     of the same class. A sample that is alone with its class, which takes one view, adds 0 and counts in the mean, as in
     published code. The paper trains the backbone by this loss alone and the classifier afterwards, with stronger augmentation
-    and larger batches; here both losses are trained together, and augmentation is the recipe's. The default ``contrast_weight`` is ours.
+    and larger batches; here both losses are trained together, and augmentation is the recipe's. The default
+    ``contrast_weight`` is ours.
 
     Soft targets Y and sample weights s are our reading: a pair counts by ``Y_i . Y_p``, the probability that labels drawn from
     the two rows agree, and ``|P(i)|`` is the sum of that, at least 1, so that a sample which hardly agrees with any other adds

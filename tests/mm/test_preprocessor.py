@@ -130,7 +130,13 @@ def test_two_views_are_two_batches_in_one(mixup_alpha: float | None, memory_form
     """The first view is what one view would be; the second has crops and flips of its own, and the first one's mixup."""
     one, two = (
         BatchPreprocessor(
-            *(MEAN, STD), padding=3, mixup_alpha=mixup_alpha, num_classes=3, flip=0.5, views=views, memory_format=memory_format
+            *(MEAN, STD),
+            padding=3,
+            mixup_alpha=mixup_alpha,
+            num_classes=3,
+            flip=0.5,
+            views=views,
+            memory_format=memory_format,
         ).to(device)
         for views in (1, 2)
     )
@@ -143,7 +149,9 @@ def test_two_views_are_two_batches_in_one(mixup_alpha: float | None, memory_form
         layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
         assert got["inputs"].is_contiguous(memory_format=layout)
         assert torch.equal(got["inputs"][:number], first["inputs"])
-        assert torch.equal(got["data_samples"], first["data_samples"].repeat(2, *[1] * (first["data_samples"].ndim - 1)))
+        assert torch.equal(
+            got["data_samples"], first["data_samples"].repeat(2, *[1] * (first["data_samples"].ndim - 1))
+        )
         draws = both["draws"] | {"crop_offset": both["draws"]["crop_offset_2"], "flip": both["draws"]["flip_2"]}
         assert torch.equal(got["inputs"][number:], one({**both, "draws": draws}, True)["inputs"])
         moved += (both["draws"]["crop_offset"] != both["draws"]["crop_offset_2"]).any(dim=1).tolist()

@@ -53,7 +53,8 @@ def test_two_views_cost_two_batches(work_dir: Path, splits: DataSplits) -> None:
     setting = Setting("resnet32", torch.device("cpu"), batch_size=8)
     alone = read_costs(SUITE, work_dir)["resnet32"]["rows"]["resnet32"]
     two, supcon = (
-        measure_cost(setting, splits, name, SUITE.row(name).source) for name in ("resnet32_two_views", "resnet32_supcon")
+        measure_cost(setting, splits, name, SUITE.row(name).source)
+        for name in ("resnet32_two_views", "resnet32_supcon")
     )
     assert (two.forward, two.step) == (2 * alone["forward"], 2 * alone["step"])
     larger = measure_cost(replace(setting, batch_size=16), splits, "none")
