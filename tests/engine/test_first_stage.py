@@ -29,12 +29,18 @@ def first_stage(overrides: dict[str, Any], **handed: Any) -> FirstStage:
         "neck": {"type": "GlobalAveragePooling"},
         "num_classes": 7,
         "in_channels": 64,
-        "data_preprocessor": {"type": "BatchPreprocessor", "mean": [1.0] * 3, "std": [2.0] * 3, "mixup_alpha": 1.0},
+        "data_preprocessor": {
+            "type": "BatchPreprocessor",
+            "mean": [1.0] * 3,
+            "std": [2.0] * 3,
+            "mixup_alpha": 1.0,
+            "views": 2,
+        },
     }
     return FirstStage(Path("first"), make_record("s", "r", 1, 50.0, overrides=overrides), Handover(**values | handed))
 
 
-def test_data_and_net_are_the_first_ones_and_mixup_is_not() -> None:
+def test_data_and_net_are_the_first_ones_and_mixup_and_views_are_not() -> None:
     second = resolve(Source(CONFIGS / "digits_lt" / "mislas.py"), Options(stage2_epochs=3), second_stage=True)
     before = second.config.pretty_text
     first = first_stage({"imbalance": 20.0, "weights": "a-file", "size": 64, "val_fraction": 0.2}, bn_batch=16)
@@ -44,7 +50,7 @@ def test_data_and_net_are_the_first_ones_and_mixup_is_not() -> None:
     assert config.model.backbone.to_dict() == first.handover.backbone
     assert (config.model.head.num_classes, config.model.head.in_channels, config.bn_batch) == (7, 64, 16)
     assert config.data_preprocessor.std == [2.0] * 3
-    assert "mixup_alpha" not in config.data_preprocessor
+    assert not {"mixup_alpha", "views"} & set(config.data_preprocessor)
     # What changed the data of the first stage changed that of the second; its weights are its own affair.
     assert {key: like.overrides.get(key) for key in ("imbalance", "size", "val_fraction")} == {
         "imbalance": 20.0,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import files_of
+from tiny_runs import TINY, files_of
 
 from sar_cls.engine import run as engine
 from sar_cls.engine.options import Options
@@ -107,3 +109,22 @@ def test_code_that_ends_the_process_ends_its_run(
         engine.run(job, Options(epochs=1), cache)
     with folder.lock(job.run_dir):  # it is free again
         pass
+
+
+def test_what_a_config_imports_is_imported_where_it_runs(
+    make_job: MakeJob, cache: DataCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan that came from another process, which has read the config, is stood for by a module that is forgotten again."""
+    (tmp_path / "own_parts.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    planned = plan(make_job(TINY + 'custom_imports = dict(imports=["own_parts"])\n'), Options(epochs=1))
+    assert sys.modules.pop("own_parts")
+    engine.run_planned(planned, cache)
+    assert sys.modules.pop("own_parts")
+    (tmp_path / "own_parts.py").unlink()
+    elsewhere = dataclasses.replace(planned, run_dir=tmp_path / "elsewhere")
+    with pytest.raises(
+        InputError, match=r"row\.py: what custom_imports names is not found here: put its folder on the PYTHONPATH"
+    ):
+        engine.run_planned(elsewhere, cache)
+    assert not elsewhere.run_dir.exists()

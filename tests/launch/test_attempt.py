@@ -77,6 +77,15 @@ def test_done(planned: PlannedRun, monkeypatch: pytest.MonkeyPatch) -> None:
     assert try_run(planned, DataCache()) == Attempt(planned.title, "done", f"{planned.title}: top-1 12.35 %, 0:00")
 
 
+def test_what_another_process_has_finished_meanwhile_is_not_said_to_be_run(
+    planned: PlannedRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempt, "finished", lambda *_: {})
+    monkeypatch.setattr(attempt, "run_planned", lambda *_: pytest.fail("it ran again"))
+    found = try_run(planned, DataCache())
+    assert found == Attempt(planned.title, "done", f"{planned.title}: finished before", before=True)
+
+
 @pytest.mark.parametrize("found", [None, {}])
 def test_finished_before(planned: PlannedRun, monkeypatch: pytest.MonkeyPatch, found: dict | None) -> None:
     monkeypatch.setattr(attempt, "finished", lambda *_: found)
