@@ -157,7 +157,10 @@ def test_a_node_is_lost_under_a_command(three: Three, drivers: Callable[[dict[st
     commands = drivers({"a": "first", "b": "first"}, IN_THE_LAST_EPOCH)
     command = commands.start("--launcher", "ray", "--address", three.cluster.address)
     commands.until(lambda: commands.reached("a", IN_THE_LAST_EPOCH) and commands.reached("b", IN_THE_LAST_EPOCH))
+    processes = [int(process) for row in commands.steps().values() for process in row]
     three.cluster.remove_node(three.nodes.pop(), allow_graceful=False)
+    # Its process lives on a moment, and would go through an open gate.
+    commands.until(lambda: not all(Path(f"/proc/{process}").exists() for process in processes))
     commands.open("first")
     assert commands.end(command) == 0, commands.all_said()
     steps = sorted(list(processes.values()) for processes in commands.steps().values())
