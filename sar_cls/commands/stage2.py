@@ -25,7 +25,7 @@ def parse() -> argparse.Namespace:
     add(
         "--method",
         default="mislas",
-        help="mislas, crt, lws, crt_published, lws_published, tau, logit_adjustment (default: mislas)",
+        help="mislas, crt, lws, crt_published, lws_published, disalign, tau, logit_adjustment (default: mislas)",
     )
     add("--full-epochs", action="store_true", help="an epoch is all that the sampler gives, not the published length")
     cli.add_configs(add)

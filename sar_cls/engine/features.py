@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sar_cls.metrics.class_statistics import class_statistics
 from sar_cls.mm.loops import predict_with_features
-from sar_cls.models import CosineLinear, FixedLinear, ScaledLinear
+from sar_cls.models import CalibratedLinear, CosineLinear, FixedLinear, ScaledLinear
 from sar_cls.runs.features import Features, write_features
 from sar_cls.runs.geometry import ENTRY, geometry_of
 
@@ -29,7 +29,7 @@ class NetFeatures:
     Attributes:
         test: float32 [n, D] of the test images.
         train: float32 [m, D] of the training images.
-        weight: float32 [C, D] of the classifier.
+        weight: float32 [C, D] of the classifier; None for one that has no vectors of classes.
         bias: float32 [C] or None.
         cosine: whether the classifier takes cosines.
         anchors: buffers of the regularizer by name: ``semantic_anchors`` with ``initialized``, ``class_anchors``.
@@ -37,7 +37,7 @@ class NetFeatures:
 
     test: Tensor
     train: Tensor
-    weight: Tensor
+    weight: Tensor | None
     bias: Tensor | None
     cosine: bool
     anchors: dict[str, Tensor]
@@ -70,8 +70,13 @@ def anchors_in(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def classifier_vectors(classifier: Any) -> tuple[Tensor, Tensor | None]:
-    """Weight [C, D] and bias [C] that give the logits: learnable scaling is multiplied in. Copies on the CPU."""
+def classifier_vectors(classifier: Any) -> tuple[Tensor | None, Tensor | None]:
+    """Weight [C, D] and bias [C] that give the logits: learnable scaling is multiplied in. Copies on the CPU.
+
+    A calibrated classifier gives every image other ones, and so has none.
+    """
+    if isinstance(classifier, CalibratedLinear):
+        return None, None
     weight, bias = classifier.weight.float(), getattr(classifier, "bias", None)
     if isinstance(classifier, ScaledLinear):
         scale = classifier.scaling.scale
@@ -111,7 +116,7 @@ def keep_features(
         train_class_directions=train.directions.astype(np.float32),
         train_class_variances=train.variances.astype(np.float32),
         train_class_collapse=train.collapse.astype(np.float32),
-        classifier_weight=found.weight.numpy(),
+        classifier_weight=None if found.weight is None else found.weight.numpy(),
         classifier_bias=None if found.bias is None else found.bias.numpy(),
         cosine_classifier=found.cosine,
         semantic_anchors=anchors.get("semantic_anchors"),

@@ -11,6 +11,7 @@ from sar_cls.losses.class_balanced import ClassBalancedCrossEntropy, effective_n
 from sar_cls.losses.cross_entropy import cross_entropy
 from sar_cls.losses.dot_regression import DotRegression, dot_regression
 from sar_cls.losses.focal import FocalLoss, focal_loss
+from sar_cls.losses.generalized_reweighting import GeneralizedReweighting, generalized_weights
 from sar_cls.losses.label_aware_smoothing import LabelAwareSmoothing, label_aware_smoothing, smoothing_factors
 from sar_cls.losses.ldam import LDAM, ldam_loss, ldam_margins
 from sar_cls.losses.logit_adjustment import BalancedSoftmax, LogitAdjustment, log_prior, logit_adjusted_cross_entropy
@@ -20,6 +21,7 @@ LOSSES: dict[str, type[ClassCountLoss]] = {
     for loss in (
         LabelAwareSmoothing,
         ClassBalancedCrossEntropy,
+        GeneralizedReweighting,
         FocalLoss,
         LDAM,
         BalancedSoftmax,
@@ -42,6 +44,7 @@ __all__ = [
     "CosFace",
     "DotRegression",
     "FocalLoss",
+    "GeneralizedReweighting",
     "LabelAwareSmoothing",
     "LogitAdjustment",
     "arb_loss",
@@ -49,6 +52,7 @@ __all__ = [
     "dot_regression",
     "effective_number_weights",
     "focal_loss",
+    "generalized_weights",
     "label_aware_smoothing",
     "ldam_loss",
     "ldam_margins",

@@ -11,12 +11,13 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from sar_cls.models import CosineLinear, FixedLinear, ScaledLinear
+from sar_cls.models import CalibratedLinear, CosineLinear, FixedLinear, ScaledLinear
 from sar_cls.regularizers import REGULARIZERS
 from sar_cls.regularizers.arguments import check_arguments
 
-# How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant, learned or fixed.
-CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear, "fixed": FixedLinear}
+# How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant, learned or fixed; a linear
+# layer whose scores are calibrated (DisAlign).
+CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear, "fixed": FixedLinear, "disalign": CalibratedLinear}
 
 
 # The classification loss beside a regularizer's losses.
@@ -77,7 +78,8 @@ class RegularizedLinearClsHead(LinearClsHead):
         regularizer: ``dict(type=NAME, ...)`` with a name of ``sar_cls.REGULARIZERS``, a module, or None.
         classifier: None for the linear layer of ``LinearClsHead``; ``dict(type="scaled", ...)`` for
             :class:`sar_cls.models.ScaledLinear`; ``dict(type="cosine", ...)`` for :class:`sar_cls.models.CosineLinear`;
-            ``dict(type="fixed", ...)`` for :class:`sar_cls.models.FixedLinear`.
+            ``dict(type="fixed", ...)`` for :class:`sar_cls.models.FixedLinear`; ``dict(type="disalign", ...)`` for
+            :class:`sar_cls.models.CalibratedLinear`.
         **kwargs: as for ``LinearClsHead`` (``loss``, ``topk``, ``cal_acc``, ``init_cfg``).
 
     Raises:

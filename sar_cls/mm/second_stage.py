@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,10 @@ from sar_cls.models import freeze, freeze_with_shifted_bn
 SECOND_STAGE = "SecondStageClassifier"
 _DEFAULT_HOLD = "shifted_bn"
 _HOLD = {"shifted_bn": freeze_with_shifted_bn, "frozen": freeze}
+# What of a state dict belongs to the training of a first stage: regularizers, losses, and heads that only they have use for.
+TRAINING_ONLY = re.compile(r"(decode_|auxiliary_)?head\.(\d+\.)?(regularizer\.|loss)|auxiliary_head\.")
+# What a second stage may have beyond its first one: a scaling vector, a calibration, a loss of its own.
+_ADDED = re.compile(r"head\.fc\.(scaling|calibration)\.|decode_head\.(\d+\.)?calibration\.")
 
 
 @MODELS.register_module()
@@ -52,8 +57,8 @@ def first_stage_weights(
 ) -> dict[str, Tensor]:
     """The part of a first stage's state dict that a second stage starts from.
 
-    Regularizers belong to the first stage: their keys go. A weight scaling vector has no counterpart there and keeps its
-    initial ones.
+    Regularizers belong to the first stage: their keys go. A weight scaling vector or a calibration has no counterpart there and
+    keeps its initial values.
 
     Args:
         state: of the first stage's model.
@@ -67,11 +72,12 @@ def first_stage_weights(
     own = model.state_dict()
     if not with_classifier:
         state = {key: value for key, value in state.items() if not key.startswith("head.fc.")}
-    weights = {key: value for key, value in state.items() if not key.startswith(("head.regularizer.", "head.loss"))}
+    weights = {key: value for key, value in state.items() if not TRAINING_ONLY.match(key)}
     foreign = [key for key, value in weights.items() if key not in own or own[key].shape != value.shape]
-    # What a second stage may have beyond its first one: a scaling vector, a loss of its own, a classifier that starts anew.
-    added = ("head.fc.scaling.", "head.loss") if with_classifier else ("head.fc.", "head.loss")
-    missing = [key for key in own if key not in weights and not key.startswith(added)]
+    # A classifier that starts anew is missing as a whole.
+    anew = () if with_classifier else ("head.fc.",)
+    needed = [key for key in own if not (TRAINING_ONLY.match(key) or _ADDED.match(key) or key.startswith(anew))]
+    missing = [key for key in needed if key not in weights]
     if foreign or missing:
         raise InputError(
             f"{path} is of another net: {(foreign or missing)[0]} does not fit; give a first stage trained with the same backbone "

@@ -46,6 +46,7 @@ TEXTS = {
     "mislas": f'_base_ = "{CONFIGS}/digits_lt/mislas.py"\ntrain_cfg = dict(max_epochs=2)\nparam_scheduler = dict(T_max=2)\n',
     "crt": STAGE2 + HEAD.format("") + "continue_classifier = False\n",
     "lws": STAGE2 + HEAD.format(', classifier=dict(type="scaled", train_linear=False)'),
+    "disalign": f'_base_ = "{CONFIGS}/digits_lt/disalign.py"\ntrain_cfg = dict(max_epochs=2)\nparam_scheduler = dict(T_max=2)\n',
     "tau": f'_base_ = "{CONFIGS}/digits_lt/mixup.py"\nposthoc = dict(type="tau_norm", tau=0.7)\ntrain_cfg = dict(max_epochs=0)\n',
     "adjusted": f'_base_ = "{CONFIGS}/digits_lt/mixup.py"\nposthoc = dict(type="logit_adjustment", tau=1.5)\n'
     "train_cfg = dict(max_epochs=0)\n",
@@ -122,6 +123,20 @@ class TestWhatMoves:
         before, after = state(first), state(job.run_dir)
         assert moved(before, after) == set()
         assert moved(start_of, after) == {"head.fc.scaling.scale"}
+
+    def test_disalign_trains_the_calibration_alone(
+        self, first: Path, make_job: MakeJob, cache: DataCache, start_of: dict[str, Tensor]
+    ) -> None:
+        job = make_job(TEXTS["disalign"], stage1_dir=first)
+        record = engine.run(job, Options(), cache)
+        before, after = state(first), state(job.run_dir)
+        assert moved(before, after) == set()
+        calibration = {key for key in after if key.startswith("head.fc.calibration.")}
+        assert set(after) - set(before) == calibration == moved(start_of, after)
+        start = start_of["head.fc.calibration.magnitude"], start_of["head.fc.calibration.margin"]
+        assert torch.equal(start[0], torch.ones(10)) and not start[1].any()
+        assert record["extra"]["geometry"]  # its features are kept, without class vectors
+        assert "classifier_weight" not in np.load(job.run_dir / "features.npz").files
 
     @pytest.mark.parametrize("method", ["mislas", "crt"])
     def test_another_seed_of_the_second_stage_starts_from_the_same_weights(

@@ -38,6 +38,13 @@ def label_aware_smoothing(z: np.ndarray, y: int, eps: list[float]) -> float:
     return loss
 
 
+def generalized_weights(counts: list[int], rho: float) -> np.ndarray:
+    frequencies = [count / sum(counts) for count in counts]
+    powers = [(1 / frequency) ** rho if frequency else 0.0 for frequency in frequencies]
+    present = len([count for count in counts if count])
+    return np.array([present * power / sum(powers) for power in powers])
+
+
 def effective_number_weights(counts: list[int], beta: float) -> list[float]:
     # The effective number as the geometric sum it stands for (Cui et al. 2019, Prop. 1), free of cancellation.
     raw = [1 / sum(beta**k for k in range(n)) for n in counts]

@@ -19,6 +19,7 @@ from sar_cls.losses import LOSSES
 COUNTS = [500, 60, 7, 7, 1]
 _WEIGHTS = ref.effective_number_weights(COUNTS, 0.9999)
 _WEIGHTS_99 = ref.effective_number_weights(COUNTS, 0.99)
+_POWERS_1_2, _POWERS_0_2 = (ref.generalized_weights(COUNTS, rho) for rho in (1.2, 0.2))
 
 CASES: list[tuple[str, dict[str, Any], Callable[..., Any]]] = [
     ("LabelAwareSmoothing", {}, partial(ref.label_aware_smoothing, eps=ref.smoothing(COUNTS, "concave", 0.4, 0.1))),
@@ -39,6 +40,8 @@ CASES: list[tuple[str, dict[str, Any], Callable[..., Any]]] = [
     ),
     ("ClassBalancedCrossEntropy", {}, lambda z, y: _WEIGHTS[y] * ref.nll(z, y)),
     ("ClassBalancedCrossEntropy", {"beta": 0.99}, lambda z, y: _WEIGHTS_99[y] * ref.nll(z, y)),
+    ("GeneralizedReweighting", {}, lambda z, y: _POWERS_1_2[y] * ref.nll(z, y)),
+    ("GeneralizedReweighting", {"rho": 0.2}, lambda z, y: _POWERS_0_2[y] * ref.nll(z, y)),
     ("FocalLoss", {}, partial(ref.focal, gamma=2.0)),
     ("FocalLoss", {"gamma": 0.5}, partial(ref.focal, gamma=0.5)),
     ("FocalLoss", {"gamma": 1.0, "beta": 0.99}, lambda z, y: _WEIGHTS_99[y] * ref.focal(z, y, gamma=1.0)),
