@@ -4,8 +4,8 @@
     sar-cls export RUN --onnx --torch-export --out exported
     sar-cls export RUN --epoch best --image-size 32
 
-Preprocessing is part of the net: all files take uint8 images [N, H, W, 3] and give logits [N, C]. ``sar_cls.load_model`` reads the
-safetensors file. Nothing of the regularizer is in them.
+Preprocessing is part of the net: all files take uint8 images [N, H, W, 3] and give logits [N, C], of a segmentation net
+[N, C, H, W]. ``sar_cls.load_model`` reads the safetensors file. Nothing of the regularizer is in them.
 Exit code: 0 done; 2 a wrong argument or run; 130 interrupted.
 """
 

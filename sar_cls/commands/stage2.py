@@ -27,6 +27,12 @@ def parse() -> argparse.Namespace:
         default="mislas",
         help="mislas, crt, lws, crt_published, lws_published, disalign, tau, logit_adjustment (default: mislas)",
     )
+    add(
+        "--iterations",
+        type=cli.iterations,
+        metavar="N",
+        help="iterations instead of the recipe's, for a segmentation net; the schedule scales, tables mark the run",
+    )
     add("--full-epochs", action="store_true", help="an epoch is all that the sampler gives, not the published length")
     cli.add_configs(add)
     cli.add_run_options(parser, second_stage=True)
@@ -44,7 +50,12 @@ def main() -> int:
 
     if arguments.data_root is None:
         arguments.data_root = former_data_root(longtail.run_folder(arguments.stage1))
-    options = cli.run_options(arguments, stage2_epochs=arguments.epochs, full_epochs=arguments.full_epochs)
+    options = cli.run_options(
+        arguments,
+        stage2_epochs=arguments.epochs,
+        stage2_iterations=arguments.iterations,
+        full_epochs=arguments.full_epochs,
+    )
     planned = longtail.second_stage_run(configs, arguments.stage1, arguments.method, options, arguments.work_dir)
     cli.writable_folder(planned.run_dir)
     messages.result(longtail.summary(run_or_fail(planned), planned.run_dir))

@@ -47,6 +47,10 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
     first = planned.first
     if first is None:
         raise InputError(f"{planned.suite}/{planned.row} corrects a first stage: give its run with --stage1")
+    if planned.is_dense:
+        raise InputError(
+            f"{planned.suite}/{planned.row}: posthoc corrects classifiers, and this is a segmentation net; take it out"
+        )
     config, device, precision = planned.config, torch.device(planned.options.device), planned.precision
     exact_float32()
     with DefaultScope.overwrite_default_scope("mmpretrain"):

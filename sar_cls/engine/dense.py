@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from sar_cls.engine.config import FROM_DATA
 from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
 from sar_cls.errors import InputError
+from sar_cls.mm import handover
 from sar_cls.mm.head import build_regularizer
 from sar_cls.suites.rows import Source
 
@@ -59,9 +59,7 @@ def uses_pipelines(config: Config) -> bool:
 
 def data_name(config: Config) -> str:
     """The name of the data set, for messages and records."""
-    dataset = config.train_dataloader.dataset
-    name = dataset.get("name")
-    return name if name is not None else re.sub(r"Dataset\d*$", "", str(dataset.get("type"))).lower()
+    return handover.data_name(config.train_dataloader.dataset)
 
 
 def data_of(config: Config) -> dict[str, Any]:
@@ -123,16 +121,17 @@ def check_heads(config: Config, source: Source) -> None:
     Raises:
         InputError: mmsegmentation is not installed, a regularizer or argument that is not known, or a head that takes none.
     """
-    from sar_cls.mm.seg import HEADS  # says which extra, where there is no mmsegmentation
+    from sar_cls.mm.seg import HEADS, build_calibration  # says which extra, where there is no mmsegmentation
 
     heads = heads_of(config)
     auxiliary = config.model.get("auxiliary_head") or []
     for head in [*heads, *(auxiliary if isinstance(auxiliary, (list, tuple)) else [auxiliary])]:
         kind = head.get("type")
-        if head.get("regularizer") is not None and kind not in HEADS:
+        asked = next((name for name in ("regularizer", "classifier") if head.get(name) is not None), None)
+        if asked is not None and kind not in HEADS:
             known = f"Regularized{kind}"
             hint = f"write {known}" if known in HEADS else f"heads with one are {', '.join(HEADS)}"
-            raise InputError(f"{source}: {kind} takes no regularizer; {hint}")
+            raise InputError(f"{source}: {kind} takes no {asked}; {hint}")
     for number, head in enumerate(heads):
         if head.get("regularizer") is not None and number < len(heads) - 1:
             raise InputError(f"{source}: in a cascade the last head is regularized; move the regularizer there")
@@ -149,6 +148,7 @@ def check_heads(config: Config, source: Source) -> None:
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
     try:
+        build_calibration(head.get("classifier"), head.num_classes, head.get("channels", 1))
         check_parts(config, scope="mmseg", parts=_parts(config))
     except ValueError as error:
         raise InputError(f"{source}, {error}") from error

@@ -62,6 +62,10 @@ def make_features(
             f"{run_dir} corrects its first stage and has no net of its own: make the features of {found['stage1']['run']} of "
             f"{found['stage1']['suite']}/{found['stage1']['row']}, or run this row again"
         )
+    if (run_dir / folder.SEGMENTATION_FILE).is_file():
+        raise InputError(
+            f"{run_dir} is of a segmentation net, and features are kept of classifiers alone: leave it out"
+        )
     outputs = read_outputs(run_dir)
     exact_float32()
     with allocating("building the network", "use another --device"):

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config, ConfigDict
+
+from sar_cls.engine import dense
 from sar_cls.engine.mislas import choose_settings
 from sar_cls.engine.recipe import AnyResolved
 from sar_cls.errors import InputError
@@ -79,8 +82,19 @@ def like_first_stage(resolved: AnyResolved, first: FirstStage) -> AnyResolved:
 
     Settings that are published for that data take the place of the config's own (:mod:`sar_cls.engine.mislas`); the override
     ``settings`` says so then, or that none are published.
+
+    Raises:
+        InputError: one is of a classifier and the other of a segmentation net, or of segmentation nets the data differ.
     """
     config, before = copy.deepcopy(resolved.config), first.handover
+    if resolved.is_dense != (before.segmentor is not None):
+        kinds = "a classifier", "a segmentation net"
+        raise InputError(
+            f"{first.folder} is of {kinds[before.segmentor is not None]} and {resolved.source.title} is a second stage of "
+            f"{kinds[resolved.is_dense]}: give another first stage"
+        )
+    if resolved.is_dense:
+        return replace(resolved, config=_dense_config(resolved, config, first))
     own_dataset = config.train_dataloader.dataset
     config.train_dataloader.dataset = before.dataset
     config.model.backbone, config.model.neck = before.backbone, before.neck
@@ -101,3 +115,35 @@ def like_first_stage(resolved: AnyResolved, first: FirstStage) -> AnyResolved:
     settings = choose_settings(config, own_dataset)
     chosen = {} if settings is None else {"settings": settings}
     return replace(resolved, config=config, overrides={**inherited, **chosen, **resolved.overrides})
+
+
+def _dense_config(resolved: AnyResolved, config: Config, first: FirstStage) -> Config:
+    """The same for a segmentation net: all of the net but loss and calibration is the first stage's.
+
+    The data are the config's own, since of mmseg's pipelines a run leaves only the name; fingerprints are compared later.
+    """
+    from sar_cls.mm.seg.heads import HEADS
+    from sar_cls.mm.seg.second_stage import SECOND_STAGES
+
+    before, own = first.handover, dense.heads_of(config)[-1]
+    assert before.segmentor is not None
+    if before.dataset["name"] != dense.data_name(config):
+        raise InputError(
+            f"{first.folder} was trained on {before.dataset['name']} and {resolved.source.title} takes "
+            f"{dense.data_name(config)}: give another first stage"
+        )
+    heads = copy.deepcopy(before.segmentor["decode_head"])
+    last = heads[-1] if isinstance(heads, list) else heads
+    last |= {name: own[name] for name in ("classifier", "loss_decode") if own.get(name) is not None}
+    if last["type"] not in HEADS:
+        last["type"] = f"Regularized{last['type']}"  # mmseg's own head has no place for a calibration
+    config.model = ConfigDict(
+        type=SECOND_STAGES[before.segmentor["type"]],
+        backbone=before.backbone,
+        neck=before.neck,
+        decode_head=heads,
+        test_cfg=before.segmentor["test_cfg"],
+    )
+    config.data_preprocessor = ConfigDict(before.data_preprocessor)
+    config.pop("weights", None)
+    return config

@@ -38,6 +38,8 @@ def fit_to_data(resolved: AnyResolved, splits: DataSplits, *, second_stage: bool
         head = dense.heads_of(config)[-1]
         if isinstance(head.get("regularizer"), dict):
             _tell_classes(resolved, head, splits, head.get("channels", 1))
+        if isinstance(head.get("loss_decode"), dict) and "class_counts" in head.loss_decode:
+            head.loss_decode["class_counts"] = [int(count) for count in splits.train.counts]
         return replace(resolved, config=config)
     config, classes = copy.deepcopy(resolved.config), len(splits.train.classes)
     head = config.model.head

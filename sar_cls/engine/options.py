@@ -24,6 +24,7 @@ class Options:
         epochs: epochs of a first stage instead of the recipe's; the run is marked.
         iterations: the same for a recipe that counts iterations.
         stage2_epochs: the same for a second stage.
+        stage2_iterations: the same for a second stage whose recipe counts iterations.
         full_epochs: whether an epoch of a second stage is all that its sampler gives, not the published number of batches.
         precision: "fp32" or "bf16"; None for the config's, or the default.
         val_fraction: share of the training images held out to choose the best epoch.
@@ -50,6 +51,7 @@ class Options:
     epochs: int | None = None
     iterations: int | None = None
     stage2_epochs: int | None = None
+    stage2_iterations: int | None = None
     full_epochs: bool = False
     precision: str | None = None
     val_fraction: float | None = None

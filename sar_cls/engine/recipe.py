@@ -85,7 +85,9 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
     overrides: dict[str, Any] = {}
     if dense.is_dense(config):
         dense.check_options(options, source)
-        if options.weights == "none":
+        if second_stage:
+            pass  # it has its weights from its first one
+        elif options.weights == "none":
             overrides |= dense.without_weights(config)
         elif options.weights is None:
             overrides |= dense.weights_of_package(config)
@@ -149,18 +151,19 @@ def _wanted_epochs(config: Config, source: Source, options: Options, second_stag
         InputError: it counts in the other unit, or in iterations that do not end with an evaluation.
     """
     epochs = options.stage2_epochs if second_stage else options.epochs
+    iterations = options.stage2_iterations if second_stage else options.iterations
     if not counts_iterations(config):
-        if options.iterations is not None and not second_stage:
+        if iterations is not None:
             raise InputError(f"{source.title} counts epochs: give --epochs instead of --iterations")
         return epochs
     if epochs is not None:
         raise InputError(f"{source.title} counts iterations: give --iterations instead of --epochs")
     interval = config.train_cfg["val_interval"]
-    if options.iterations is not None and options.iterations > interval and options.iterations % interval:
+    if iterations is not None and iterations > interval and iterations % interval:
         raise InputError(
             f"{source.title} is evaluated every {interval} iterations: give a multiple of it as --iterations, or fewer"
         )
-    return options.iterations
+    return iterations
 
 
 def _weights_label(source: str, published: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""A trained net with its preprocessing, as a module that classifies uint8 images; nothing of training comes along."""
+"""A trained net with its preprocessing, as a module that takes uint8 images; nothing of training comes along."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from sar_cls.errors import InputError
 from sar_cls.mm.handover import Handover
+from sar_cls.mm.second_stage import TRAINING_ONLY
 from sar_cls.runs.checkpoint import read_checkpoint
+from sar_cls.runs.dense_outputs import read_dense_outputs
 from sar_cls.runs.folder import BEST, LAST
 from sar_cls.runs.outputs import read_outputs
 
-_TRAINING_ONLY = ("head.regularizer.", "head.loss")
 _MIXUP = ("mixup_alpha", "num_classes")
 _METADATA = "sar_cls"
 
 
-class TrainedModel(nn.Module):
-    """Preprocessing, backbone and classifier of a finished run, in evaluation mode.
+class TrainedNet(nn.Module):
+    """Preprocessing and net of a finished run, in evaluation mode.
 
     Attributes:
         net: what the run trained, without its regularizer.
@@ -41,6 +43,10 @@ class TrainedModel(nn.Module):
         self.image_size: tuple[int, int] | None = None if size is None else (size[0], size[1])
         self.eval()
 
+
+class TrainedModel(TrainedNet):
+    """Preprocessing, backbone and classifier of a finished run, in evaluation mode; attributes as of :class:`TrainedNet`."""
+
     def forward(self, images: Tensor) -> Tensor:
         """uint8 images [N, H, W, 3] (RGB) -> float32 logits [N, C].
 
@@ -57,7 +63,36 @@ class TrainedModel(nn.Module):
         return [self.classes[label] for label in labels.tolist()], probabilities
 
 
-def load_model(path: Path | str, *, epoch: str | None = None, device: torch.device | str = "cpu") -> TrainedModel:
+class TrainedSegmentor(TrainedNet):
+    """Preprocessing, backbone and decode head of a finished run, in evaluation mode; attributes as of :class:`TrainedNet`."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """uint8 images [N, H, W, 3] (RGB) -> float32 logits [N, C, H, W].
+
+        As in the run's own evaluation, whole or in windows. mmseg's pipelines resize images before; that is left to who calls.
+        """
+        net: Any = self.net
+        preprocessor = net.data_preprocessor
+        if hasattr(preprocessor, "draw"):
+            inputs = preprocessor({"inputs": images, "targets": None}, False)["inputs"]
+        else:  # mmseg's own, which would take a list of images in the order blue, green, red and turn it round
+            channels_last = images if preprocessor.channel_conversion else images.flip(3)
+            inputs = channels_last.permute(0, 3, 1, 2).float()
+            inputs = (inputs - preprocessor.mean) / preprocessor.std
+        shape = tuple(inputs.shape[2:])
+        about = dict(ori_shape=shape, img_shape=shape, pad_shape=shape, padding_size=[0, 0, 0, 0])
+        return net.inference(inputs, [about]).float()
+
+    @torch.inference_mode()
+    def segment(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Likeliest class of every pixel of uint8 images [N, H, W, 3], int64 [N, H, W], and its softmax probability [N, H, W]."""
+        probabilities, labels = self(images).softmax(dim=1).max(dim=1)
+        return labels, probabilities
+
+
+def load_model(
+    path: Path | str, *, epoch: str | None = None, device: torch.device | str = "cpu"
+) -> TrainedModel | TrainedSegmentor:
     """Loads the net of a finished or unfinished run. No code of the run's folder is executed.
 
     Args:
@@ -66,7 +101,8 @@ def load_model(path: Path | str, *, epoch: str | None = None, device: torch.devi
         device: where the model goes.
 
     Returns:
-        The net in evaluation mode; ``model(images)`` takes uint8 [N, H, W, 3] and gives logits [N, C].
+        The net in evaluation mode; ``model(images)`` takes uint8 [N, H, W, 3] and gives logits [N, C], of a segmentation net
+        [N, C, H, W].
 
     Raises:
         InputError: nothing there, damaged, of another kind, or a run without a net of its own (a closed-form second stage).
@@ -92,15 +128,16 @@ def load_model(path: Path | str, *, epoch: str | None = None, device: torch.devi
     if not file.is_file():
         raise InputError(f"{folder} has no {file.name}: give a run that has trained for at least one epoch")
     state = read_checkpoint(file)["state_dict"]
+    handover = Handover.read(folder)
     try:
-        names = read_outputs(folder).classes
+        names = (read_outputs(folder) if handover.segmentor is None else read_dense_outputs(folder)).classes
     except InputError:  # an unfinished run has no outputs yet, a kept one none any more
         names = None
     classes = None if names is None else tuple(str(name) for name in names)
-    return _build(Handover.read(folder), state, str(file), classes).to(device)
+    return _build(handover, state, str(file), classes).to(device)
 
 
-def save_safetensors(model: TrainedModel, path: Path) -> None:
+def save_safetensors(model: TrainedNet, path: Path) -> None:
     """Writes the weights, and what :func:`load_model` builds the net from, into one file.
 
     Raises:
@@ -116,15 +153,15 @@ def save_safetensors(model: TrainedModel, path: Path) -> None:
     save_file(tensors, path, metadata={_METADATA: json.dumps(about)})
 
 
-def save_torch_export(model: TrainedModel, path: Path, image_size: tuple[int, int]) -> None:
-    """Writes a program for ``torch.export.load``: uint8 [N, H, W, 3] -> float32 [N, C], any N."""
+def save_torch_export(model: TrainedNet, path: Path, image_size: tuple[int, int]) -> None:
+    """Writes a program for ``torch.export.load``: uint8 [N, H, W, 3] -> float32 [N, C] or [N, C, H, W], any N."""
     program = torch.export.export(model, (_example(image_size),), dynamic_shapes=_any_batch())
     with path.open("wb") as file:
         torch.export.save(program, file)
 
 
-def save_onnx(model: TrainedModel, path: Path, image_size: tuple[int, int]) -> None:
-    """Writes an ONNX graph: input ``images`` uint8 [N, H, W, 3], output ``logits`` float32 [N, C], any N.
+def save_onnx(model: TrainedNet, path: Path, image_size: tuple[int, int]) -> None:
+    """Writes an ONNX graph: input ``images`` uint8 [N, H, W, 3], output ``logits`` float32 [N, C] or [N, C, H, W], any N.
 
     Raises:
         InputError: the packages that torch's exporter needs are not installed.
@@ -156,7 +193,7 @@ def _any_batch() -> tuple[dict[int, Any]]:
     return ({0: torch.export.Dim("batch", min=1)},)
 
 
-def _from_safetensors(path: Path) -> TrainedModel:
+def _from_safetensors(path: Path) -> TrainedModel | TrainedSegmentor:
     try:
         from safetensors import safe_open
     except ImportError as error:
@@ -174,24 +211,24 @@ def _from_safetensors(path: Path) -> TrainedModel:
     return _build(handover, state, str(path), classes)
 
 
-def _build(handover: Handover, state: dict[str, Tensor], source: str, classes: tuple[str, ...] | None) -> TrainedModel:
+def _build(
+    handover: Handover, state: dict[str, Tensor], source: str, classes: tuple[str, ...] | None
+) -> TrainedModel | TrainedSegmentor:
     preprocessor = {key: value for key, value in handover.data_preprocessor.items() if key not in _MIXUP}
-    head: dict[str, Any] = dict(
-        type="RegularizedLinearClsHead",
-        num_classes=handover.num_classes,
-        in_channels=handover.in_channels,
-        classifier=handover.classifier,
-    )
-    config = dict(
-        type="ImageClassifier",
-        backbone=handover.backbone,
-        neck=handover.neck,
-        head=head,
-        data_preprocessor=preprocessor,
-    )
-    with DefaultScope.overwrite_default_scope("mmpretrain"):
-        net = MODELS.build(config)
-    weights = {name: value for name, value in state.items() if not name.startswith(_TRAINING_ONLY)}
+    config: dict[str, Any] = dict(backbone=handover.backbone, neck=handover.neck, data_preprocessor=preprocessor)
+    if handover.segmentor is None:
+        head: dict[str, Any] = dict(
+            type="RegularizedLinearClsHead",
+            num_classes=handover.num_classes,
+            in_channels=handover.in_channels,
+            classifier=handover.classifier,
+        )
+        config |= dict(type="ImageClassifier", head=head)
+    else:
+        config |= handover.segmentor
+    with DefaultScope.overwrite_default_scope(handover.library):
+        net = MODELS.build(ConfigDict(config))
+    weights = {name: value for name, value in state.items() if not TRAINING_ONLY.match(name)}
     try:
         net.load_state_dict(weights)
     except RuntimeError as error:
@@ -199,4 +236,5 @@ def _build(handover: Handover, state: dict[str, Tensor], source: str, classes: t
         raise InputError(f"{source} does not fit the net that its run describes ({first})") from error
     if classes is not None and len(classes) != handover.num_classes:
         raise InputError(f"{source} has {handover.num_classes} classes and {len(classes)} names of classes")
-    return TrainedModel(net, handover, classes)
+    kind = TrainedModel if handover.segmentor is None else TrainedSegmentor
+    return kind(net, handover, classes)

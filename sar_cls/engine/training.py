@@ -234,8 +234,8 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
         )
     with replacing(run_dir / CONFIG) as temporary:
         temporary.write_text(config.pretty_text, encoding="utf-8")
-    if not planned.is_dense:
-        Handover.of(config, splits.train.image_size, options.data_root).write(run_dir)
+    # mmseg's own data sets have images of many sizes.
+    Handover.of(config, getattr(splits.train, "image_size", None), options.data_root).write(run_dir)
     if is_resumed:
         messages.remark(f"{progress.title}: resuming")
     return runner, progress

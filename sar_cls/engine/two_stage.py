@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sar_cls.engine.config import row_config
+from sar_cls.engine.dense import is_dense
 from sar_cls.engine.first_stage import FirstStage
 from sar_cls.engine.job import Job
 from sar_cls.engine.net_checks import built_backbone, check_hold
@@ -111,13 +112,18 @@ def second_stage_run(configs: Path, stage1: Path, method: str, options: Options,
     rows = [row for home in (suite, GENERAL) for row in _rows(configs, home, 2) if row.method == method]
     if not rows:
         raise InputError(f"unknown method {method!r}: choose one of {', '.join(second_stage_methods(configs))}")
+    if found.handover.segmentor is not None:
+        rows = [row for row in rows if is_dense(row_config(row.source))]
+        if not rows:
+            raise InputError(f"{method} is for classifiers and {stage1} is of a segmentation net: choose disalign")
     asked, options = options.precision, replace(options, precision=options.precision or first["precision"])
     # The row that the suite has for this first stage; else what such a row does, under a name of its own.
     row = next((row for row in rows if (row.suite, row.after) == (suite, first["row"])), None)
     source = (row or rows[0]).source
     name = row.name if row is not None else f"{first['row']}_{method}"
     resolved = resolve(source, options, second_stage=True)
-    check_hold(resolved, *built_backbone(found.handover.backbone), method, without_batch_norm(configs))
+    if found.handover.segmentor is None:
+        check_hold(resolved, *built_backbone(found.handover.backbone), method, without_batch_norm(configs))
     if work_dir is None:
         if (folder.parent.name, folder.parent.parent.name) != (first["row"], suite):
             raise InputError(
@@ -133,6 +139,8 @@ def second_stage_run(configs: Path, stage1: Path, method: str, options: Options,
 
 def summary(record: dict[str, Any], folder: Path) -> str:
     """What a finished stage prints: its training images, accuracy, shot groups, calibration and where its checkpoint is."""
+    if record["extra"].get("unit") == "iterations":
+        return _dense_summary(record, folder)
     titles = {"last": "last epoch", "best": f"best epoch on {record['best_on']} ({record['best_epoch']})"}
     if not record["epochs"]:
         titles = {"last": "corrected"}
@@ -146,6 +154,17 @@ def summary(record: dict[str, Any], folder: Path) -> str:
         lines.append(f"{title}: top-1 {metrics['top1']:.2f} %, {groups}, ECE {metrics['ece']:.2f} %")
     lines.append(f"checkpoint: {folder / LAST}" if record["epochs"] else f"record: {folder / RECORD_FILE}")
     return "\n".join(lines)
+
+
+def _dense_summary(record: dict[str, Any], folder: Path) -> str:
+    """The same of a segmentation net: mean IoU, that of head, body and tail, and where its checkpoint is."""
+    lines = []
+    titles = {"last": "last iteration", "best": f"best iteration on {record['best_on']} ({record['best_epoch']})"}
+    for epoch, title in titles.items():
+        metrics = record["metrics"][epoch]
+        groups = [f"{name} {metrics[name]:.2f}" for name in ("head", "body", "tail") if metrics.get(name) is not None]
+        lines.append(", ".join([f"{title}: mIoU {metrics['miou']:.2f} %", *groups]))
+    return "\n".join([*lines, f"checkpoint: {folder / LAST}"])
 
 
 def _about_images(record: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ from sar_cls.launch.attempt import finished_before
 from sar_cls.suites.places import CONFIGS
 
 # Fields of the options that no argument of benchmarks/run.py sets, or that are given in another way.
-_OTHERS = ("device", "data_root", "dataset", "stage2_epochs", "full_epochs")
+_OTHERS = ("device", "data_root", "dataset", "stage2_epochs", "stage2_iterations", "full_epochs")
 
 
 def print_commands(

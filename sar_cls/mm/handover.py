@@ -8,7 +8,6 @@ from anywhere.
 from __future__ import annotations
 
 import ast
-import inspect
 import json
 import re
 from collections.abc import Mapping
@@ -17,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmpretrain.registry import MODELS
-from torch import nn
 
-from sar_cls.data.load import IMAGE_SETS, load_image_set
-from sar_cls.data.longtail import longtail_indices
 from sar_cls.errors import InputError
 from sar_cls.files import replacing, why
+from sar_cls.mm.handover_checks import (
+    SEGMENTORS,
+    dataset_problem,
+    masked_dataset_problem,
+    net_problem,
+    segmentor_problem,
+)
 from sar_cls.mm.head import CLASSIFIERS
 from sar_cls.runs.folder import CONFIG, NET
 
@@ -31,19 +33,9 @@ FORMAT = 1
 # Taken out wherever they stand: a second stage has its weights from last.pth and its cache from its own command line, so that
 # nothing is loaded from, or written to, a place that a run's folder names.
 _PLACES = {"pretrained", "weights", "checkpoint", "checkpoint_path", "cache_dir"}
-_REGISTERED = re.compile(r"[A-Za-z_]\w*")
-_LIBRARY_MODEL = re.compile(r"(timm|torchvision):[\w.]+")
-# Of mmpretrain, what a backbone or neck can be; its registry also holds whole models that fetch code and weights.
-_PARTS_OF_A_NET = ("mmpretrain.models.backbones.", "mmpretrain.models.necks.", "mmpretrain.models.utils.")
-# Entries of a data set with which something is computed -> their types.
-_KINDS: dict[str, tuple[type, ...]] = {
-    "imbalance_factor": (int, float),
-    "seed": (int,),
-    "size": (int,),
-    "profile": (str,),
-}
-_KINDS |= {"num_classes": (int,), "downscale": (int,), "data_root": (str,)}
-_LIBRARIES = {"mmpretrain", "mmengine", "mmcv", "torch", "torchvision", "transformers"}
+
+# Entries of a decode head that only training needs.
+_OF_TRAINING = ("regularizer", "loss_decode", "sampler")
 
 
 @dataclass(frozen=True)
@@ -61,6 +53,9 @@ class Handover:
         classifier: the config's ``model.head.classifier``; None for a plain linear layer.
         image_size: (H, W) of the images it was trained on; None where that is not known.
         data_root: where its command line had the data on this machine; None for the default. See :func:`former_data_root`.
+        segmentor: of a segmentation net, else None: ``type``, ``decode_head`` (one or a list) without what only training needs,
+            and ``test_cfg``. Of its data set there is the name alone, ``in_channels`` are those in front of the classifier, and
+            auxiliary heads stay behind.
     """
 
     dataset: dict[str, Any]
@@ -73,6 +68,12 @@ class Handover:
     classifier: dict[str, Any] | None = None
     image_size: list[int] | None = None
     data_root: str | None = None
+    segmentor: dict[str, Any] | None = None
+
+    @property
+    def library(self) -> str:
+        """Whose nets it is one of, "mmpretrain" or "mmseg"."""
+        return "mmpretrain" if self.segmentor is None else "mmseg"
 
     @classmethod
     def of(
@@ -84,9 +85,19 @@ class Handover:
             KeyError, TypeError: something is missing.
         """
         model: Any = config["model"]
-        head = model["head"]
+        dataset, segmentor = _plain(config["train_dataloader"]["dataset"]), None
+        if model.get("decode_head") is None:
+            head = model["head"]
+        else:
+            segmentor = _segmentor_of(model)
+            heads = segmentor["decode_head"]
+            head = heads[-1] if isinstance(heads, list) else heads
+            head = {**head, "in_channels": head["channels"]}
+            dataset = {key: value for key, value in dataset.items() if key == "data_root"} | {
+                "name": data_name(dataset)
+            }
         return cls(
-            dataset=_plain(config["train_dataloader"]["dataset"]),
+            dataset=dataset,
             backbone=_plain(model["backbone"]),
             neck=_plain(model.get("neck")),
             num_classes=head["num_classes"],
@@ -96,12 +107,14 @@ class Handover:
             classifier=_plain(head.get("classifier")),
             image_size=None if image_size is None else list(image_size),
             data_root=None if data_root is None else str(Path(data_root).expanduser().absolute()),
+            segmentor=segmentor,
         )
 
     def write(self, folder: Path) -> None:
         """Writes ``<folder>/net.json``, whole or not at all."""
         with replacing(folder / NET) as temporary:
-            text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, default=str)
+            values = {key: value for key, value in asdict(self).items() if key != "segmentor" or value is not None}
+            text = json.dumps({"format": FORMAT, **values}, indent=1, default=str)
             temporary.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
@@ -158,11 +171,33 @@ class Handover:
         for name, part in (("backbone", self.backbone), ("data_preprocessor", self.data_preprocessor)):
             if not isinstance(part, dict):
                 return f"the {name} is missing"
-        for module in (self.backbone, self.neck, self.data_preprocessor):
-            problem = None if module is None else _net_problem(module)
+        if self.segmentor is not None:
+            import sar_cls.mm.seg  # noqa: F401 (registers the parts, or says which extra they need)
+
+            problem = segmentor_problem(self.segmentor)
             if problem:
                 return problem
-        return _dataset_problem(self.dataset)
+        for module in (self.backbone, self.neck, self.data_preprocessor):
+            problem = None if module is None else net_problem(module, self.library)
+            if problem:
+                return problem
+        return dataset_problem(self.dataset) if self.segmentor is None else masked_dataset_problem(self.dataset)
+
+
+def data_name(dataset: Mapping[str, Any]) -> str:
+    """The name of the data set of a config: its own, or that of mmseg's class, in small letters without "Dataset"."""
+    name = dataset.get("name")
+    return name if name is not None else re.sub(r"Dataset\d*$", "", str(dataset.get("type"))).lower()
+
+
+def _segmentor_of(model: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a segmentor is needed to build it for a second stage or for use."""
+    heads = _plain(model["decode_head"])
+    for head in heads if isinstance(heads, list) else [heads]:
+        for name in _OF_TRAINING:
+            head.pop(name, None)
+    cascade = isinstance(heads, list)
+    return {"type": SEGMENTORS[cascade], "decode_head": heads, "test_cfg": _plain(model.get("test_cfg") or {})}
 
 
 def former_data_root(folder: Path) -> str | None:
@@ -195,10 +230,6 @@ def _from_config(path: Path) -> Handover:
         for target in node.targets
         if isinstance(target, ast.Name) and target.id in wanted
     }
-    if "decode_head" in values.get("model", {}):
-        raise InputError(
-            f"{path} is of a segmentation net: a second stage, and load_model, take runs of classifiers alone"
-        )
     return Handover.of(values)
 
 
@@ -234,51 +265,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value if not (isinstance(item, dict) and item.get("type") == "Pretrained")]
     return value.__name__ if isinstance(value, type) else value  # a config may name a module by its class
-
-
-def _net_problem(part: dict[str, Any]) -> str | None:
-    """What is wrong with the config of a backbone, neck or preprocessor: only registered modules are ever built from it."""
-    for name in _types(part):
-        # mmengine takes a dotted name for any object of any module, and calls it.
-        known = isinstance(name, str) and name.removeprefix("mmpretrain.") in MODELS.module_dict
-        if not known and (not isinstance(name, str) or _REGISTERED.fullmatch(name) is None):
-            return f"{name!r} is no name of a module"
-    if "type" not in part:
-        return "a part of the net has no type"
-    try:
-        kind = MODELS.get(part["type"])
-    except RuntimeError:
-        kind = None
-    if not isinstance(kind, type) or not issubclass(kind, nn.Module):
-        return f"there is no module {part['type']!r}"
-    home = f"{kind.__module__}."
-    if home.split(".")[0] in _LIBRARIES and not home.startswith(_PARTS_OF_A_NET):
-        return f"{part['type']!r} is no part of a net"
-    if part["type"] == "LibraryBackbone" and _LIBRARY_MODEL.fullmatch(str(part.get("name"))) is None:
-        return f"{part.get('name')!r} is neither timm:NAME nor torchvision:NAME"
-    return None
-
-
-def _types(value: Any) -> list[Any]:
-    """Every ``type`` in a config, however deep."""
-    if isinstance(value, dict):
-        return [*([value["type"]] if "type" in value else []), *(t for item in value.values() for t in _types(item))]
-    return [t for item in value for t in _types(item)] if isinstance(value, list) else []
-
-
-def _dataset_problem(dataset: object) -> str | None:
-    if not isinstance(dataset, dict) or dataset.get("name") not in IMAGE_SETS:
-        return "the data set is unknown"
-    tail = dataset.get("longtail")
-    if not isinstance(tail, (dict, type(None))):
-        return "the long tail of the data set is no object"
-    for part, function in ((dataset, load_image_set), (tail or {}, longtail_indices)):
-        known = {*inspect.signature(function).parameters, "longtail", "downscale"}
-        for key, value in part.items():
-            kinds = _KINDS.get(key, (str, int, float, dict if key == "longtail" else type(None)))
-            if key not in known or not isinstance(value, (*kinds, type(None))):
-                return f"the entry {key!r} of the data set is unknown or of a wrong type"
-    return None
 
 
 def _brief(error: BaseException) -> str:

@@ -15,8 +15,8 @@ from sar_cls.models import CalibratedLinear, CosineLinear, FixedLinear, ScaledLi
 from sar_cls.regularizers import REGULARIZERS
 from sar_cls.regularizers.arguments import check_arguments
 
-# How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant, learned or fixed; a linear
-# layer whose scores are calibrated (DisAlign).
+# How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant, learned or fixed; a
+# linear layer whose scores are calibrated (DisAlign).
 CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear, "fixed": FixedLinear, "disalign": CalibratedLinear}
 
 

@@ -134,7 +134,8 @@ class TestWhatMoves:
         calibration = {key for key in after if key.startswith("head.fc.calibration.")}
         assert set(after) - set(before) == calibration == moved(start_of, after)
         start = start_of["head.fc.calibration.magnitude"], start_of["head.fc.calibration.margin"]
-        assert torch.equal(start[0], torch.ones(10)) and not start[1].any()
+        assert torch.equal(start[0], torch.ones(10))
+        assert not start[1].any()
         assert record["extra"]["geometry"]  # its features are kept, without class vectors
         assert "classifier_weight" not in np.load(job.run_dir / "features.npz").files
 

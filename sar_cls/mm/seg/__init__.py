@@ -18,7 +18,16 @@ except ModuleNotFoundError as error:
         raise
     raise InputError("segmentation needs mmsegmentation: install it with pip install 'sar-cls[seg]'") from error
 
-from sar_cls.mm.seg import backbones, loops, preprocessor
-from sar_cls.mm.seg.heads import HEADS, RegularizedDecodeHead
+from sar_cls.mm.seg import backbones, loops, losses, preprocessor, second_stage
+from sar_cls.mm.seg.heads import HEADS, RegularizedDecodeHead, build_calibration
 
-__all__ = ["HEADS", "RegularizedDecodeHead", "backbones", "loops", "preprocessor"]
+__all__ = [
+    "HEADS",
+    "RegularizedDecodeHead",
+    "backbones",
+    "build_calibration",
+    "loops",
+    "losses",
+    "preprocessor",
+    "second_stage",
+]

@@ -18,6 +18,27 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from sar_cls.mm.head import build_regularizer
+from sar_cls.models import ScoreCalibration
+from sar_cls.regularizers.arguments import check_arguments
+
+# How scores are made of what the classifier says, in a second stage.
+CLASSIFIERS = {"disalign": ScoreCalibration}
+
+
+def build_calibration(config: dict[str, Any] | None, num_classes: int, feat_dim: int) -> ScoreCalibration | None:
+    """Builds ``dict(type="disalign", ...)``; ``num_classes`` and ``feat_dim`` come from the head.
+
+    Raises:
+        ValueError: an unknown ``type``, or an argument that it does not take.
+    """
+    if config is None:
+        return None
+    arguments = dict(config)
+    kind = arguments.pop("type", None)
+    if kind not in CLASSIFIERS:
+        raise ValueError(f"unknown classifier {kind!r}: choose one of {', '.join(CLASSIFIERS)}")
+    check_arguments(CLASSIFIERS[kind], arguments, ("num_classes", "feat_dim", "maps"))
+    return CLASSIFIERS[kind](num_classes, feat_dim, maps=True, **arguments)
 
 
 class RegularizedDecodeHead:
@@ -34,22 +55,31 @@ class RegularizedDecodeHead:
     Args:
         regularizer: ``dict(type=NAME, ...)`` with a name of ``sar_cls.REGULARIZERS``, a module, or None. The number of classes,
             the channels and ``ignore_index`` come from the head.
+        classifier: ``dict(type="disalign", ...)`` for a second stage: what ``conv_seg`` says goes, with the features in front of
+            the dropout, through :class:`sar_cls.models.ScoreCalibration`. None for the scores as they are.
         **kwargs: as for the plain head.
 
     Raises:
-        ValueError: an unknown regularizer, a bad value for it, or a head for binary masks with a single output.
+        ValueError: an unknown regularizer or classifier, a bad value for it, or a head for binary masks with a single output.
     """
 
-    def __init__(self, *args: Any, regularizer: dict[str, Any] | nn.Module | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        regularizer: dict[str, Any] | nn.Module | None = None,
+        classifier: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         head: Any = self
-        if regularizer is not None and head.out_channels != head.num_classes:
+        if (regularizer is not None or classifier is not None) and head.out_channels != head.num_classes:
             raise ValueError(
                 f"{type(self).__name__} has one output for two classes, which has no anchor for each: leave out_channels out"
             )
         self.regularizer: Any = build_regularizer(regularizer, head.num_classes, head.conv_seg.in_channels)
         if self.regularizer is not None and head.ignore_index is not None:
             self.regularizer.ignore_index = head.ignore_index
+        self.calibration: Any = build_calibration(classifier, head.num_classes, head.conv_seg.in_channels)
         self._features: Tensor | None = None
 
     def init_weights(self) -> None:
@@ -64,7 +94,8 @@ class RegularizedDecodeHead:
         """Logits [N, C, H, W] of the feature maps, which are kept for the losses of this step."""
         if self.regularizer is not None and self.training:  # type: ignore[attr-defined]
             self._features = feat
-        return super().cls_seg(feat)  # type: ignore[misc]
+        scores = super().cls_seg(feat)  # type: ignore[misc]
+        return scores if self.calibration is None else self.calibration(scores, feat)
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Any) -> dict[str, Tensor]:
         """The head's losses and the regularizer's.
