@@ -5,7 +5,7 @@ from sar_cls.data.image_set import ImageSet
 from sar_cls.data.load import IMAGE_SETS, MASKED_SETS, load_image_set, load_masked_set
 from sar_cls.data.loader import DeviceLoader
 from sar_cls.data.longtail import longtail_counts, longtail_indices, stratified_split
-from sar_cls.data.mask_augment import MaskAugmentation, photometric_distortion, scale_crop_flip
+from sar_cls.data.mask_augment import MaskAugmentation, choose_place, photometric_distortion, scale_crop_flip
 from sar_cls.data.masked_set import VOID, MaskedImageSet
 from sar_cls.data.rng import epoch_generator, epoch_seed
 from sar_cls.data.samplers import (
@@ -36,6 +36,7 @@ __all__ = [
     "ProgressivelyBalanced",
     "SquareRoot",
     "center_crop",
+    "choose_place",
     "crop_and_flip",
     "epoch_generator",
     "epoch_seed",

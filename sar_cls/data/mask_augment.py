@@ -20,6 +20,8 @@ from sar_cls.data.masked_set import VOID
 BRIGHTNESS = 32.0
 FACTORS = (0.5, 1.5)
 HUE = 18 / 180
+# How often mmseg's RandomCrop draws another window for one that is nearly all of one class.
+TRIES = 10
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class MaskAugmentation:
         scale: range of the factor by which an image is resized before the crop, drawn uniformly.
         flip: probability of a horizontal flip.
         photometric: whether brightness, contrast, saturation and hue are changed, each with probability one half.
+        cat_max_ratio: share of the window's labelled pixels that no class may reach; where one does, or there is but one, another
+            window is taken, up to ten times (mmseg's ``RandomCrop``, 0.75 in its recipes). 1 takes the first window as it is.
 
     Raises:
         ValueError: a value outside its range.
@@ -40,6 +44,7 @@ class MaskAugmentation:
     scale: tuple[float, float] = (0.5, 2.0)
     flip: float = 0.5
     photometric: bool = True
+    cat_max_ratio: float = 1.0
 
     def __post_init__(self) -> None:
         if len(self.crop_size) != 2 or min(self.crop_size) < 1:
@@ -48,6 +53,8 @@ class MaskAugmentation:
             raise ValueError(f"scale must be two factors above 0, the smaller one first, got {self.scale}")
         if not 0 <= self.flip <= 1:
             raise ValueError(f"flip is a probability in [0, 1], got {self.flip}")
+        if not 0 < self.cat_max_ratio <= 1:
+            raise ValueError(f"cat_max_ratio is a share in (0, 1], got {self.cat_max_ratio}")
 
     def draw(self, num_samples: int, batch_size: int, image_size: tuple[int, int], generator: torch.Generator) -> Draws:
         """Draw everything for ``num_samples`` samples; what a sample gets does not depend on ``batch_size``.
@@ -56,7 +63,8 @@ class MaskAugmentation:
             CPU tensors, all ``per_sample``: "scale" float32 [n]; "place" float32 [n, 2] in [0, 1), where in its range the crop
             begins; "flip" bool [n]; with ``photometric`` "photometric" float32 [n, 5]: what is added to all channels, the factors
             of contrast and saturation, the turn of the hue, and whether contrast comes first (1) or last (0). What is switched
-            off for a sample is 0 or 1 there.
+            off for a sample is 0 or 1 there. With ``cat_max_ratio`` below 1 "other_places" float32 [n, 10, 2]: the windows that
+            are tried after the first; all else is drawn as without it.
 
         Raises:
             ValueError: the crop is larger than the largest scaled image.
@@ -89,7 +97,47 @@ class MaskAugmentation:
             nothing = torch.tensor([0.0, 1.0, 1.0, 0.0])
             chosen = torch.where(switched_on, columns, nothing)
             per_sample["photometric"] = torch.cat([chosen, contrast_first[:, None].float()], dim=1)
+        if self.cat_max_ratio < 1:
+            per_sample["other_places"] = torch.rand(num_samples, TRIES, 2, generator=generator)
         return Draws(per_sample)
+
+
+def choose_place(
+    masks: Tensor, scale: Tensor, place: Tensor, other_places: Tensor, crop_size: tuple[int, int], cat_max_ratio: float
+) -> Tensor:
+    """The first window of each image in which at least two classes are, and none is a share of ``cat_max_ratio`` or more.
+
+    As in mmseg's ``RandomCrop``, ``place`` and all but the last of ``other_places`` are looked at in turn, and where none will
+    do, the last one is taken unseen. All windows are counted, whatever the first one holds: nothing waits for the device.
+
+    Args:
+        masks: uint8 [N, H, W].
+        scale: float [N].
+        place: float [N, 2], as for :func:`scale_crop_flip`.
+        other_places: float [N, T, 2].
+        crop_size: (h, w).
+        cat_max_ratio: in (0, 1).
+
+    Returns:
+        float [N, 2].
+    """
+    n, height, width = masks.shape
+    places = torch.cat([place[:, None], other_places], dim=1)
+    chosen, found = places[:, -1], torch.zeros(n, dtype=torch.bool, device=masks.device)
+    ones = torch.ones((), dtype=torch.int32, device=masks.device)
+    for candidate in places[:, :-1].unbind(dim=1):
+        rows, row_inside = _positions(height, crop_size[0], scale, candidate[:, 0], None)
+        columns, column_inside = _positions(width, crop_size[1], scale, candidate[:, 1], None)
+        row, column = rows.long().clamp_(0, height - 1), columns.long().clamp_(0, width - 1)
+        index = (row[:, :, None] * width + column[:, None, :]).flatten(1)
+        inside = (row_inside[:, :, None] & column_inside[:, None, :]).flatten(1)
+        labels = torch.where(inside, masks.flatten(1).gather(1, index), VOID).long()
+        counts = ones.new_zeros(n, VOID + 1).scatter_add_(1, labels, ones.expand_as(labels))[:, :VOID]
+        largest = counts.amax(dim=1).double() / counts.sum(dim=1)  # nan, and so no fit, where all is void
+        fits = ((counts > 0).sum(dim=1) > 1) & (largest < cat_max_ratio)
+        chosen = torch.where((fits & ~found)[:, None], candidate, chosen)
+        found = found | fits
+    return chosen
 
 
 def scale_crop_flip(

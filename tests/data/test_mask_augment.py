@@ -8,8 +8,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sar_cls.data import VOID, MaskAugmentation, photometric_distortion, scale_crop_flip
+from sar_cls.data import VOID, MaskAugmentation, choose_place, photometric_distortion, scale_crop_flip
 
 
 def slow_window(image: np.ndarray, mask: np.ndarray, scale: float, place: tuple, flip: bool, crop: tuple) -> tuple:
@@ -69,6 +71,72 @@ def test_without_change_the_window_is_the_image() -> None:
     assert torch.equal(labels[1].flip(1), masks[1].long())
 
 
+def slow_place(mask: np.ndarray, scale: float, places: np.ndarray, crop: tuple, ratio: float) -> list[float]:
+    """mmseg's loop: look at a window, keep it or draw the next; after ten the last one is kept unseen."""
+    nothing = np.zeros((*mask.shape, 3), dtype=np.uint8)
+    for place in places[:-1]:
+        labels = slow_window(nothing, mask, scale, tuple(place.tolist()), False, crop)[1]
+        counts = [int((labels == label).sum()) for label in set(labels.ravel().tolist()) - {VOID}]
+        if len(counts) > 1 and max(counts) / sum(counts) < ratio:
+            return place.tolist()
+    return places[-1].tolist()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10**6), ratio=st.sampled_from([0.3, 0.5, 0.75, 0.9]), crop=st.sampled_from([(4, 5), (9, 14)])
+)
+def test_the_window_is_the_first_without_a_class_that_fills_it(seed: int, ratio: float, crop: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    how = MaskAugmentation(crop, (0.5, 1.5), cat_max_ratio=ratio)
+    draws = how.draw(4, 2, (9, 12), generator).per_sample
+    # Stripes of a class, of void, and a few single pixels: some windows hold one class, some two, some nothing.
+    masks = torch.tensor([0, 0, 0, 1, VOID, VOID])[torch.arange(12) * 6 // 12].to(torch.uint8).repeat(4, 9, 1)
+    masks[1:3][torch.rand(2, 9, 12, generator=generator) < 0.2] = 2
+    masks[3] = torch.randint(3, (9, 12), generator=generator).to(torch.uint8)
+    got = choose_place(masks, draws["scale"], draws["place"], draws["other_places"], crop, ratio)
+    for n in range(4):
+        places = torch.cat([draws["place"][n : n + 1], draws["other_places"][n]]).numpy()
+        assert len(places) == 11
+        assert got[n].tolist() == slow_place(masks[n].numpy(), float(draws["scale"][n]), places, crop, ratio)
+
+
+def test_windows_are_tried_in_turn_and_the_last_is_taken_unseen() -> None:
+    mask = torch.zeros(1, 1, 12, dtype=torch.uint8)
+    mask[0, 0, 8] = 1  # of the windows of two pixels only those at columns 7 and 8 hold two classes
+    one = torch.ones(1)
+
+    def at(*columns: int) -> torch.Tensor:
+        return torch.tensor([[0.0, (column + 0.5) / 11] for column in columns])
+
+    for first, others, expected in (
+        (7, [0, 8, 8], 7),
+        (0, [3, 8, 7], 8),
+        (0, [1, 2, 3], 3),
+        (0, [1, 2, 7], 7),
+    ):
+        got = choose_place(mask, one, at(first), at(*others)[None], (1, 2), 0.75)
+        assert torch.equal(got, at(expected))
+
+
+def test_all_else_is_drawn_as_without_the_limit() -> None:
+    one, other = (
+        MaskAugmentation((4, 4), cat_max_ratio=ratio).draw(5, 2, (9, 12), torch.Generator().manual_seed(1)).per_sample
+        for ratio in (1.0, 0.75)
+    )
+    assert set(other) - set(one) == {"other_places"}
+    assert other["other_places"].shape == (5, 10, 2)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_choosing_touches_no_host() -> None:
+    with torch.device("meta"):
+        masks = torch.empty(2, 9, 12, dtype=torch.uint8)
+        found = choose_place(masks, torch.empty(2), torch.empty(2, 2), torch.empty(2, 10, 2), (4, 5), 0.75)
+    assert found.device.type == "meta"  # a value that is read, or a shape that depends on one, would have failed
+    assert found.shape == (2, 2)
+
+
 def slow_pixel(rgb: list[float], values: list[float]) -> list[float]:
     """mmseg's order of changes for one pixel, with the HSV of the standard library."""
     brightness, contrast, saturation, hue, contrast_first = values
@@ -125,6 +193,8 @@ def test_draws_of_a_sample_do_not_depend_on_the_batch() -> None:
         ({"crop_size": (0, 4)}, "crop_size"),
         ({"crop_size": (4, 4), "scale": (2.0, 0.5)}, "scale must be two factors"),
         ({"crop_size": (4, 4), "flip": 2.0}, "probability"),
+        ({"crop_size": (4, 4), "cat_max_ratio": 0.0}, "cat_max_ratio is a share"),
+        ({"crop_size": (4, 4), "cat_max_ratio": 1.1}, "cat_max_ratio is a share"),
     ],
 )
 def test_bad_values_are_refused(arguments: dict, message: str) -> None:

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS
 from torch import Tensor, nn
 
 from sar_cls.data.augment import Draws, normalize
-from sar_cls.data.mask_augment import MaskAugmentation, photometric_distortion, scale_crop_flip
+from sar_cls.data.mask_augment import MaskAugmentation, choose_place, photometric_distortion, scale_crop_flip
 
 
 @MODELS.register_module()
@@ -25,6 +25,7 @@ class MaskBatchPreprocessor(nn.Module):
         scale: range of the factor by which images are resized before the crop.
         flip: probability of a horizontal flip.
         photometric: whether brightness, contrast, saturation and hue are changed.
+        cat_max_ratio: share of a crop that no class may reach, see :class:`sar_cls.data.mask_augment.MaskAugmentation`.
         memory_format: of the output, "channels_last" or "contiguous"; the network's weights should have the same.
     """
 
@@ -39,6 +40,7 @@ class MaskBatchPreprocessor(nn.Module):
         scale: tuple[float, float] = (0.5, 2.0),
         flip: float = 0.5,
         photometric: bool = True,
+        cat_max_ratio: float = 1.0,
         memory_format: str = "channels_last",
     ) -> None:
         super().__init__()
@@ -47,6 +49,7 @@ class MaskBatchPreprocessor(nn.Module):
             scale=tuple(scale),  # type: ignore[arg-type]
             flip=flip,
             photometric=photometric,
+            cat_max_ratio=cat_max_ratio,
         )
         self.memory_format = memory_format
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32), persistent=False)
@@ -71,11 +74,12 @@ class MaskBatchPreprocessor(nn.Module):
         if not training:
             inputs = normalize(images, self.mean, self.std)  # channels_last as it comes
             return {"inputs": self._laid_out(inputs), "data_samples": None}
-        draws = data["draws"]
-        pixels, masks, inside = scale_crop_flip(
-            images, masks, draws["scale"], draws["place"], draws["flip"], self.augmentation.crop_size
-        )
-        if self.augmentation.photometric:
+        draws, how = data["draws"], self.augmentation
+        place = draws["place"]
+        if how.cat_max_ratio < 1:
+            place = choose_place(masks, draws["scale"], place, draws["other_places"], how.crop_size, how.cat_max_ratio)
+        pixels, masks, inside = scale_crop_flip(images, masks, draws["scale"], place, draws["flip"], how.crop_size)
+        if how.photometric:
             pixels = photometric_distortion(pixels, draws["photometric"])
         inputs = (pixels - self.mean.view(1, 3, 1, 1)) / self.std.view(1, 3, 1, 1) * inside[:, None]
         return {"inputs": self._laid_out(inputs), "data_samples": masks[:, None]}
