@@ -4,12 +4,13 @@
     python benchmarks/speed.py --net resnet32 resnet18 --precision fp32 bf16 --json speed.json
     python benchmarks/speed.py --data-path --evaluation
     python benchmarks/speed.py --cost                              # the paper's Tab. 20, for classification
+    python benchmarks/speed.py --dense segformer --batch-size 8    # the step of a segmentation net of suite camvid
     python benchmarks/speed.py --profile traces
     python benchmarks/speed.py --start-up
     python benchmarks/speed.py --jobs 1 2 4 8                      # runs an hour by --jobs-per-device, on a GPU
 
-All figures are from this one process, medians of interleaved rounds with their quartiles. Without CIFAR-100 random images of its
-size are taken. Exit code: 0 done; 2 a wrong argument or data set; 130 interrupted.
+All figures are from this one process, medians of interleaved rounds with their quartiles. Without CIFAR-100 or CamVid random images
+of its size are taken. Exit code: 0 done; 2 a wrong argument or data set; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from sar_cls import cli
 from sar_cls.files import check_file
 
 NETS = ("resnet32", "resnet18", "resnet50")
+DENSE_NETS = ("segformer", "uper")
 CONTENDERS = ("bare", "loop", "sar", "car", "center", "fixed", "stock", "stock_fp32", "mmpretrain")
 
 
@@ -41,11 +43,18 @@ def parse() -> argparse.Namespace:
         metavar="K",
         help="runs an hour with K at a time, from short runs that use the whole device",
     )
+    add(
+        "--dense",
+        nargs="+",
+        choices=DENSE_NETS,
+        metavar="NET",
+        help=f"the training step of these nets of suite camvid, on its images or random ones: {', '.join(DENSE_NETS)}",
+    )
     add("--all", action="store_true", help="step, data path, evaluation and cost")
     add("--only", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"only these: {', '.join(CONTENDERS)}")
     add = parser.add_argument_group("with which setting").add_argument
     add("--net", nargs="+", choices=NETS, default=["resnet32"], help="default: resnet32")
-    add("--batch-size", type=cli.positive_int, default=128, metavar="N", help="default: 128")
+    add("--batch-size", type=cli.positive_int, metavar="N", help="default: 128, of --dense 8")
     add(
         "--precision",
         nargs="+",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from sar_cls.errors import RunFailed
 from sar_cls.files import replacing, why
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.runs import provenance
-from sar_cls.speed import contenders, cost, data_path, evaluation, profile
+from sar_cls.speed import contenders, cost, data_path, dense, evaluation, profile
 from sar_cls.speed import markdown as table
 from sar_cls.speed.jobs import measure_jobs
 from sar_cls.speed.process import as_here
@@ -34,7 +34,7 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
     Args:
         arguments: of the command line.
         device_name: a device that is there.
-        splits: the images; None loads them.
+        splits: the images; None loads them. Those of ``--dense`` are always loaded.
     """
     device = torch.device(device_name)
     if arguments.threads is not None:
@@ -44,9 +44,15 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
         torch.backends.cudnn.benchmark = True  # as in a run
     arguments.mode = arguments.mode or DEFAULT_MODE
     arguments.precision = arguments.precision or [DEFAULT_PRECISION]
-    images = "images: given"
-    if splits is None:
+    kinds = ("data_path", "evaluation", "cost", "profile", "start_up", "jobs", "dense")
+    own = any(getattr(arguments, kind) for kind in kinds)
+    dense_alone = bool(arguments.dense) and not (arguments.all or any(getattr(arguments, kind) for kind in kinds[:-1]))
+    images, masked = "images: given", None
+    if splits is None and not dense_alone:
         splits, images = load_images(arguments.data_root)
+    if arguments.dense:
+        masked, about = dense.load_masked_images(arguments.data_root)
+        images = about if dense_alone else f"{images}; {about}"
     accelerator = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     origin = provenance.collect(accelerator)
     threads = torch.get_num_threads()
@@ -54,10 +60,10 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
         f"{images}; {accelerator or origin['machine']['cpu']}, {threads} threads; torch {torch.__version__}\n"
     )
     results: list[dict[str, Any]] = []
-    kinds = ("data_path", "evaluation", "cost", "profile", "start_up", "jobs")
-    own = any(getattr(arguments, kind) for kind in kinds)
-    for setting in settings(arguments, device):
+    for setting in settings(arguments, device) if splits is not None else ():
         results += _measure_setting(arguments, setting, splits, step=arguments.all or not own)
+    if masked is not None:
+        results += _measure_dense(arguments, settings(arguments, device), masked)
     if arguments.json is not None:
         data = {**origin, "device": device.type, "threads": threads, "images": images, "results": results}
         try:
@@ -67,6 +73,26 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
         except OSError as error:
             raise RunFailed(f"the figures above are not written, {why(error, arguments.json)}") from error
     return 0
+
+
+def _measure_dense(arguments: Any, like: Sequence[Setting], splits: DataSplits) -> list[dict[str, Any]]:
+    """The training steps of segmentation nets, with each precision once."""
+    results = []
+    for precision in dict.fromkeys(setting.precision for setting in like):
+        for net in arguments.dense:
+            setting = replace(like[0], net=net, precision=precision, batch_size=arguments.batch_size or dense.BATCH)
+            entrants = dense.build_dense(setting, splits, arguments.only or dense.NAMES)
+            try:
+                timings = measure(entrants, arguments.rounds, setting.device, f"dense training step, {setting.title}")
+            finally:
+                for entrant in entrants:
+                    entrant.close()
+            text = table.timing_table(timings, STEP_REFERENCES)
+            messages.result(f"### dense training step: {setting.title}\n\n{text}\n")
+            plain = {**asdict(setting), "device": setting.device.type}
+            figures = table.timing_data(timings, STEP_REFERENCES)
+            results.append({"kind": "dense training step", "setting": plain, "figures": figures})
+    return results
 
 
 def _measure_setting(arguments: Any, setting: Setting, splits: DataSplits, *, step: bool) -> list[dict[str, Any]]:

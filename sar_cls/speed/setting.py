@@ -142,7 +142,7 @@ def settings(arguments: Any, device: torch.device) -> list[Setting]:
         Setting(
             net=net,
             device=device,
-            batch_size=arguments.batch_size,
+            batch_size=arguments.batch_size or 128,
             precision=precision,
             memory_format=arguments.memory_format,
             mode=arguments.mode,
