@@ -65,8 +65,6 @@ def build_dense(setting: Setting, splits: DataSplits, only: Sequence[str] = NAME
 
 def bare_step(setting: Setting, splits: DataSplits, name: str = BARE) -> Contender:
     """(a) Forward, scores at the size of the masks, cross-entropy, backward and optimizer on one batch that is ready."""
-    from sar_cls.mm.seg import loops  # noqa: F401 (says which extra it needs, and registers the parts)
-
     config = dense_config(setting, source_of(setting.net, LOOP))
     model = _model(config, setting)
     options = {key: value for key, value in config.optim_wrapper.optimizer.items() if key != "type"}
@@ -137,6 +135,8 @@ def source_of(net: str, name: str) -> Source:
 
 def dense_config(setting: Setting, source: Source) -> Config:
     """The config of a row, as a run would have it, with random weights, a constant small rate and the setting applied."""
+    import sar_cls.mm.seg  # noqa: F401 (registers the parts, or says which extra they need)
+
     config = row_config(source)
     config.weights = None
     config.train_dataloader.batch_size = setting.batch_size

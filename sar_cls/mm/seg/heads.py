@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from mmseg.models.decode_heads import (
     ASPPHead,
     DepthwiseSeparableASPPHead,
@@ -14,6 +15,7 @@ from mmseg.models.decode_heads import (
     SegformerHead,
     UPerHead,
 )
+from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -39,6 +41,19 @@ def build_calibration(config: dict[str, Any] | None, num_classes: int, feat_dim:
         raise ValueError(f"unknown classifier {kind!r}: choose one of {', '.join(CLASSIFIERS)}")
     check_arguments(CLASSIFIERS[kind], arguments, ("num_classes", "feat_dim", "maps"))
     return CLASSIFIERS[kind](num_classes, feat_dim, maps=True, **arguments)
+
+
+def pixel_accuracy(scores: Tensor, labels: Tensor, ignore_index: int | None = None) -> Tensor:
+    """Percentage [1] of the pixels with a class whose likeliest class is theirs, of several the first one, as in the evaluation.
+
+    Args:
+        scores: [N, C, H, W]; with one channel class 0 alone can be right, as in mmseg.
+        labels: int64 [N, H, W].
+        ignore_index: label of pixels without a class.
+    """
+    counts = torch.ones_like(labels, dtype=torch.bool) if ignore_index is None else labels != ignore_index
+    right = (scores.max(dim=1).indices == labels) & counts
+    return 100 * right.sum().reshape(1) / counts.sum().clamp(min=1)
 
 
 class RegularizedDecodeHead:
@@ -98,17 +113,28 @@ class RegularizedDecodeHead:
         return scores if self.calibration is None else self.calibration(scores, feat)
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Any) -> dict[str, Tensor]:
-        """The head's losses and the regularizer's.
+        """The head's losses and the regularizer's, and the share of pixels that are classified right.
+
+        The same as mmseg's, but that share, which is logged alone, is found without a sort of the scores and without a wait for
+        the device: on the CPU that took 4 % of a step of suite ``camvid``.
 
         Args:
             seg_logits: [N, C, H, W].
             batch_data_samples: a list of ``SegDataSample``, or the masks themselves, int64 [N, 1, h, w].
         """
-        losses = super().loss_by_feat(seg_logits, batch_data_samples)  # type: ignore[misc]
+        head: Any = self
+        masks = self._stack_batch_gt(batch_data_samples)
+        scores = resize(seg_logits, size=masks.shape[2:], mode="bilinear", align_corners=head.align_corners)
+        weight = None if head.sampler is None else head.sampler.sample(scores, masks)
+        labels = masks.squeeze(1)
+        losses: dict[str, Tensor] = {}
+        for loss in head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]:
+            value = loss(scores, labels, weight=weight, ignore_index=head.ignore_index)
+            losses[loss.loss_name] = losses[loss.loss_name] + value if loss.loss_name in losses else value
+        losses["acc_seg"] = pixel_accuracy(scores.detach(), labels, head.ignore_index)
         features, self._features = self._features, None
         if self.regularizer is not None and features is not None:
-            masks = self._stack_batch_gt(batch_data_samples).squeeze(1)
-            losses.update(self.regularizer(features, masks, self.conv_seg))  # type: ignore[attr-defined]
+            losses.update(self.regularizer(features, labels, head.conv_seg))
         return losses
 
     def _stack_batch_gt(self, batch_data_samples: Any) -> Tensor:

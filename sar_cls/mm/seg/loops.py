@@ -43,7 +43,8 @@ def predictions(model: Any, loader: Any, precision: str) -> Iterator[tuple[Tenso
             shape = tuple(inputs.shape[2:])
             metas = [dict(ori_shape=shape, img_shape=shape, pad_shape=shape, padding_size=[0, 0, 0, 0])] * len(inputs)
             logits = model.inference(inputs, metas)
-        yield logits.float().argmax(dim=1), batch["targets"]
+        # The first largest, as argmax gives it, which takes four times as long on the CPU.
+        yield logits.float().max(dim=1).indices, batch["targets"]
 
 
 def confusion_matrix(

@@ -17,6 +17,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 import sar_cls.mm.seg  # noqa: F401
+from sar_cls.mm.seg.heads import pixel_accuracy
 from sar_cls.regularizers import Regularizer
 
 C = 5
@@ -113,6 +114,34 @@ def test_beside_a_regularizer_the_head_is_the_plain_one(head: str) -> None:
         got = losses(other, head, samples)
         assert torch.equal(got["loss_ce"], expected["loss_ce"])
     assert set(losses(made, head, samples)) == {"loss_ce", "loss_aux", "loss_anchor", "acc_seg"}
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.parametrize("ignore_index", [None, 255, 0])
+def test_accuracy_is_mmseg_s(channels: int, ignore_index: int | None) -> None:
+    from mmseg.models.losses import accuracy  # imports torchvision, which sar_cls.mm makes importable first
+
+    generator = torch.Generator().manual_seed(channels)
+    scores = torch.randn(2, channels, 6, 7, generator=generator)
+    labels = torch.randint(max(channels, 2), (2, 6, 7), generator=generator)
+    if ignore_index is not None:
+        labels[:, 2:4] = ignore_index
+    expected = accuracy(scores, labels, ignore_index=ignore_index)
+    torch.testing.assert_close(pixel_accuracy(scores, labels, ignore_index), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_accuracy_without_a_labelled_pixel_is_0() -> None:
+    assert pixel_accuracy(torch.randn(1, 3, 2, 2), torch.full((1, 2, 2), 255), 255).tolist() == [0]
+
+
+def test_several_losses_of_one_name_add_up_as_in_mmseg() -> None:
+    two = [dict(type="CrossEntropyLoss", loss_weight=weight) for weight in (1.0, 0.5)]
+    sampler = dict(type="OHEMPixelSampler", thresh=0.7, min_kept=50)
+    for more in ({}, dict(sampler=sampler)):
+        plain, made = (build(name, loss_decode=two, **more) for name in ("FCNHead", "RegularizedFCNHead"))
+        expected, got = losses(plain, "FCNHead", as_samples(masks())), losses(made, "RegularizedFCNHead", masks())
+        torch.testing.assert_close(got["loss_ce"], expected["loss_ce"])
+    assert set(got) == {"loss_ce", "acc_seg"}
 
 
 def test_losses_are_those_of_the_regularizer_on_the_feature_maps() -> None:
