@@ -128,7 +128,9 @@ def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str]
         known_ids: ids of the first-stage runs that are there; decides ``orphan``.
     """
     reference = record.get("stage1")
-    stage1 = recipe_of(reference, suite) if reference else None
+    unit = (record.get("extra") or {}).get("unit", "epochs")
+    # What is kept of a first stage does not say what its epochs are: the same as those of its second.
+    stage1 = replace(recipe_of(reference, suite), unit=unit) if reference else None
     overrides = dict(record["overrides"])
     overrides.pop("epochs", None)  # told by the fields of that name
     imbalance = overrides.get("imbalance", stage1.imbalance if stage1 else suite.imbalance)
@@ -154,7 +156,7 @@ def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str]
         stage1_row=reference["row"] if reference else None,
         stage1=stage1,
         order=order,
-        unit=(record.get("extra") or {}).get("unit", "epochs"),
+        unit=unit,
         orphan=reference is not None and reference["run_id"] not in known_ids,
     )
 

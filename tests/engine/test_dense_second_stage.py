@@ -27,11 +27,12 @@ from sar_cls.engine.run import DataCache, Job, run
 from sar_cls.engine.trained import TrainedSegmentor
 from sar_cls.errors import InputError
 from sar_cls.mm import loops
+from sar_cls.reporting.groups import recipe_of
 from sar_cls.runs.checkpoint import read_checkpoint
 from sar_cls.runs.dense_outputs import read_dense_outputs
 from sar_cls.runs.folder import LAST, NET
 from sar_cls.runs.record import read_record
-from sar_cls.suites.rows import Source
+from sar_cls.suites.rows import Source, load_suite
 
 MakeJob = Callable[..., Job]
 DISALIGN = f"""
@@ -163,6 +164,17 @@ def test_the_script_finds_it_by_method(first: Path, options: Options, tmp_path: 
     lines = two_stage.summary(read_record(first), first).splitlines()
     assert lines[0].startswith("last iteration: mIoU ")
     assert lines[-1] == f"checkpoint: {first / LAST}"
+
+
+def test_shortened_it_is_marked_in_iterations(
+    first: Path, make_job: MakeJob, options: Options, cache: DataCache
+) -> None:
+    job = make_job(DISALIGN, row="segformer_sar_disalign", stage1_dir=first)
+    record = run(job, Options(data_root=options.data_root, stage2_iterations=2), cache)
+    record = {**record, "stage1": {**record["stage1"], "epochs": 2}}
+    suite = load_suite(CONFIGS, "camvid")
+    found = recipe_of(record, suite).deviations(suite.row("segformer_sar_disalign"))
+    assert found[:2] == ["2 of 4 iterations", "stage 1: 2 of 6 iterations"]
 
 
 @pytest.mark.parametrize(
