@@ -76,7 +76,9 @@ class TrainedSegmentor(TrainedNet):
         if hasattr(preprocessor, "draw"):
             inputs = preprocessor({"inputs": images, "targets": None}, False)["inputs"]
         else:  # mmseg's own, which would take a list of images in the order blue, green, red and turn it round
-            channels_last = images if preprocessor.channel_conversion else images.flip(3)
+            how = self.handover.data_preprocessor
+            is_rgb = how.get("bgr_to_rgb") or how.get("rgb_to_bgr")
+            channels_last = images if is_rgb else images.flip(3)
             inputs = channels_last.permute(0, 3, 1, 2).float()
             inputs = (inputs - preprocessor.mean) / preprocessor.std
         shape = tuple(inputs.shape[2:])
