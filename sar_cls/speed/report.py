@@ -60,8 +60,9 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
         f"{images}; {accelerator or origin['machine']['cpu']}, {threads} threads; torch {torch.__version__}\n"
     )
     results: list[dict[str, Any]] = []
-    for setting in settings(arguments, device) if splits is not None else ():
-        results += _measure_setting(arguments, setting, splits, step=arguments.all or not own)
+    if splits is not None:
+        for setting in settings(arguments, device):
+            results += _measure_setting(arguments, setting, splits, step=arguments.all or not own)
     if masked is not None:
         results += _measure_dense(arguments, settings(arguments, device), masked)
     if arguments.json is not None:

@@ -130,7 +130,8 @@ class RegularizedDecodeHead:
         losses: dict[str, Tensor] = {}
         for loss in head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]:
             value = loss(scores, labels, weight=weight, ignore_index=head.ignore_index)
-            losses[loss.loss_name] = losses[loss.loss_name] + value if loss.loss_name in losses else value
+            name = str(loss.loss_name)
+            losses[name] = losses[name] + value if name in losses else value
         losses["acc_seg"] = pixel_accuracy(scores.detach(), labels, head.ignore_index)
         features, self._features = self._features, None
         if self.regularizer is not None and features is not None:
