@@ -11,8 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # From the bottom up; a room imports from itself and from rooms on lower floors, never from its own floor or above.
 FLOORS = [
+    ("ranks",),
     ("bounds", "errors", "messages", "pace"),
-    ("files", "memory", "official_images", "progress_bar", "torchvision_shim", "anchors", "dense", "superclasses"),
+    ("files", "memory", "official_images", "progress_bar", "torchvision_shim", "anchors", "dense", "superclasses", "whole_batch"),
     ("class_names",),
     ("given_anchors",),
     ("regularizers", "losses"),

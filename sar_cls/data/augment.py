@@ -214,12 +214,12 @@ def mixup(inputs: Tensor, targets: Tensor, partner: Tensor, lam: Tensor, num_cla
     Args:
         inputs: float [N, ...].
         targets: int64 [N], or soft [N, C].
-        partner: int64 [N], the position of each sample's partner in the batch.
+        partner: int64 [M], the position of the partner of each of the first M samples; M is N where all are mixed.
         lam: scalar tensor in [0, 1], the weight of the sample itself.
         num_classes: C.
 
     Returns:
-        ``lam * inputs + (1 - lam) * inputs[partner]`` in the memory format of ``inputs``, and the soft targets [N, C]
+        ``lam * inputs[:M] + (1 - lam) * inputs[partner]`` in the memory format of ``inputs``, and the soft targets [M, C]
         mixed likewise (float32; float64 for float64 inputs).
 
     Raises:
@@ -233,5 +233,6 @@ def mixup(inputs: Tensor, targets: Tensor, partner: Tensor, lam: Tensor, num_cla
     else:
         soft = torch.zeros(len(targets), num_classes, dtype=dtype, device=targets.device)
         soft.scatter_(1, targets[:, None], 1.0)
-    mixed = torch.lerp(inputs[partner], inputs, lam.to(inputs.dtype))
-    return mixed, torch.lerp(soft[partner], soft, lam.to(dtype))
+    number = len(partner)
+    mixed = torch.lerp(inputs[partner], inputs[:number], lam.to(inputs.dtype))
+    return mixed, torch.lerp(soft[partner], soft[:number], lam.to(dtype))

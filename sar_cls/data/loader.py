@@ -39,9 +39,15 @@ class DeviceLoader:
     device once. They are therefore the same on every device, the same when an epoch is repeated, and the same in a run
     that was resumed.
 
+    Several processes can share the batches of a run: with ``part=(rank, processes)`` a loader yields one part of each batch, the
+    parts are consecutive and as even as they can be, and every process draws for the whole batch what a single one would. So all
+    of them together see the same images with the same crops, flips and mixup. A sample's mixup partner is often in another
+    process's part; it is simply loaded here as well, since every process has all images: that costs a second crop for each sample
+    and nothing else, where a loader of whole batches would crop ``processes`` times as many, and an exchange would have to wait.
+
     Args:
         image_set: the images, on the device to train on, or on the CPU.
-        batch_size: samples in a batch.
+        batch_size: samples in a batch, that of all processes together.
         sampler: chooses the images of an epoch (see :mod:`sar_cls.data.samplers`); None takes all of them in order.
         draw: draws the augmentation, e.g. ``Augmentation(padding=4).draw``; None draws nothing.
         seed: of the run.
@@ -49,13 +55,17 @@ class DeviceLoader:
         batches_per_epoch: length of an epoch in batches, all of them full; the sampler (or, without one, the images in
             order, round and round) supplies as many samples as that takes. None is one round of the sampler.
         device: where the batches go; None is where the images are.
+        part: which part of each batch to yield, and of how many: (rank, processes).
 
     Yields:
         ``{"inputs": uint8 [B, H, W, 3], "targets": int64 [B], "draws": dict}``, for a set with masks ``targets`` uint8 [B, H, W];
         ``draws`` holds the samples' own draws [B, ...] and the batch's own ones (e.g. "lam", a scalar). All lie on the device.
+        Of a part there are also ``"share"``, a number: its samples over those of an even part, 1 but in a last batch that is not
+        full; and with mixup the partners behind the samples, 2 B images in all, where "partner" [B] points to.
 
     Raises:
-        ValueError: ``batch_size`` or ``batches_per_epoch`` below 1, or no batch at all in an epoch.
+        ValueError: ``batch_size`` or ``batches_per_epoch`` below 1, no batch at all in an epoch, a batch that cannot be cut into
+            equal parts, or a last batch with fewer samples than there are processes.
     """
 
     def __init__(
@@ -69,6 +79,7 @@ class DeviceLoader:
         drop_last: bool = False,
         batches_per_epoch: int | None = None,
         device: torch.device | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -84,10 +95,16 @@ class DeviceLoader:
         self.drop_last = drop_last
         self.batches_per_epoch = batches_per_epoch
         self.device = image_set.device if device is None else torch.device(device)
+        self.part = part
         self.epoch = 0
         if len(self) == 0:
             raise ValueError(
                 f"{len(image_set)} images give no full batch of {batch_size}: lower batch_size or keep the last batch"
+            )
+        processes, last = part[1], self.num_samples % batch_size or batch_size
+        if batch_size % processes or last < processes:
+            raise ValueError(
+                f"batches of {batch_size}, the last of {last}, cannot be shared by {processes} processes: use fewer, or drop_last"
             )
 
     def set_epoch(self, epoch: int) -> None:
@@ -113,6 +130,10 @@ class DeviceLoader:
         return torch.arange(self.num_samples) % len(self.image_set)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self.batches(range(len(self)))
+
+    def batches(self, steps: range) -> Iterator[dict[str, Any]]:
+        """Yields some of the epoch's batches alone."""
         draws = Draws()
         if self.draw is not None:
             generator = epoch_generator(self.seed, self.epoch, "augment")
@@ -124,14 +145,33 @@ class DeviceLoader:
         has_masks = self.image_set.labels.dim() > 1
         targets = None if has_masks else self.image_set.labels.cpu()[order].to(self.device)
         order = order.to(self.image_set.device)
-        for step in range(len(self)):
-            batch = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            yield {
-                "inputs": self._rows(self.image_set.images, order[batch]),
-                "targets": self._rows(self.image_set.labels, order[batch]) if targets is None else targets[batch],
-                "draws": {name: value[batch] for name, value in per_sample.items()}
+        partner = draws.per_sample.get("partner") if self.part[1] > 1 else None
+        places = [] if partner is None else [partner.to(device) for device in {self.device, self.image_set.device}]
+        for step in steps:
+            first = step * self.batch_size
+            own, share = self._own(first)
+            lent = {place.device: first + place[own] for place in places}
+
+            def cut(values: Tensor, own: slice = own, lent: dict[torch.device, Tensor] = lent) -> Tensor:
+                return torch.cat([values[own], values[lent[values.device]]]) if lent else values[own]
+
+            batch = {
+                "inputs": self._rows(self.image_set.images, cut(order)),
+                "targets": self._rows(self.image_set.labels, cut(order)) if targets is None else cut(targets),
+                "draws": {name: cut(value) for name, value in per_sample.items()}
                 | {name: value[step] for name, value in per_batch.items()},
             }
+            if lent:
+                number = own.stop - own.start
+                batch["draws"]["partner"] = torch.arange(number, 2 * number, device=self.device)
+            yield batch if self.part[1] == 1 else batch | {"share": share}
+
+    def _own(self, first: int) -> tuple[slice, float]:
+        """Where this process's part of the batch that begins at ``first`` lies in the epoch, and its share of the batch."""
+        rank, processes = self.part
+        size = min(self.batch_size, self.num_samples - first)
+        own = slice(first + rank * size // processes, first + (rank + 1) * size // processes)
+        return own, (own.stop - own.start) * processes / size
 
     def _rows(self, values: Tensor, index: Tensor) -> Tensor:
         rows = values.index_select(0, index)

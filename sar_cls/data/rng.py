@@ -9,9 +9,13 @@ import torch
 STREAMS = {"order": 0, "augment": 1, "step": 2}
 
 
-def epoch_seed(seed: int, epoch: int, stream: str) -> int:
-    """A 63-bit seed made of the run's ``seed``, the ``epoch`` (from 0) and the name of the ``stream``."""
-    state = np.random.SeedSequence([seed, epoch, STREAMS[stream]]).generate_state(1, np.uint64)
+def epoch_seed(seed: int, epoch: int, stream: str, rank: int = 0) -> int:
+    """A 63-bit seed made of the run's ``seed``, the ``epoch`` (from 0), the name of the ``stream`` and the process of the run.
+
+    The first process, ``rank`` 0, draws what a single one would.
+    """
+    parts = [seed, epoch, STREAMS[stream], *([rank] if rank else [])]
+    state = np.random.SeedSequence(parts).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
 

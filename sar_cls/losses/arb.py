@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sar_cls.losses.base import ClassCountLoss, ClassCounts, checked_counts, expected_cost, full_precision
+from sar_cls.whole_batch import total
 
 
 def arb_loss(logits: Tensor, targets: Tensor, sizes: Tensor) -> Tensor:
@@ -53,7 +54,11 @@ class ARBLoss(ClassCountLoss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.check_logits(logits)
-        return arb_loss(logits, targets, self.counts if self.sizes == "train" else self._of_batch(targets))
+        return arb_loss(logits, targets, self.counts if self.sizes == "train" else self._sizes(targets))
+
+    def _sizes(self, targets: Tensor) -> Tensor:
+        sizes = self._of_batch(targets)
+        return total(sizes) if self.whole_batch else sizes
 
     def _of_batch(self, targets: Tensor) -> Tensor:
         if targets.ndim == 2:

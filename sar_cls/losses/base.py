@@ -80,6 +80,9 @@ class ClassCountLoss(nn.Module):
         ValueError: At construction, for bad counts; in ``forward``, for logits or targets of another shape.
     """
 
+    # Whether what is counted or summed over a batch is so over the batches of all processes (see sar_cls.whole_batch).
+    whole_batch: bool = False
+
     def __init__(self, class_counts: ClassCounts) -> None:
         super().__init__()
         self.num_classes = len(checked_counts(class_counts))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sar_cls.losses.base import ClassCountLoss, ClassCounts, checked_counts, expected_cost, negative_log_likelihood
+from sar_cls.whole_batch import total
 
 
 def effective_number_weights(class_counts: ClassCounts, beta: float = 0.9999) -> Tensor:
@@ -28,7 +29,9 @@ def effective_number_weights(class_counts: ClassCounts, beta: float = 0.9999) ->
 DIVISORS = ("batch", "weights")
 
 
-def weighted_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor, divide_by: str = "batch") -> Tensor:
+def weighted_cross_entropy(
+    logits: Tensor, targets: Tensor, class_weights: Tensor, divide_by: str = "batch", whole_batch: bool = False
+) -> Tensor:
     """Sum over the batch of ``w_y nll_y``, divided by the number of samples or by the sum of their weights.
 
     Args:
@@ -37,6 +40,7 @@ def weighted_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tenso
         class_weights: [C].
         divide_by: ``"batch"``: N, so that a batch of rare classes counts more than one of frequent classes.
             ``"weights"``: ``sum_i w_{y_i}``, as torch's weighted cross-entropy does with class indices.
+        whole_batch: whether that sum, and the one above it, is over the batches of all processes.
 
     Raises:
         ValueError: an unknown ``divide_by``.
@@ -46,7 +50,12 @@ def weighted_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tenso
     nll = negative_log_likelihood(logits)
     weights = class_weights.to(nll)
     loss = expected_cost(weights * nll, targets)
-    return loss if divide_by == "batch" else loss / expected_cost(weights.expand_as(nll), targets)
+    if divide_by == "batch":
+        return loss
+    mean_weight = expected_cost(weights.expand_as(nll), targets)
+    if whole_batch:
+        loss, mean_weight = total(torch.stack([loss, mean_weight]) * len(nll))
+    return loss / mean_weight
 
 
 class ClassBalancedCrossEntropy(ClassCountLoss):
@@ -78,4 +87,4 @@ class ClassBalancedCrossEntropy(ClassCountLoss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.check_logits(logits)
-        return weighted_cross_entropy(logits, targets, self.class_weights, self.divide_by)
+        return weighted_cross_entropy(logits, targets, self.class_weights, self.divide_by, self.whole_batch)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sar_cls.losses.base import ClassCountLoss, ClassCounts, checked_counts, full_precision
 from sar_cls.losses.class_balanced import effective_number_weights
+from sar_cls.whole_batch import total
 
 
 def ldam_margins(class_counts: ClassCounts, max_margin: float = 0.5) -> Tensor:
@@ -22,7 +23,14 @@ def ldam_margins(class_counts: ClassCounts, max_margin: float = 0.5) -> Tensor:
     return max_margin * (counts.min() / counts) ** 0.25
 
 
-def ldam_loss(logits: Tensor, labels: Tensor, margins: Tensor, class_weights: Tensor, scale: float = 30.0) -> Tensor:
+def ldam_loss(
+    logits: Tensor,
+    labels: Tensor,
+    margins: Tensor,
+    class_weights: Tensor,
+    scale: float = 30.0,
+    whole_batch: bool = False,
+) -> Tensor:
     """Cross-entropy of ``scale * (z - Delta_y at the right class)``: the mean over the batch weighted by ``w_y``.
 
     Args:
@@ -31,6 +39,7 @@ def ldam_loss(logits: Tensor, labels: Tensor, margins: Tensor, class_weights: Te
         margins: Delta [C].
         class_weights: w [C].
         scale: s.
+        whole_batch: whether the mean is over the batches of all processes.
 
     Raises:
         ValueError: Soft targets: the margin belongs to one right class.
@@ -43,7 +52,12 @@ def ldam_loss(logits: Tensor, labels: Tensor, margins: Tensor, class_weights: Te
     logits = full_precision(logits)
     labels = labels.long()
     margin = torch.zeros_like(logits).scatter(1, labels[:, None], margins.to(logits)[labels][:, None])
-    return F.cross_entropy(scale * (logits - margin), labels, weight=class_weights.to(logits))
+    weights = class_weights.to(logits)
+    if not whole_batch:
+        return F.cross_entropy(scale * (logits - margin), labels, weight=weights)
+    summed = F.cross_entropy(scale * (logits - margin), labels, weight=weights, reduction="sum")
+    summed, divisor = total(torch.stack([summed, weights[labels].sum()]))
+    return summed / divisor
 
 
 class LDAM(ClassCountLoss):
@@ -101,6 +115,5 @@ class LDAM(ClassCountLoss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.check_logits(logits)
-        if self.scaled_logits:
-            return ldam_loss(logits, targets, self.scale * self.margins, self.class_weights, scale=1.0)
-        return ldam_loss(logits, targets, self.margins, self.class_weights, self.scale)
+        margins, scale = (self.scale * self.margins, 1.0) if self.scaled_logits else (self.margins, self.scale)
+        return ldam_loss(logits, targets, margins, self.class_weights, scale, self.whole_batch)

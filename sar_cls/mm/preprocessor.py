@@ -70,7 +70,8 @@ class BatchPreprocessor(nn.Module):
         """Turns a batch of the loader into the arguments of an mmpretrain classifier.
 
         Args:
-            data: ``inputs`` uint8 [N, H, W, 3], ``targets`` int64 [N] and, for training, ``draws``.
+            data: ``inputs`` uint8 [N, H, W, 3], ``targets`` int64 [N] and, for training, ``draws``. Where one of several processes
+                has its part of a batch, "partner" has fewer entries than there are images: those behind are partners alone.
             training: whether to augment.
 
         Returns:

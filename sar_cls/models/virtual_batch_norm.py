@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from sar_cls.errors import InputError
+from sar_cls.models.replaced_norms import replace_batch_norms
 
 
 def virtual_batches(batch: int, virtual_batch: int) -> list[int]:
@@ -110,38 +110,22 @@ def use_virtual_batches(backbone: nn.Module, virtual_batch: int) -> int:
     Raises:
         InputError: there is none, or a batch norm of another kind.
     """
-    made: dict[int, nn.Module] = {}
-    places: list[tuple[nn.Module, str, int]] = []
-    for path, parent in backbone.named_modules():
-        for name, child in parent.named_children():
-            if isinstance(child, _BatchNorm):
-                if id(child) not in made:
-                    made[id(child)] = _converted(child, virtual_batch, f"{path}.{name}".lstrip("."))
-                places.append((parent, name, id(child)))
-    if not made:
+    kinds: dict[str, type[VirtualBatchNorm2d]] = {
+        "BatchNorm2d": VirtualBatchNorm2d,
+        "BatchNormAct2d": _VirtualBatchNormAct2d,
+    }
+
+    def build(norm: nn.BatchNorm2d, name: str) -> nn.Module:
+        if type(norm).__name__ not in kinds:
+            raise InputError(
+                f"{name} is a {type(norm).__name__}: only BatchNorm2d can take virtual batches, leave bn_batch out"
+            )
+        kind = kinds[type(norm).__name__]
+        return kind(norm.num_features, virtual_batch, eps=norm.eps, momentum=norm.momentum, affine=norm.affine)
+
+    number = replace_batch_norms(backbone, build)
+    if not number:
         raise InputError(
             f"{type(backbone).__name__} has no BatchNorm2d, so there are no virtual batches: leave bn_batch out"
         )
-    for parent, name, key in places:
-        setattr(parent, name, made[key])
-    return len(made)
-
-
-def _converted(norm: _BatchNorm, virtual_batch: int, name: str) -> nn.Module:
-    kind: type[VirtualBatchNorm2d]
-    if type(norm) is nn.BatchNorm2d:
-        kind = VirtualBatchNorm2d
-    elif type(norm).__name__ == "BatchNormAct2d" and isinstance(norm, nn.BatchNorm2d):
-        kind = _VirtualBatchNormAct2d
-    else:
-        raise InputError(
-            f"{name} is a {type(norm).__name__}: only BatchNorm2d can take virtual batches, leave bn_batch out"
-        )
-    new = kind(norm.num_features, virtual_batch, eps=norm.eps, momentum=norm.momentum, affine=norm.affine)
-    new.track_running_stats = norm.track_running_stats
-    # The very tensors, in the order of the state dict.
-    new._parameters.update(norm._parameters)
-    new._buffers.update(norm._buffers)
-    for child, module in norm.named_children():
-        new.add_module(child, module)
-    return new.train(norm.training)
+    return number

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from sar_cls.dense import flatten_maps, flatten_targets
 from sar_cls.regularizers.classifier_call import HALF, in_precision, on_vectors
-from sar_cls.regularizers.shared_state import broadcast_state, num_processes
+from sar_cls.regularizers.shared_state import broadcast_state
 from sar_cls.regularizers.targets import Targets
+from sar_cls.whole_batch import num_processes, total
 
 Classifier = Callable[[Tensor], Tensor]
 
@@ -76,6 +77,8 @@ class Regularizer(nn.Module):
     readings: ClassVar[tuple[Reading, ...]] = ()
     # Whether losses() wants the features of samples with weight 0 as they are, instead of 0.
     sees_ignored: bool = False
+    # Whether means and class statistics are those of the batches of all processes (see sar_cls.whole_batch).
+    whole_batch: bool = False
 
     def __init__(self, num_classes: int, feat_dim: int, ignore_index: int = 255) -> None:
         super().__init__()
@@ -288,7 +291,7 @@ class Regularizer(nn.Module):
             self._check_values(
                 in_range, f"{me}: class indices must be from 0 to {num_classes - 1}{besides}: check the labels"
             )
-            return Targets(num_classes, dtype, labels=targets, sample_weights=weights)
+            return Targets(num_classes, dtype, labels=targets, sample_weights=weights, whole_batch=self.whole_batch)
         if list(targets.shape) != [num_samples, num_classes]:
             raise ValueError(
                 f"{me}: targets have shape {list(targets.shape)}: give class indices [{num_samples}] or "
@@ -308,7 +311,7 @@ class Regularizer(nn.Module):
             is_distribution,
             f"{me}: label weights must be at least 0 and sum to 1 in each row{besides}: check the mixing",
         )
-        return Targets(num_classes, dtype, soft=soft, sample_weights=weights)
+        return Targets(num_classes, dtype, soft=soft, sample_weights=weights, whole_batch=self.whole_batch)
 
     def _sample_weights(self, weights: Tensor | None, num_samples: int, dtype: torch.dtype) -> Tensor | None:
         if weights is None:
@@ -345,13 +348,7 @@ def squared_distance(features: Tensor, targets: Targets, anchors: Tensor) -> Ten
 
 def sum_over_processes(values: Tensor) -> Tensor:
     """The sum of ``values`` over all processes of a distributed run; ``values`` in a single one. No gradient."""
-    values = values.detach()
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
-        return values
-    total = values.clone()
-    distributed.all_reduce(total)
-    return total
+    return total(values.detach())
 
 
 def snapshot(buffer: Tensor) -> Tensor:

@@ -202,7 +202,7 @@ class CAR(Regularizer):
     def _centers(self, features: Tensor, targets: Targets, label_weights: Tensor) -> tuple[Tensor, Tensor]:
         """Centres [C, width], zero where a class has none, and which classes have one, bool [C]."""
         totals = targets.class_totals(features, label_weights)
-        if (self.running_centers or self.sync_centers) and self.training:
+        if (self.running_centers or self.sync_centers) and self.training and not targets.whole_batch:
             # Value of all processes, gradient of this one.
             totals = sum_over_processes(totals) + (totals - totals.detach())
         sums, counts = totals.split([self.width, 1], dim=1)

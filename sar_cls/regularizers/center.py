@@ -64,7 +64,10 @@ class CenterLoss(Regularizer):
 
     @torch.no_grad()
     def _move_centers(self, features: Tensor, targets: Targets) -> None:
-        sums, counts = sum_over_processes(targets.class_totals(features)).split([self.feat_dim, 1], dim=1)
+        totals = targets.class_totals(features)
+        if not targets.whole_batch:  # else they are already those of all processes
+            totals = sum_over_processes(totals)
+        sums, counts = totals.split([self.feat_dim, 1], dim=1)
         self.centers.sub_(self.center_lr * (counts * self.centers - sums) / (1 + counts))
 
     def extra_repr(self) -> str:

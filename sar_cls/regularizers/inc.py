@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sar_cls.regularizers.base import Classifier, Regularizer
 from sar_cls.regularizers.targets import Targets
+from sar_cls.whole_batch import total
 
 # The derivative of the angle has poles where the cosine is 1 or -1; the value of the published code.
 COSINE_BOUND = 0.99999
@@ -59,7 +60,10 @@ class INC(Regularizer):
         sizes = label_weights.sum(dim=0)
         # ||f - m||^2 by its three parts would lose the digits in which close points differ.
         distances = torch.cdist(features, self.means, compute_mode="donot_use_mm_for_euclid_dist").square()
-        per_class = (label_weights * distances).sum(dim=0) / sizes.where(sizes > 0, 1.0)
+        summed = (label_weights * distances).sum(dim=0)
+        if targets.whole_batch:
+            summed, sizes = total(torch.stack([summed, sizes]))
+        per_class = summed / sizes.where(sizes > 0, 1.0)
         return {
             "loss_within": self.within_weight * per_class.mean(),
             "loss_between": -self.between_weight * self._nearest_angles().mean(),

@@ -6,14 +6,6 @@ import torch
 from torch import nn
 
 
-def num_processes() -> int:
-    """Processes of the run, 1 where it is not distributed. Reads no tensor."""
-    distributed = torch.distributed
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return 1
-    return distributed.get_world_size()
-
-
 def broadcast_state(module: nn.Module, group: torch.distributed.ProcessGroup | None = None) -> None:
     """Overwrites all parameters and buffers by those of the first process of ``group`` (None: of all processes).
 

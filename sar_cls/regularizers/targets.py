@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sar_cls.whole_batch import total
+
 
 @dataclass
 class Targets:
@@ -22,6 +24,7 @@ class Targets:
         labels: class indices [N] int64 in 0 ... C - 1; None for soft labels.
         soft: label weights [N, C] of ``dtype``, rows that sum to 1 (all 0 where the weight is 0); None for hard.
         sample_weights: s [N] of ``dtype``, at least 0; None where all are 1.
+        whole_batch: whether means and totals are over the samples of all processes of a distributed run.
     """
 
     num_classes: int
@@ -29,6 +32,7 @@ class Targets:
     labels: Tensor | None = None
     soft: Tensor | None = None
     sample_weights: Tensor | None = None
+    whole_batch: bool = False
 
     def label_weights(self) -> Tensor:
         """Y [N, C] of ``dtype``: the soft labels, or one-hot rows that are made at each call."""
@@ -56,21 +60,34 @@ class Targets:
         weights = self.label_weights() if label_weights is None else label_weights
         if self.sample_weights is not None:
             weights = weights * self.sample_weights.unsqueeze(1)
-        return torch.cat([weights.T @ features, weights.sum(dim=0).unsqueeze(1)], dim=1)
+        totals = torch.cat([weights.T @ features, weights.sum(dim=0).unsqueeze(1)], dim=1)
+        return total(totals) if self.whole_batch else totals
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over samples and all further dimensions of ``values`` [N, ...]: ``sum_i s_i v_i / (sum_i s_i * K)`` with K
         entries a sample; 0 where all weights are 0."""
         if self.sample_weights is None:
-            return values.mean()
-        total = self.sample_weights.sum() * (values.numel() // values.shape[0])
-        return self._sum(values, self.sample_weights) / torch.where(total > 0, total, torch.ones_like(total))
+            return self._mean_of_all(values)
+        weights = self.sample_weights.sum() * (values.numel() // values.shape[0])
+        summed = self._sum(values, self.sample_weights)
+        if self.whole_batch:
+            summed, weights = total(torch.stack([summed, weights]))
+        return summed / torch.where(weights > 0, weights, torch.ones_like(weights))
 
     def mean_over_all(self, values: Tensor) -> Tensor:
         """``sum_i s_i v_i / (N * K)``: samples of weight 0 add nothing and count in the denominator."""
         if self.sample_weights is None:
-            return values.mean()
-        return self._sum(values, self.sample_weights) / values.numel()
+            return self._mean_of_all(values)
+        return self._quotient(self._sum(values, self.sample_weights), values.numel())
+
+    def _mean_of_all(self, values: Tensor) -> Tensor:
+        return self._quotient(values.sum(), values.numel()) if self.whole_batch else values.mean()
+
+    def _quotient(self, summed: Tensor, number: int) -> Tensor:
+        if not self.whole_batch:
+            return summed / number
+        summed, numbers = total(torch.stack([summed, torch.full_like(summed, number)]))
+        return summed / numbers
 
     @staticmethod
     def _sum(values: Tensor, weights: Tensor) -> Tensor:
@@ -80,7 +97,8 @@ class Targets:
         """``loss``, or 0 where all weights are 0, for a term that is not 0 by itself there."""
         if self.sample_weights is None:
             return loss
-        return torch.where((self.sample_weights > 0).any(), loss, torch.zeros_like(loss))
+        counted = (self.sample_weights > 0).sum()
+        return torch.where((total(counted) if self.whole_batch else counted) > 0, loss, torch.zeros_like(loss))
 
     def _hard(self) -> Tensor:
         assert self.labels is not None, "either labels or soft is given"
