@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from sar_cls import bounds, messages
-from sar_cls.errors import InputError, RunFailed, RunLocked
+from sar_cls import bounds, messages, ranks
+from sar_cls.errors import InputError, ProcessLost, RunFailed, RunLocked
 from sar_cls.files import check_file, check_folder, why
 from sar_cls.suites.places import CONFIGS
 from sar_cls.suites.seeds import first_seeds
@@ -189,6 +189,17 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
         default="channels_last",
         help="default: channels_last",
     )
+    add(
+        "--sync-bn",
+        action="store_true",
+        help="under torchrun: batch norm over the whole batch (default: over the part of each process)",
+    )
+    add(
+        "--local-statistics",
+        action="store_true",
+        help="under torchrun: class centres and sizes of regularizers and losses over the part of each process (default: over the "
+        "whole batch)",
+    )
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
     add(
         "--threads",
@@ -241,6 +252,8 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
         "mode",
         "memory_format",
         "threads",
+        "sync_bn",
+        "local_statistics",
         "val_fraction",
         "backbone",
         "bn_batch",
@@ -358,9 +371,34 @@ def wait_asleep() -> None:
 
 def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
     """Runs ``main`` and exits: with its own code; 2 and one line for bad input, or for what the file system has against the
-    work before it begins; 1 and one line for a failed run; 3 and one line for a locked one; 130 for Ctrl-C."""
+    work before it begins; 1 and one line for a failed run; 3 and one line for a locked one; 130 for Ctrl-C.
+
+    Of several processes that torchrun has started the first one runs ``main``; the others train with it and end with its code.
+    """
     show_what_the_terminal_can()
     wait_asleep()
+    sys.exit(code_of(main) if ranks.processes() == 1 else code_of_team(main))
+
+
+def code_of_team(main: Callable[[], int]) -> int:
+    """The exit code of one of several processes, see :func:`main_with_exit_code`."""
+    from sar_cls.engine import members
+
+    if not ranks.is_first():
+        return code_of(members.follow)
+    code = 1
+    try:
+        code = code_of(main)
+    except SystemExit as error:  # of the argument parser
+        code = error.code if isinstance(error.code, int) else 1
+        raise
+    finally:
+        members.dismiss(code)
+    return code
+
+
+def code_of(main: Callable[[], int]) -> int:
+    """The exit code of ``main``, whatever it raises; why it ends is printed."""
     try:
         with interruptible():
             code = main()
@@ -371,7 +409,7 @@ def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
     except RunLocked as error:
         messages.complain(str(error))
         code = 3
-    except RunFailed as error:
+    except (RunFailed, ProcessLost) as error:
         messages.complain(str(error))
         code = 1
     except KeyboardInterrupt:
@@ -386,7 +424,7 @@ def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
         if is_output:
             _drop_output()
         code = 1 if is_output else 2
-    sys.exit(code)
+    return code
 
 
 def _drop_output() -> None:

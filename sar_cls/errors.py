@@ -15,3 +15,7 @@ class RunLocked(Exception):
 
 class RunFailed(Exception):
     """A run, or what comes after it, has failed with its inputs good; the message is one line that says how."""
+
+
+class ProcessLost(Exception):
+    """Of several processes that train one run together one is gone, so that no run can be had any more; the message is one line."""

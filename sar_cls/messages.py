@@ -1,6 +1,6 @@
 """Every line that the house prints: results on stdout, so that they can be piped; remarks, warnings and errors on stderr.
 
-The one place that prints. Bars on a terminal are :mod:`sar_cls.progress_bar`'s; what is left of a run that failed is in its folder.
+The one place that prints. Of several processes that train one run the first one prints. Bars on a terminal are :mod:`sar_cls.progress_bar`'s; what is left of a run that failed is in its folder.
 """
 
 from __future__ import annotations
@@ -8,15 +8,19 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from sar_cls import ranks
+
 
 def result(text: str = "", *, end: str = "\n") -> None:
     """Prints what was asked for: a table, a list, how a run ended."""
-    print(text, end=end, flush=True)
+    if ranks.is_first():
+        print(text, end=end, flush=True)
 
 
 def remark(text: str) -> None:
     """Prints what is worth knowing about work under way, its progress included."""
-    print(text, file=sys.stderr, flush=True)
+    if ranks.is_first():
+        print(text, file=sys.stderr, flush=True)
 
 
 def warn(sentence: str) -> None:
@@ -27,6 +31,11 @@ def warn(sentence: str) -> None:
 def complain(sentence: str) -> None:
     """Prints why the program ends before its work is done, under its name."""
     remark(f"{program()}: {sentence}")
+
+
+def last_words(sentence: str) -> None:
+    """Prints why the program ends, in whatever process of a run: the first one may not be able to."""
+    print(f"{program()}: {sentence}", file=sys.stderr, flush=True)
 
 
 def program() -> str:

@@ -13,7 +13,17 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = [
     ("ranks",),
     ("bounds", "errors", "messages", "pace"),
-    ("files", "memory", "official_images", "progress_bar", "torchvision_shim", "anchors", "dense", "superclasses", "whole_batch"),
+    (
+        "files",
+        "memory",
+        "official_images",
+        "progress_bar",
+        "torchvision_shim",
+        "anchors",
+        "dense",
+        "superclasses",
+        "whole_batch",
+    ),
     ("class_names",),
     ("given_anchors",),
     ("regularizers", "losses"),

@@ -14,12 +14,11 @@ process is at some of the runs; 130 interrupted.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sar_cls import cli, messages
+from sar_cls import cli, messages, ranks
 from sar_cls.errors import InputError, RunFailed
 from sar_cls.files import check_file, why
 from sar_cls.suites import rows as suites
@@ -35,6 +34,7 @@ TRAINING_OPTIONS = {"seeds": 3, "jobs_per_device": 1} | dict.fromkeys(
     ("epochs", "imbalance", "classes", "backbone", "bn_batch", "weights", "image_size", "val_fraction", "hold")
 )
 TRAINING_OPTIONS |= {"deterministic": False, "tensorboard": False, "download": False}
+TRAINING_OPTIONS |= {"sync_bn": False, "local_statistics": False}
 TRAINING_OPTIONS |= {"seed": None, "dry_run": False, "launcher": "local"}
 
 
@@ -118,7 +118,7 @@ def check_launcher(arguments: argparse.Namespace) -> None:
         if getattr(arguments, option.strip("-")) and arguments.launcher != launcher:
             raise InputError(f"{option} is for --launcher {launcher}: leave it out, or add that")
     several = arguments.jobs_per_device > 1 or arguments.launcher != "local"
-    if several and int(os.environ.get("WORLD_SIZE") or 1) > 1:
+    if several and ranks.processes() > 1:
         raise InputError(
             "torchrun starts the processes of one run, --jobs-per-device and --launcher several runs: take one of them"
         )
@@ -145,6 +145,7 @@ def main() -> int:
     # Only now: these import torch and mmpretrain, which takes seconds.
     with cli.interruptible():
         from sar_cls.engine.run import check_place
+        from sar_cls.engine.shared import check_shared
         from sar_cls.launch.launchers import LAUNCHERS, Launch
         from sar_cls.launch.plans import plan_runs
         from sar_cls.reporting.tables import suite_tables as table
@@ -165,6 +166,7 @@ def main() -> int:
     runs = plan_runs(rows, seeds, options, work_dir)
     for planned in runs:
         check_place(planned)
+        check_shared(planned)
     launch = Launch(
         suite=suite.name,
         configs=configs,

@@ -44,7 +44,7 @@ class NetFeatures:
 
 
 def net_features(
-    model: Any, test: Tensor, train_loader: Any, precision: str, anchors: dict[str, Tensor]
+    model: Any, test: Tensor, train_loader: Any, precision: str, anchors: dict[str, Tensor], *, shared: bool = False
 ) -> NetFeatures:
     """Evaluates the training images, and copies what training goes on to change.
 
@@ -54,8 +54,9 @@ def net_features(
         train_loader: goes through the training images once, in order.
         precision: of the evaluation.
         anchors: see :func:`anchors_in`.
+        shared: whether all processes of the run evaluate a part each.
     """
-    _, train = predict_with_features(model, train_loader, precision)
+    _, train = predict_with_features(model, train_loader, precision, shared=shared)
     weight, bias = classifier_vectors(model.head.fc)
     return NetFeatures(
         test.cpu(), train.cpu(), weight, bias, isinstance(model.head.fc, (CosineLinear, FixedLinear)), anchors

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sar_cls import ranks
 from sar_cls.bounds import MOST_THREADS, SEEDS
 from sar_cls.errors import InputError
 
@@ -42,6 +43,8 @@ class Options:
         mode: how a training step is run, "eager", "compile" or "cudagraph"; None for the default.
         memory_format: of images and weights, "channels_last" or "contiguous".
         threads: of torch on the CPU; None for torch's own number (the cores, or OMP_NUM_THREADS). Results depend on it a little.
+        sync_bn: of several processes that train one run, whether batch norm sees the whole batch, not the part of each.
+        local_statistics: of several processes, whether regularizers and losses take their statistics over the part of each.
         features: whether to keep the features of the last epoch (see :mod:`sar_cls.runs.features`). No part of the recipe.
     """
 
@@ -69,6 +72,8 @@ class Options:
     mode: str | None = None
     memory_format: str = "channels_last"
     threads: int | None = None
+    sync_bn: bool = False
+    local_statistics: bool = False
     features: bool = True
 
 
@@ -109,21 +114,27 @@ def check_seed(seed: int) -> None:
 
 
 def visible_devices(name: str | None) -> list[str]:
-    """The devices to run on: the one that is named, else every CUDA device that is visible, else the CPU.
+    """The devices to run on: the one that is named, else every CUDA device that is visible, else the CPU; where several processes
+    train one run, this one's.
 
     Raises:
         InputError: there is no such device here.
     """
-    count = torch.cuda.device_count() if name is None and torch.cuda.is_available() else 1
+    every = name is None and torch.cuda.is_available() and ranks.processes() == 1
+    count = torch.cuda.device_count() if every else 1
     return [f"cuda:{index}" for index in range(count)] if count > 1 else [usable_device(name)]
 
 
 def usable_device(name: str | None) -> str:
-    """The name of a torch device that is there: ``name``, or without one CUDA where there is any, else the CPU.
+    """The name of a torch device that is there: ``name``, or without one CUDA where there is any, else the CPU. Of several processes
+    that train one run each has a CUDA device of its own.
 
     Raises:
-        InputError: there is no such device here.
+        InputError: there is no such device here, or not one for each process.
     """
+    is_cuda = torch.cuda.is_available() if name is None else name.partition(":")[0] == "cuda"
+    if ranks.processes() > 1 and is_cuda and torch.cuda.is_available():
+        return _own_device(name)
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -144,3 +155,16 @@ def usable_device(name: str | None) -> str:
     else:
         return "cpu"  # torch's checkpoints do not know cpu:0
     return str(device)
+
+
+def _own_device(name: str | None) -> str:
+    """The CUDA device of this process, one of several."""
+    count, own = torch.cuda.device_count(), f"cuda:{ranks.local_rank()}"
+    if ranks.local_processes() > count:
+        raise InputError(
+            f"{ranks.local_processes()} processes and {count} CUDA device{'s' if count > 1 else ''}: each process needs one of its own, "
+            f"give torchrun --nproc-per-node {count}, or --device cpu"
+        )
+    if name not in (None, "cuda", own):
+        raise InputError(f"--device {name}: of several processes each has a CUDA device of its own, use --device cuda")
+    return own

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import filelock
+import torch
 from mmengine.utils import import_modules_from_strings
 
 from sar_cls import messages
@@ -19,6 +20,8 @@ from sar_cls.engine.job import Job
 from sar_cls.engine.net_checks import check_net
 from sar_cls.engine.options import Options, check_seed, threads, usable_device
 from sar_cls.engine.planned import PlannedRun, after_first_stage, fit, plan
+from sar_cls.engine.shared import check_shared
+from sar_cls.engine.team import team
 from sar_cls.errors import InputError, RunFailed, RunLocked
 from sar_cls.files import check_file, check_folder, refusing
 from sar_cls.memory import allocating
@@ -92,6 +95,7 @@ def run_planned(planned: PlannedRun, cache: DataCache | None = None) -> dict[str
     """
     planned = planned.on(device=usable_device(planned.options.device))
     check_seed(planned.seed)
+    check_shared(planned)
     with threads(planned.options.threads), _no_exit(planned):
         _import_own_code(planned)
         return _run(planned, cache or DataCache())
@@ -128,7 +132,7 @@ def _run(planned: PlannedRun, cache: DataCache) -> dict[str, Any]:
     first, run_dir = planned.stage1_dir, planned.run_dir
     if first is not None and not record.is_finished(first) and folder.is_locked(first):
         raise RunLocked(f"{planned.title}: another process is at its first stage, passed over")
-    planned = after_first_stage(planned)
+    asked, planned = planned, after_first_stage(planned)
     if first is None and not (run_dir / LAST).exists():  # a run that is resumed has its weights
         check_net(planned)
     with allocating("reading the images", "use fewer or smaller ones"):
@@ -153,9 +157,8 @@ def _run(planned: PlannedRun, cache: DataCache) -> dict[str, Any]:
             about += [] if splits.val is None else [f"{len(splits.val):,} held out"]
             about += [splits.train.order] if splits.train.order else []
             messages.remark(f"{planned.title}: {', '.join(about)}")
-        method = posthoc if planned.config.get("posthoc") else training
         try:
-            result = method.execute(planned, splits)
+            result = _execute(asked, planned, splits)
         except InputError:
             if fresh and not (run_dir / LAST).exists():  # bad weights, say: no epoch was trained that could be lost
                 shutil.rmtree(run_dir, ignore_errors=True)
@@ -168,6 +171,29 @@ def _run(planned: PlannedRun, cache: DataCache) -> dict[str, Any]:
         record.write_record(run_dir, result)
         folder.remove_error_log(run_dir)
     return record.read_record(run_dir)
+
+
+def _execute(asked: PlannedRun, planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
+    """The fields of the run's record; of several processes all train, and what trains nothing is this one's alone."""
+    if planned.config.get("posthoc"):
+        return posthoc.execute(planned, splits)
+    others = team()
+    if others is None:
+        return training.execute(planned, splits)
+    device = torch.device(planned.options.device)
+    return others.train(asked, splits.fingerprints, lambda: training.execute(planned, splits), device)
+
+
+def prepare(asked: PlannedRun, cache: DataCache) -> tuple[PlannedRun, DataSplits]:
+    """A run that another process leads: with the device of this one, its first stage and its images.
+
+    Raises:
+        InputError: as for :func:`run_planned`.
+    """
+    planned = after_first_stage(asked.on(device=usable_device(torch.device(asked.options.device).type)))
+    with allocating("reading the images", "use fewer or smaller ones"):
+        splits = cache.get(planned.data, planned.options)
+    return fit(planned, splits), splits
 
 
 def check_place(planned: PlannedRun) -> None:

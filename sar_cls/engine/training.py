@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import get_dist_info, is_distributed, is_main_process
 from torch import Tensor, nn
 
 from sar_cls import messages
@@ -29,6 +30,7 @@ from sar_cls.mm.loops import predict, predict_with_features
 from sar_cls.mm.progress import ProgressHook
 from sar_cls.mm.runner import DeviceRunner
 from sar_cls.mm.second_stage import first_stage_weights
+from sar_cls.regularizers.shared_state import broadcast_state
 from sar_cls.runs.checkpoint import read_own
 from sar_cls.runs.folder import BEST, CONFIG, LAST
 from sar_cls.steps.allocator import keep_freed_memory
@@ -39,6 +41,9 @@ from sar_cls.weights import load_weights
 
 def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
     """Trains to the last epoch, from ``last.pth`` where there is one; saves the test logits and returns the record's fields.
+
+    Several processes of one run all call it, inside their process group; the first one alone writes, and for the others there is
+    nothing to return.
 
     Args:
         planned: the run, fitted to the images.
@@ -64,10 +69,15 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
                 last = evaluate(runner)
             else:
                 last, features = _last_epoch(runner, with_features=planned.options.features)
-            runner.bare_model.load_state_dict(read_own(planned.run_dir / BEST, runner.identity)["state_dict"])
+            if is_main_process():
+                runner.bare_model.load_state_dict(read_own(planned.run_dir / BEST, runner.identity)["state_dict"])
+            if runner.distributed:
+                broadcast_state(runner.bare_model)
             best = evaluate(runner)
     finally:
         runner.close()
+    if not is_main_process():
+        return {}
     said = {split: {"last": last[split], "best": best[split]} for split in last}
     finish: Any = dense_results.outcome if planned.is_dense else outcome
     result = finish(planned, splits, said, runner.device, runner.precision, runner.history, runner.best_epoch())
@@ -82,16 +92,34 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
         messages.remark(f"{progress.title}: {remark}")
     if len(runner.threads_used) > 1:
         result["machine"]["threads_used"] = runner.threads_used
-    extra |= in_record(runner.history, readings)
+    extra |= in_record(runner.history, readings) | _processes(runner)
     if runner.lost_best_epoch is not None:
         extra |= {"lost_best_epoch": runner.lost_best_epoch, "best_searched_from": runner.best_from}
     return {**result, "run_id": runner.run_id, "extra": extra}
 
 
+def _processes(runner: DeviceRunner) -> dict[str, Any]:
+    """What the record says of the processes that have trained a run together; nothing of a single one."""
+    if not runner.distributed:
+        return {}
+    images = runner.norm_images
+    batch = runner.train_dataloader.batch_size
+    said: dict[str, Any] = {
+        "processes": runner.world_size,
+        "batch_per_process": batch // runner.world_size,
+        "sync_bn": runner.sync_bn,
+        "batch_norm_images": images,  # that batch norm normalises together; None for a net without
+        "local_statistics": runner.local_statistics,
+    }
+    if len(runner.processes_used) > 1:
+        said["processes_used"] = runner.processes_used
+    return {"distributed": said}
+
+
 def _trackers(planned: PlannedRun) -> list[dict[str, Any]]:
     """The trackers that were asked for; loaded for those who asked."""
     options = planned.options
-    if not options.tensorboard and options.mlflow is None:
+    if not is_main_process() or (not options.tensorboard and options.mlflow is None):
         return []
     from sar_cls.mm.trackers import vis_backends
 
@@ -133,18 +161,23 @@ def _last_epoch(runner: DeviceRunner, *, with_features: bool) -> tuple[dict[str,
     if not with_features:
         return _logits(runner), None
     model, loaders = runner.bare_model, runner.val_loop.loaders
-    found = {split: predict_with_features(model, loader, runner.precision) for split, loader in loaders.items()}
+    shared = runner.distributed
+    found = {
+        split: predict_with_features(model, loader, runner.precision, shared=shared)
+        for split, loader in loaders.items()
+    }
     train = runner.train_dataloader.image_set  # on the device where it fits there
     loader = test_loader(train, {"batch_size": loaders["test"].batch_size}, runner.device)
     anchors = anchors_in(model.state_dict())
-    features = net_features(model, found["test"][1], loader, runner.precision, anchors)
+    features = net_features(model, found["test"][1], loader, runner.precision, anchors, shared=shared)
     return {split: logits for split, (logits, _) in found.items()}, features
 
 
 def _logits(runner: DeviceRunner) -> dict[str, Tensor]:
     """Logits [n, C] of each set that is evaluated, by its name."""
     loaders = runner.val_loop.loaders
-    return {split: predict(runner.bare_model, loader, runner.precision) for split, loader in loaders.items()}
+    model, shared = runner.bare_model, runner.distributed
+    return {split: predict(model, loader, runner.precision, shared=shared) for split, loader in loaders.items()}
 
 
 def evaluated_sets(splits: DataSplits) -> dict[str, Any]:
@@ -154,7 +187,7 @@ def evaluated_sets(splits: DataSplits) -> dict[str, Any]:
 
 def _parts(planned: PlannedRun, config: Config, splits: DataSplits, device: torch.device) -> dict[str, Any]:
     """What a runner of a classifier has otherwise than one of a segmentation net: loaders, loops, scope."""
-    loader = train_loader(splits.train, config.train_dataloader, planned.seed, device)
+    loader = train_loader(splits.train, config.train_dataloader, planned.seed, device, part=get_dist_info())
     shorten(config, planned.epochs, len(loader))
     sets = evaluated_sets(splits)
     return dict(
@@ -193,7 +226,8 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
     is_resumed = (run_dir / LAST).exists()
     if is_resumed:
         read_own(run_dir / LAST, identity)  # a foreign run stops here, before anything of it is overwritten
-    progress = ProgressHook(planned.title)
+    progress, is_first = ProgressHook(planned.title), is_main_process()
+    hooks: list[Any] = [dict(type="HistoryHook"), *([progress] if is_first else []), dict(type="AtomicCheckpointHook")]
 
     def initialize(model: nn.Module) -> None:
         if first is not None:
@@ -211,7 +245,10 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
             precision=planned.precision,
             mode=options.mode or DEFAULT_MODE,
             memory_format=options.memory_format,
+            launcher="pytorch" if is_distributed() else "none",
             bn_batch=config.get("bn_batch"),
+            sync_bn=options.sync_bn,
+            local_statistics=options.local_statistics,
             selection="test" if splits.val is None else "val",
             identity=identity,
             initialize=initialize,
@@ -224,7 +261,7 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
             **parts,
             # None takes mmengine's own hook out: each reads the losses at every step or keeps a number for each.
             default_hooks=dict(runtime_info=None, timer=None, sampler_seed=None, logger=None, checkpoint=None),
-            custom_hooks=[dict(type="HistoryHook"), progress, dict(type="AtomicCheckpointHook")],
+            custom_hooks=hooks,
             randomness=dict(seed=planned.seed, deterministic=options.deterministic),
             env_cfg=dict(cudnn_benchmark=device.type == "cuda" and not options.deterministic),
             experiment_name=f"{planned.suite}-{planned.row}-{run_dir.name}",
@@ -232,6 +269,8 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
             visualizer=dict(type="UniversalVisualizer", vis_backends=_trackers(planned)),
             cfg=config,
         )
+    if not is_first:
+        return runner, progress
     with replacing(run_dir / CONFIG) as temporary:
         temporary.write_text(config.pretty_text, encoding="utf-8")
     # mmseg's own data sets have images of many sizes.

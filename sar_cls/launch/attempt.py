@@ -8,7 +8,7 @@ from typing import Any
 
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.run import DataCache, finished, run_planned
-from sar_cls.errors import InputError, RunFailed, RunLocked
+from sar_cls.errors import InputError, ProcessLost, RunFailed, RunLocked
 from sar_cls.files import why
 from sar_cls.launch.outcome import Attempt
 from sar_cls.pace import duration
@@ -50,11 +50,12 @@ def run_or_fail(planned: PlannedRun, cache: DataCache | None = None) -> dict[str
         InputError: bad input; nothing was written or lost.
         RunLocked: another process is at this run.
         RunFailed: anything else went wrong; the message is one line.
+        ProcessLost: this process cannot train any run any more, since another that takes part is gone.
     """
     title, run_dir = planned.title, planned.run_dir
     try:
         return run_planned(planned, cache)
-    except (InputError, RunLocked):
+    except (InputError, RunLocked, ProcessLost):
         raise
     except RunFailed as error:  # the reason is known, and said
         where = write_error_log(run_dir, traceback.format_exc())

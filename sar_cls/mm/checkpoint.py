@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
@@ -26,6 +27,8 @@ def snapshot(runner: Any) -> dict[str, Any]:
             "run_id": runner.run_id,
             "best_from": runner.best_from,
             "threads": runner.threads_used,
+            "processes": runner.processes_used,
+            "norm_images": runner.norm_images,
             **runner.identity,
         },
         "state_dict": runner.bare_model.state_dict(),
@@ -51,6 +54,8 @@ class AtomicCheckpointHook(Hook):
     priority = "VERY_LOW"
 
     def after_epoch(self, runner: Any, row: dict[str, Any]) -> None:
+        if not is_main_process():
+            return
         if runner.best_is_ahead and runner.best_epoch() != row["epoch"]:
             # best.pth was of this epoch when it was first trained; on another device it came out otherwise.
             runner.best_from = row["epoch"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
@@ -24,11 +25,12 @@ class HistoryHook(Hook):
     priority = "NORMAL"
 
     def before_train(self, runner: Any) -> None:
-        if runner.history:  # resumed: rows of epochs that were lost with the kill go
+        if runner.history and is_main_process():  # resumed: rows of epochs that were lost with the kill go
             write_history(runner.history, Path(runner.work_dir))
 
     def after_epoch(self, runner: Any, row: dict[str, Any]) -> None:
         runner.history.append(row)
-        write_history(runner.history, Path(runner.work_dir))
+        if is_main_process():
+            write_history(runner.history, Path(runner.work_dir))
         scalars = {key: value for key, value in row.items() if key != "epoch" and isinstance(value, (int, float))}
         runner.visualizer.add_scalars(scalars, step=row["epoch"])

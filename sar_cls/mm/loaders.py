@@ -173,12 +173,14 @@ def train_loader(
     seed: int,
     device: torch.device,
     interval: int | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> DeviceLoader:
     """The shuffling loader of a config; with ``interval`` an epoch is so many batches of an endless order.
 
     ``config`` has ``batch_size`` and, optionally, ``sampler``, ``drop_last`` and ``batches_per_epoch``: a number, or
     "one_pass_plus_one", an epoch of ceil(n / batch_size) + 1 batches whatever the sampler could give (the published code of
-    MiSLAS leaves its loop there: 86 batches for CIFAR-100-LT at imbalance 100).
+    MiSLAS leaves its loop there: 86 batches for CIFAR-100-LT at imbalance 100). ``part`` is (rank, processes) where several
+    processes share its batches.
     """
     batch_size, drop_last = config["batch_size"], config.get("drop_last", False)
     if drop_last and batch_size > len(image_set):
@@ -203,6 +205,7 @@ def train_loader(
         seed=seed,
         drop_last=drop_last,
         batches_per_epoch=batches,
+        part=part,
     )
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from mmengine.dist import get_rank, is_distributed
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop
 from torch import Tensor
@@ -14,6 +16,7 @@ from sar_cls.data.rng import epoch_seed
 from sar_cls.metrics import topk_accuracy
 from sar_cls.mm.head import head_of
 from sar_cls.mm.loaders import build_loader
+from sar_cls.mm.processes import average_batch_norms, gathered, mean_over_processes, own_batches
 from sar_cls.models.classifiers import ClassifierInput, find_classifier
 from sar_cls.steps.modes import DEFAULT_MODE, build_step
 from sar_cls.steps.precision import autocast
@@ -103,8 +106,9 @@ class DeviceTrainLoop(BaseLoop):
     def run_epoch(self) -> dict[str, Any]:
         """Trains one epoch and returns its row of the history."""
         runner = self.runner
-        # For what draws inside the network (dropout, drop path): a function of (seed, epoch) like the rest.
-        torch.manual_seed(epoch_seed(runner.seed, self._epoch, "step"))
+        # For what draws inside the network (dropout, drop path): a function of (seed, epoch) like the rest, and of the process,
+        # whose samples are others.
+        torch.manual_seed(epoch_seed(runner.seed, self._epoch, "step", get_rank()))
         self.dataloader.set_epoch(self._epoch)
         head = head_of(runner.bare_model)
         loss: Any = getattr(head, "loss_module", None)
@@ -113,12 +117,11 @@ class DeviceTrainLoop(BaseLoop):
         runner.call_hook("before_train_epoch")
         runner.model.train()
         learning_rate = runner.optim_wrapper.get_lr()["lr"][0]
-        step, images = self.step, 0
+        step = self.step
         step.begin_epoch()
         started = time.perf_counter()
         for index, batch in enumerate(self.dataloader):
             step(batch)
-            images += len(batch["inputs"])
             self._iter += 1
             losses = step.means() if (index + 1) % self.log_interval == 0 else None
             # Outputs stay out of this call: mmengine's hooks would turn every loss into a number at every step.
@@ -127,38 +130,48 @@ class DeviceTrainLoop(BaseLoop):
                 runner.call_hook("after_log_interval", batch_idx=index, losses=losses)
         losses = step.means()  # waits for the device, so the time below is the whole epoch's
         seconds = time.perf_counter() - started
+        if is_distributed():
+            average_batch_norms(runner.bare_model)
         runner.call_hook("after_train_epoch")
         self._epoch += 1
         row: dict[str, Any] = {"epoch": self._epoch}
         if self.counts_iterations:
             row["iteration"] = self._iter
-        row |= {"lr": learning_rate, **losses, "seconds_train": seconds, "images": images}
+        row |= {"lr": learning_rate, **losses, "seconds_train": seconds, "images": self.dataloader.num_samples}
         regularizer: Any = getattr(head, "regularizer", None)
         if hasattr(regularizer, "diagnostics"):
-            row.update(regularizer.diagnostics(reset=True))
+            figures = regularizer.diagnostics(reset=True)
+            row.update(mean_over_processes(figures, runner.device) if figures and is_distributed() else figures)
         return row
 
 
 @torch.inference_mode()
-def predict(model: Any, loader: Any, precision: str) -> Tensor:
-    """Test logits of a whole image set, in its order: float32 [n, C] on the loader's device."""
+def predict(model: Any, loader: Any, precision: str, *, shared: bool = False) -> Tensor:
+    """Test logits of a whole image set, in its order: float32 [n, C] on the loader's device.
+
+    Args:
+        model: a classifier without a wrapper.
+        loader: goes through the set.
+        precision: of the evaluation.
+        shared: whether all processes of the run evaluate a part each; all of them get the whole.
+    """
     model.eval()
     outputs = []
-    for batch in loader:
+    for batch in _batches(loader, shared):
         with autocast(batch["inputs"].device, precision):
             data = model.data_preprocessor(batch, False)
             outputs.append(model(data["inputs"], mode="tensor").float())
-    return torch.cat(outputs)
+    return _whole(outputs, loader, shared)
 
 
 @torch.inference_mode()
-def predict_with_features(model: Any, loader: Any, precision: str) -> tuple[Tensor, Tensor]:
+def predict_with_features(model: Any, loader: Any, precision: str, *, shared: bool = False) -> tuple[Tensor, Tensor]:
     """Logits as :func:`predict` gives them, and what entered the classifier: float32 [n, C] and [n, D] on the loader's device."""
     model.eval()
     classifier_input = ClassifierInput(find_classifier(model, "head.fc"))
     logits, features = [], []
     try:
-        for batch in loader:
+        for batch in _batches(loader, shared):
             with autocast(batch["inputs"].device, precision):
                 data = model.data_preprocessor(batch, False)
                 output, entered = classifier_input.of(model, data["inputs"], mode="tensor")
@@ -166,7 +179,17 @@ def predict_with_features(model: Any, loader: Any, precision: str) -> tuple[Tens
             features.append(entered.float())
     finally:
         classifier_input.remove()
-    return torch.cat(logits), torch.cat(features)
+    return _whole(logits, loader, shared), _whole(features, loader, shared)
+
+
+def _batches(loader: Any, shared: bool) -> Iterator[dict[str, Any]]:
+    # Where there are fewer batches than processes, one without any takes the first, to know what the rows are like.
+    return loader.batches(own_batches(len(loader)) or range(1)) if shared else iter(loader)
+
+
+def _whole(outputs: list[Tensor], loader: Any, shared: bool) -> Tensor:
+    rows = torch.cat(outputs)
+    return gathered(rows, loader.batch_size, loader.num_samples) if shared else rows
 
 
 @LOOPS.register_module()
@@ -192,7 +215,7 @@ class DeviceValLoop(BaseLoop):
         runner.call_hook("before_val")
         metrics: dict[str, float] = {}
         for name, loader in self.loaders.items():
-            logits = predict(runner.bare_model, loader, runner.precision)
+            logits = predict(runner.bare_model, loader, runner.precision, shared=is_distributed())
             labels = loader.image_set.labels.to(logits.device)
             for k in (1, 5):
                 metrics[f"{name}_top{k}"] = float(topk_accuracy(logits, labels, min(k, logits.shape[1])))

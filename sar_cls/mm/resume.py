@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import is_main_process
 from torch import Tensor
 
 from sar_cls import messages
@@ -35,6 +36,7 @@ def restore(runner: Any, path: Path) -> None:
     meta, loop = state["meta"], runner.train_loop
     try:
         _check_position(state, runner)
+        _check_norms(meta, runner)
         runner.bare_model.load_state_dict(state["state_dict"])
         _check_kind("optimizer", runner.optim_wrapper.state_dict()["param_groups"], state["optimizer"]["param_groups"])
         runner.optim_wrapper.load_state_dict(state["optimizer"])
@@ -57,7 +59,10 @@ def restore(runner: Any, path: Path) -> None:
     runner.run_id = meta.get("run_id", runner.run_id)  # checkpoints from before it have none
     runner.best_from = meta.get("best_from", 1)
     _compare_threads(runner, meta.get("threads", []))
-    _recover_best(runner, path.with_name(BEST))
+    before, now = meta.get("processes", [1]), runner.processes_used[-1]
+    runner.processes_used = before if before[-1:] == [now] else [*before, now]
+    if is_main_process():
+        _recover_best(runner, path.with_name(BEST))
 
 
 def _reason(error: Exception) -> str:
@@ -83,6 +88,16 @@ def _check_position(state: dict[str, Any], runner: Any) -> None:
         raise ValueError(f"its history is not that of {meta['epoch']} epochs")
     if not all(isinstance(row.get(key), _NUMBERS) for row in rows):
         raise ValueError(f"its history has no {key}")
+
+
+def _check_norms(meta: dict[str, Any], runner: Any) -> None:
+    """Raises ValueError where batch norm has normalised other numbers of images together so far: the net would be another."""
+    before, now = meta.get("norm_images", runner.norm_images), runner.norm_images
+    if before != now:
+        raise ValueError(
+            f"batch norm saw {before} images at a time so far and would see {now}; go on with as many processes as before, or with "
+            "--sync-bn as before"
+        )
 
 
 def _check_kind(where: str, ours: Any, theirs: Any) -> None:

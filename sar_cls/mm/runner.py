@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS, DefaultScope
 from mmengine.runner import Runner
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from sar_cls.mm.processes import wrapped
 from sar_cls.mm.resume import restore
 from sar_cls.models import use_virtual_batches
+from sar_cls.models.sync_batch_norm import synchronize_batch_norms
 from sar_cls.runs.folder import LAST
+from sar_cls.whole_batch import use_whole_batch
 
 
 class _NoVisualizer:
@@ -55,6 +60,8 @@ class DeviceRunner(Runner):
         mode: how a step is run, see :mod:`sar_cls.steps.modes`; None is the device's default.
         memory_format: of the convolutions' weights, "channels_last" or "contiguous"; the batches should have the same.
         bn_batch: images that batch norm of the backbone normalises together; None for whole batches.
+        sync_bn: of several processes, whether batch norm of the backbone normalises their batches together.
+        local_statistics: of several processes, whether losses and regularizers take their statistics over the part of each.
         selection: the image set that picks the best epoch: "test", as published, or "val".
         headline: the metric of which the highest is the best, "top1" or "miou".
         identity: what a checkpoint must agree on to be resumed (see :mod:`sar_cls.mm.checkpoint`).
@@ -70,6 +77,8 @@ class DeviceRunner(Runner):
         mode: str | None = None,
         memory_format: str = "channels_last",
         bn_batch: int | None = None,
+        sync_bn: bool = False,
+        local_statistics: bool = False,
         selection: str = "test",
         headline: str = "top1",
         identity: dict[str, str] | None = None,
@@ -81,6 +90,8 @@ class DeviceRunner(Runner):
         self.mode = mode
         self.memory_format = memory_format
         self.bn_batch = bn_batch
+        self.sync_bn = sync_bn
+        self.local_statistics = local_statistics
         self.selection = selection
         self.headline = headline
         self.identity = identity or {}
@@ -94,6 +105,7 @@ class DeviceRunner(Runner):
         self.best_from = 1
         self.best_is_ahead = False  # best.pth is of the epoch that comes next, after a kill between the two checkpoints
         self.threads_used = [torch.get_num_threads()]  # in the order of the starts, a resumed run can have several
+        self.processes_used = [get_world_size()]  # likewise
         try:
             super().__init__(**kwargs)
         except BaseException:  # the log is open before the network is built
@@ -110,27 +122,38 @@ class DeviceRunner(Runner):
         """The model without a distributed wrapper."""
         return self.model.module if is_model_wrapper(self.model) else self.model
 
+    @property
+    def norm_images(self) -> int | None:
+        """Images that a batch norm of the backbone normalises together; None where there is none."""
+        backbone = getattr(self.bare_model, "backbone", None)
+        if backbone is None or not any(isinstance(module, _BatchNorm) for module in backbone.modules()):
+            return None
+        batch = self.train_dataloader.batch_size
+        return self.bn_batch or (batch if self.sync_bn else batch // self.world_size)
+
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Puts virtual batches into the built backbone, where they are asked for; the head's own batch norms see no images."""
+        """Puts virtual or synchronised batch norms into the built backbone, where they are asked for; the head's own see no
+        images. Of several processes, losses and regularizers are told to look at the whole batch."""
         built: Any = super().build_model(model)
         if self.bn_batch is not None:
             use_virtual_batches(built.backbone, self.bn_batch)
+        if self.distributed and self.sync_bn:
+            synchronize_batch_norms(built.backbone)
+        if self.distributed and not self.local_statistics:
+            use_whole_batch(built)
         return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
-        """Moves the model to the device and gives its weights the memory format of the batches."""
-        if self.distributed:
-            return super().wrap_model(model_wrapper_cfg, model)
+        """Moves the model to the device and gives its weights the memory format of the batches. The wrapper for several processes
+        follows when all weights are in it (:meth:`load_or_resume`): it sends around those of the first process."""
         layout = torch.channels_last if self.memory_format == "channels_last" else torch.contiguous_format
         return model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
 
     def _init_model_weights(self) -> None:
         """On the CPU, whatever the device: a seed means the same initial weights everywhere."""
-        if self.distributed:
-            super()._init_model_weights()
-            return
         self.bare_model.to("cpu")
-        super()._init_model_weights()
+        if hasattr(self.bare_model, "init_weights"):
+            self.bare_model.init_weights()
         self.bare_model.to(self.device)
 
     def load_or_resume(self) -> None:
@@ -142,6 +165,8 @@ class DeviceRunner(Runner):
             elif self.initialize is not None:
                 self.initialize(self.bare_model)
             self._has_loaded = True
+            if self.distributed:
+                self.model = wrapped(self.model, self.device)
 
     def best_epoch(self) -> int:
         """The first epoch, from 1, with the highest headline metric on the selection set; of those from ``best_from`` on."""

@@ -81,9 +81,10 @@ def _fault(meta: Any, weights: Any) -> str | None:
     for name, value in counts.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             return f"its {name} is {value!r}"
-    threads = meta.get("threads", [])
-    if not isinstance(threads, list) or not all(isinstance(count, int) for count in threads):
-        return f"its threads are {threads!r}"
+    for name in ("threads", "processes"):
+        numbers = meta.get(name, [])
+        if not isinstance(numbers, list) or not all(isinstance(count, int) for count in numbers):
+            return f"its {name} are {numbers!r}"
     return None
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from sar_cls.whole_batch import num_processes, total
+
 
 class LossMeter:
     """Sums of the losses on the device, read once an interval.
@@ -34,7 +36,8 @@ class LossMeter:
         self.steps += 1
 
     def means(self) -> dict[str, float]:
-        """Mean of each loss over the steps since the start. This waits for the device."""
+        """Mean of each loss over the steps since the start, and over all processes of the run. This waits for the device."""
         if self.total is None or not self.steps:
             return {}
-        return dict(zip(self.names, (self.total / self.steps).tolist(), strict=True))
+        means = total(self.total) / (self.steps * num_processes())
+        return dict(zip(self.names, means.tolist(), strict=True))
