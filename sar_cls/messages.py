@@ -1,6 +1,7 @@
 """Every line that the house prints: results on stdout, so that they can be piped; remarks, warnings and errors on stderr.
 
-The one place that prints. Of several processes that train one run the first one prints. Bars on a terminal are :mod:`sar_cls.progress_bar`'s; what is left of a run that failed is in its folder.
+The one place that prints; of several processes that train one run, the first one does. Bars on a terminal are
+:mod:`sar_cls.progress_bar`'s; what is left of a run that failed is in its folder.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """What a loss needs of the whole batch where several processes have a part of it each.
 
 Wrapped by DistributedDataParallel every process computes the loss of its own part, and the gradients are averaged. That is the
-gradient of the whole batch for a loss that is a mean over samples, and for no other: a quotient of sums, a squared mean, the size of
-a class in the batch need the sums of all parts, and the gradient has to come back to all of them.
+gradient of the whole batch for a loss that is a mean over samples, and for no other: a quotient of sums, a squared mean, the size
+of a class in the batch need the sums of all parts, and the gradient has to come back to all of them.
 
-The classes with such terms (:class:`sar_cls.regularizers.base.Regularizer`, :class:`sar_cls.losses.ClassCountLoss`) have an attribute
-``whole_batch``: False, statistics are those of the process's own part; True, those of the whole batch.
+The classes with such terms (:class:`sar_cls.regularizers.base.Regularizer`, :class:`sar_cls.losses.ClassCountLoss`) have an
+attribute ``whole_batch``: False, statistics are those of the process's own part; True, those of the whole batch.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def total(values: Tensor) -> Tensor:
     """The sum of ``values`` over all processes, ``values`` themselves in a single one.
 
     A loss L of such sums is the same on every process. Each gets the gradient of the sum of all their losses, which
-    DistributedDataParallel divides by their number: what is left is the gradient of L with respect to the whole batch. All processes
-    must call it the same number of times in the same order.
+    DistributedDataParallel divides by their number: what is left is the gradient of L with respect to the whole batch. All
+    processes must call it the same number of times in the same order.
     """
     return values if num_processes() == 1 else _Total.apply(values)
 
@@ -54,5 +54,5 @@ def use_whole_batch(model: nn.Module) -> list[str]:
     """Has every part of ``model`` that knows the difference take its statistics over the whole batch; returns their names."""
     found = [(name, module) for name, module in model.named_modules() if hasattr(module, "whole_batch")]
     for _, module in found:
-        module.whole_batch = True  # type: ignore[assignment]
+        module.whole_batch = True
     return [name for name, _ in found]

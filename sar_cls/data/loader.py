@@ -155,7 +155,7 @@ class DeviceLoader:
             def cut(values: Tensor, own: slice = own, lent: dict[torch.device, Tensor] = lent) -> Tensor:
                 return torch.cat([values[own], values[lent[values.device]]]) if lent else values[own]
 
-            batch = {
+            batch: dict[str, Any] = {
                 "inputs": self._rows(self.image_set.images, cut(order)),
                 "targets": self._rows(self.image_set.labels, cut(order)) if targets is None else cut(targets),
                 "draws": {name: cut(value) for name, value in per_sample.items()}

@@ -126,8 +126,8 @@ def visible_devices(name: str | None) -> list[str]:
 
 
 def usable_device(name: str | None) -> str:
-    """The name of a torch device that is there: ``name``, or without one CUDA where there is any, else the CPU. Of several processes
-    that train one run each has a CUDA device of its own.
+    """The name of a torch device that is there: ``name``, or without one CUDA where there is any, else the CPU. Of several
+    processes that train one run each has a CUDA device of its own.
 
     Raises:
         InputError: there is no such device here, or not one for each process.
@@ -162,8 +162,8 @@ def _own_device(name: str | None) -> str:
     count, own = torch.cuda.device_count(), f"cuda:{ranks.local_rank()}"
     if ranks.local_processes() > count:
         raise InputError(
-            f"{ranks.local_processes()} processes and {count} CUDA device{'s' if count > 1 else ''}: each process needs one of its own, "
-            f"give torchrun --nproc-per-node {count}, or --device cpu"
+            f"{ranks.local_processes()} processes and {count} CUDA device{'s' if count > 1 else ''}: each process needs one of its "
+            f"own, give torchrun --nproc-per-node {count}, or --device cpu"
         )
     if name not in (None, "cuda", own):
         raise InputError(f"--device {name}: of several processes each has a CUDA device of its own, use --device cuda")

@@ -8,7 +8,7 @@ from sar_cls.errors import InputError
 
 
 def check_shared(planned: PlannedRun) -> None:
-    """Refuses what several processes cannot train together; of a single one, or where nothing is trained, there is nothing to check.
+    """Refuses what several processes cannot train together; a single one, and what trains nothing, is never refused.
 
     Raises:
         InputError: a segmentation net, a mode other than the eager one, a batch that cannot be cut into equal parts, or a batch
@@ -35,6 +35,6 @@ def check_shared(planned: PlannedRun) -> None:
         )
     if virtual is not None and (batch // processes) % virtual:
         raise InputError(
-            f"{row}: the {batch // processes} images of a process cannot be cut into virtual batches of {virtual}: give torchrun another "
-            "--nproc-per-node, or another --bn-batch"
+            f"{row}: the {batch // processes} images of a process cannot be cut into virtual batches of {virtual}: give torchrun "
+            "another --nproc-per-node, or another --bn-batch"
         )

@@ -1,12 +1,12 @@
 """Several processes that train one run, started by torchrun: the first one leads, the others follow.
 
 The first process is the whole program: it reads the command line, plans, locks, prints and writes, and runs alone what trains
-nothing. Only for a run's training it calls the others (:meth:`Team.train`), which until then wait (:meth:`Team.follow`). What they tell
-each other beside tensors goes through the store by which torchrun's processes find each other: the planned run, that its images
-are there and the same, how it ended. Each run has a process group of its own.
+nothing. Only for a run's training it calls the others (:meth:`Team.train`), which until then wait (:meth:`Team.follow`). What they
+tell each other beside tensors goes through the store by which torchrun's processes find each other: the planned run, that its
+images are there and the same, how it ended. Each run has a process group of its own.
 
-A run fails in all processes as soon as one of them fails, with the sentence of that one, and the next run begins as after any failure.
-Where that cannot be agreed on, because a process is dead or waits inside a step on a GPU, all end.
+A run fails in all processes as soon as one of them fails, with the sentence of that one, and the next run begins as after any
+failure. Where that cannot be agreed on, because a process is dead or waits inside a step on a GPU, all end.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import distributed
@@ -128,18 +128,18 @@ class Team:
         for rank in range(1, self.size):
             with suppress(distributed.DistError, RuntimeError):
                 others.append(json.loads(self._get("end", rank, seconds=STEP if error is None else self.grace)))
-        is_here = error is not None and not is_gone(error)
+        own = error if error is not None and not is_gone(error) else None
         if len(others) < self.size - 1:
-            if is_here:
-                raise ProcessLost(f"{sentence(error)}; the other processes end with this one") from error
+            if own is not None:
+                raise ProcessLost(f"{sentence(own)}; the other processes end with this one") from error
             raise ProcessLost(
                 "another process of the run is gone (killed, or out of memory?); the same command goes on from the last whole epoch"
             ) from error
         self._set("over", b"-")
         failed = next((other for other in others if other["words"]), None)
-        if not is_here and failed is not None:
+        if own is None and failed is not None:
             raise RunFailed(failed["words"]) from RuntimeError(failed["trace"])
-        if error is not None and not is_here or any(other["gone"] for other in others) and error is None:
+        if own is None and (error is not None or any(other["gone"] for other in others)):
             raise RunFailed("the processes of the run have lost each other: give the same command again") from error
 
     # The others.
@@ -219,20 +219,17 @@ class Team:
         return f"{self.number}/{what}" + ("" if rank is None else f"/{rank}")
 
     def _set(self, what: str, value: bytes, rank: int | None = None) -> None:
-        self.store.set(self._key(what, rank), value)
+        self.store.set(self._key(what, rank), value)  # type: ignore[arg-type]
 
     def _get(self, what: str, rank: int | None = None, *, seconds: float | None) -> bytes:
         """What a key is set to, as soon as it is; without ``seconds`` there is no end to the waiting but that of the store."""
-        key, begin = self._key(what, rank), time.monotonic()
-        while True:
-            left = 1.0 if seconds is None else min(1.0, begin + seconds - time.monotonic())
-            try:
-                # In short turns: Ctrl-C is seen between them.
-                self.store.wait([key], timedelta(seconds=max(left, 0.01)))
-                return self.store.get(key)
-            except distributed.DistStoreError:
-                if seconds is not None and time.monotonic() - begin >= seconds:
-                    raise
+        key, begin, pause = self._key(what, rank), time.monotonic(), 0.002
+        while not self.store.check([key]):  # its own wait() prints a warning whenever it ends in vain
+            if seconds is not None and time.monotonic() - begin >= seconds:
+                raise distributed.DistStoreError(f"nobody has set {key} within {seconds:g} s")
+            time.sleep(pause)
+            pause = min(2 * pause, 0.1)
+        return self.store.get(key)
 
 
 def is_gone(error: BaseException) -> bool:

@@ -240,6 +240,7 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
     building = allocating("building the network", "use a smaller backbone")
     with building, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", message="Setting (OMP|MKL)_NUM_THREADS")  # of several processes
         runner = DeviceRunner(
             device=device,
             precision=planned.precision,

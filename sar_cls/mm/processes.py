@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -34,7 +35,10 @@ def wrapped(model: nn.Module, device: torch.device) -> SharedBatch:
     """The model for training by all processes, with the weights and buffers of the first one."""
     # Buffers are not sent around at every step: running statistics are averaged once an epoch, all others are equal anyway.
     place = None if device.type == "cpu" else [device]
-    return SharedBatch(module=model, device_ids=place, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        # torch's new name for it is not in the older versions that are supported.
+        warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
+        return SharedBatch(module=model, device_ids=place, broadcast_buffers=False)
 
 
 @torch.no_grad()

@@ -138,7 +138,7 @@ class DeviceRunner(Runner):
         if self.bn_batch is not None:
             use_virtual_batches(built.backbone, self.bn_batch)
         if self.distributed and self.sync_bn:
-            synchronize_batch_norms(built.backbone)
+            synchronize_batch_norms(built.backbone, self.device)
         if self.distributed and not self.local_statistics:
             use_whole_batch(built)
         return built
@@ -153,7 +153,7 @@ class DeviceRunner(Runner):
         """On the CPU, whatever the device: a seed means the same initial weights everywhere."""
         self.bare_model.to("cpu")
         if hasattr(self.bare_model, "init_weights"):
-            self.bare_model.init_weights()
+            self.bare_model.init_weights()  # type: ignore[operator]
         self.bare_model.to(self.device)
 
     def load_or_resume(self) -> None:
@@ -166,7 +166,7 @@ class DeviceRunner(Runner):
                 self.initialize(self.bare_model)
             self._has_loaded = True
             if self.distributed:
-                self.model = wrapped(self.model, self.device)
+                self.model = wrapped(self.bare_model, self.device)
 
     def best_epoch(self) -> int:
         """The first epoch, from 1, with the highest headline metric on the selection set; of those from ``best_from`` on."""
