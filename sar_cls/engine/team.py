@@ -155,6 +155,8 @@ class Team:
             asked = pickle.loads(self._get("run", seconds=None))
             if isinstance(asked, int):
                 self._set("heard", b"-", rank=self.rank)
+                if asked:
+                    time.sleep(1.0)  # torchrun reports the process that ends first, and kills the others
                 return asked
             try:
                 ready = prepare(asked)

@@ -66,5 +66,5 @@ class ARBLoss(ClassCountLoss):
             return sizes if len(sizes) == self.num_classes else self.counts  # the cost refuses such targets
         # Fixed shape and no wait for the device, which a count of the labels' own maximum would need.
         return torch.zeros_like(self.counts).scatter_add(
-            0, targets.long(), torch.ones_like(targets, dtype=torch.float32)
+            0, targets.long(), torch.ones_like(targets, dtype=self.counts.dtype)
         )
