@@ -377,6 +377,9 @@ def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
     """
     show_what_the_terminal_can()
     wait_asleep()
+    if ranks.processes() > 1:
+        # Else torch adds a page about sockets to the sentence that another process is gone. It reads this when it is imported.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     sys.exit(code_of(main) if ranks.processes() == 1 else code_of_team(main))
 
 

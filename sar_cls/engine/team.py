@@ -60,11 +60,14 @@ class Team:
         grace: see ``GRACE``.
     """
 
-    def __init__(self, rank: int, size: int, store: distributed.Store | None = None, grace: float = GRACE) -> None:
+    def __init__(
+        self, rank: int, size: int, store: distributed.Store | None = None, grace: float | None = None
+    ) -> None:
         if store is None:
             found, _, _ = next(distributed.rendezvous("env://", rank, size, timeout=timedelta(seconds=STEP)))
             store = distributed.PrefixStore("sar_cls", found)
-        self.rank, self.size, self.store, self.grace = rank, size, store, grace
+        self.rank, self.size, self.store = rank, size, store
+        self.grace = GRACE if grace is None else grace
         self.number = 0  # of the runs so far
 
     # The first process.

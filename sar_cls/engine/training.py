@@ -100,7 +100,7 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
 
 def _processes(runner: DeviceRunner) -> dict[str, Any]:
     """What the record says of the processes that have trained a run together; nothing of a single one."""
-    if not runner.distributed:
+    if not runner.distributed and len(runner.processes_used) == 1:
         return {}
     images = runner.norm_images
     batch = runner.train_dataloader.batch_size

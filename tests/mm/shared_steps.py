@@ -1,7 +1,7 @@
 """The same training steps in 1, 2 and 4 processes, in float64: ``python shared_steps.py FOLDER``.
 
-torch and mmengine are imported once; each process is a fork. Every case leaves ``NAME.PROCESSES.RANK.pt`` in the folder: the gradients
-of the first step, the state after the last one, the losses of each epoch.
+torch and mmengine are imported once; each process is a fork. Every case leaves ``NAME.PROCESSES.RANK.pt`` in the folder: the
+gradients of the first step, the state after the last one, the losses of each epoch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor, distributed, nn  # noqa: E402
 
 from sar_cls import CAR, SAR, CenterLoss, FixedAnchors  # noqa: E402
 from sar_cls.data import DeviceLoader, ImageSet  # noqa: E402
-from sar_cls.losses import ARBLoss, ClassBalancedCrossEntropy, LabelAwareSmoothing, LDAM  # noqa: E402
+from sar_cls.losses import LDAM, ARBLoss, ClassBalancedCrossEntropy, LabelAwareSmoothing  # noqa: E402
 from sar_cls.mm.preprocessor import BatchPreprocessor  # noqa: E402
 from sar_cls.mm.processes import average_batch_norms, wrapped  # noqa: E402
 from sar_cls.models import use_virtual_batches  # noqa: E402
@@ -175,13 +175,13 @@ def one_process(folder: Path, rank: int, processes: int) -> None:
         distributed.destroy_process_group()
 
 
-def fork(work: Callable[[], None]) -> int:
+def fork(folder: Path, rank: int, processes: int) -> int:
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        work()
+        one_process(folder, rank, processes)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -190,11 +190,11 @@ def fork(work: Callable[[], None]) -> int:
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    failed = False
+    statuses = []
     for processes in (1, 2, 4):
-        children = [fork(lambda rank=rank: one_process(folder, rank, processes)) for rank in range(processes)]  # type: ignore[misc] # noqa: B023
-        failed |= any([os.waitpid(child, 0)[1] for child in children])
-    sys.exit(failed)
+        children = [fork(folder, rank, processes) for rank in range(processes)]
+        statuses += [os.waitpid(child, 0)[1] for child in children]
+    sys.exit(any(statuses))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed
-from mm.shared_steps import CASES
 from torch import Tensor
 
+from mm.shared_steps import CASES
 from sar_cls.mm.processes import gathered, own_batches
 
 pytestmark = pytest.mark.skipif(

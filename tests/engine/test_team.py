@@ -1,0 +1,195 @@
+"""Several processes make one run: what they print, what they leave, and what becomes of it when one of them dies."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch.distributed
+
+from sar_cls.engine.team import is_gone, sentence
+from sar_cls.errors import InputError
+from sar_cls.runs.record import is_finished, read_record
+
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available() or not hasattr(os, "fork"), reason="needs gloo and forks"
+)
+PROGRAM = Path(__file__).with_name("team_program.py")
+# An epoch of these rows is 9 steps.
+RUN = ["run", "--suite", "digits_lt", "--seed", "1024", "--epochs", "2", "--only"]
+
+
+class Ended(NamedTuple):
+    codes: list[int]
+    texts: list[str]
+
+
+Start = Callable[..., Ended]
+
+
+@pytest.fixture(scope="module")
+def start() -> Iterator[Start]:
+    """``start(arguments, processes=2, kill=dict(rank=1, step=12))`` runs a command and waits for its end."""
+    pipe = subprocess.PIPE
+    environment = {**os.environ, "TORCH_CPP_LOG_LEVEL": "ERROR"}  # as the scripts set it before they import torch
+    with subprocess.Popen(
+        [sys.executable, str(PROGRAM)], stdin=pipe, stdout=pipe, text=True, env=environment
+    ) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+
+        def run(arguments: list[str], processes: int = 2, **more: Any) -> Ended:
+            print(json.dumps({"arguments": arguments, "processes": processes, **more}), file=program.stdin, flush=True)
+            answer = json.loads(program.stdout.readline())
+            return Ended(answer["codes"], answer["texts"])
+
+        yield run
+        program.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def whole(start: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that two processes made without interruption."""
+    work = tmp_path_factory.mktemp("whole")
+    ended = start([*RUN, "mixup_sar", "--work-dir", str(work)])
+    assert ended.codes == [0, 0], ended.texts
+    assert "top-1" in ended.texts[0]
+    assert ended.texts[1] == ""
+    return work / "digits_lt" / "mixup_sar" / "seed1024-epochs2"
+
+
+def history(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open(encoding="utf-8") as file:
+        return [{name: value for name, value in row.items() if "seconds" not in name} for row in csv.DictReader(file)]
+
+
+def logits(run: Path) -> np.ndarray:
+    with np.load(run / "test_outputs.npz") as file:
+        return np.stack([file["logits_last"], file["logits_best"]])
+
+
+def assert_same(run: Path, other: Path) -> None:
+    assert history(run) == history(other)
+    assert np.array_equal(logits(run), logits(other))
+    assert read_record(run)["metrics"] == read_record(other)["metrics"]
+
+
+def folder(work: Path, row: str = "mixup_sar") -> Path:
+    return work / "digits_lt" / row / "seed1024-epochs2"
+
+
+def test_the_record_says_who_has_trained(whole: Path) -> None:
+    assert read_record(whole)["extra"]["distributed"] == {
+        "processes": 2,
+        "batch_per_process": 32,
+        "sync_bn": False,
+        "batch_norm_images": 32,
+        "local_statistics": False,
+    }
+    assert [row["images"] for row in history(whole)] == ["531", "531"]
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_run_goes_on_after_a_kill(rank: int, whole: Path, start: Start, tmp_path: Path) -> None:
+    """In the second epoch; nobody waits for ever, without torchrun to end the others."""
+    command = [*RUN, "mixup_sar", "--work-dir", str(tmp_path)]
+    killed = start(command, kill={"rank": rank, "step": 12})
+    assert killed.codes == ([-9, 1] if rank == 0 else [1, -9])
+    if rank == 1:
+        assert killed.texts[0].count("another process of the run is gone") == 1
+        assert "Traceback" not in killed.texts[0]
+    assert killed.texts[1] == ""
+    assert (folder(tmp_path) / "last.pth").exists()
+    assert not is_finished(folder(tmp_path))
+    assert start(command).codes == [0, 0]
+    assert_same(folder(tmp_path), whole)
+
+
+def test_synchronised_batch_norm_is_like_one_process(start: Start, tmp_path: Path) -> None:
+    """And it may go on with another number of processes, which without it would be another net."""
+    command = [*RUN, "mixup_sar", "--sync-bn", "--work-dir"]
+    assert start([*command, str(tmp_path / "one")], processes=1).codes == [0]
+    assert start([*command, str(tmp_path / "two")], kill={"rank": 1, "step": 12}).codes == [1, -9]
+    assert start([*command, str(tmp_path / "two")], processes=1).codes == [0]
+    one, two = folder(tmp_path / "one"), folder(tmp_path / "two")
+    for row, other in zip(history(one), history(two), strict=True):
+        assert float(row["loss"]) == pytest.approx(float(other["loss"]), rel=1e-4)
+    assert np.allclose(logits(one), logits(two), atol=1e-3)
+    assert read_record(two)["extra"]["distributed"]["processes_used"] == [2, 1]
+    assert "distributed" not in read_record(one)["extra"]
+
+
+def test_batch_norm_of_parts_wants_as_many_processes_as_before(start: Start, tmp_path: Path) -> None:
+    command = [*RUN, "mixup_sar", "--work-dir", str(tmp_path)]
+    assert start(command, kill={"rank": 1, "step": 12}).codes == [1, -9]
+    refused = start(command, processes=1)
+    assert refused.codes == [2]
+    assert "batch norm saw 32 images at a time so far and would see 64" in refused.texts[0]
+
+
+def test_one_that_fails_fails_the_run_alone(start: Start, tmp_path: Path) -> None:
+    """With one sentence; the next run of the suite is trained by the same processes."""
+    ended = start([*RUN, "mixup", "mixup_sar", "--work-dir", str(tmp_path)], fail={"rank": 1, "step": 3})
+    assert ended.codes == [1, 1]
+    assert ended.texts[0].count("process 1 of 2: failed, RuntimeError: the test wants it so") == 1
+    assert ended.texts[1] == ""
+    log = folder(tmp_path, "mixup") / "error.log"
+    assert "at_step" in log.read_text(encoding="utf-8")  # the traceback of the process that failed
+    assert is_finished(folder(tmp_path)) or "mixup_sar" in ended.texts[0]
+
+
+def test_both_stages_and_a_correction(start: Start, tmp_path: Path) -> None:
+    """A second stage that trains is shared, one that trains nothing is the first process's alone."""
+    ended = start([*RUN, "mixup_sar", "mixup_sar_mislas", "--work-dir", str(tmp_path)])
+    assert ended.codes == [0, 0], ended.texts
+    second = read_record(next((tmp_path / "digits_lt" / "mixup_sar_mislas").iterdir()))
+    assert second["extra"]["distributed"]["processes"] == 2
+    assert second["stage1"]["run_id"] == read_record(folder(tmp_path))["run_id"]
+    corrected = start(["stage2", "--stage1", str(folder(tmp_path)), "--method", "tau"])
+    assert corrected.codes == [0, 0], corrected.texts
+    assert corrected.texts[1] == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "processes", "words"),
+    [
+        ([], 3, "batches of 64 images, which 3 processes cannot share evenly"),
+        (["--mode", "cudagraph"], 2, "--mode cudagraph is for one process"),
+        (["--jobs-per-device", "2"], 2, "torchrun starts the processes of one run"),
+        (["--bn-batch", "16", "--sync-bn"], 2, "leave --sync-bn or bn_batch out"),
+        (["--bn-batch", "24"], 2, "cannot be cut into virtual batches of 24"),
+        (["--bogus"], 2, "unrecognized arguments"),
+    ],
+)
+def test_what_cannot_be_shared_is_refused(
+    arguments: list[str], processes: int, words: str, start: Start, tmp_path: Path
+) -> None:
+    ended = start([*RUN, "mixup_sar", *arguments, "--work-dir", str(tmp_path / "work")], processes=processes)
+    assert ended.codes == [2] * processes
+    assert words in ended.texts[0]
+    assert len(ended.texts[0].splitlines()) == 1
+    assert not any(ended.texts[1:])
+    assert not (tmp_path / "work").exists()
+
+
+def test_finished_runs_need_nobody(whole: Path, start: Start) -> None:
+    ended = start([*RUN, "mixup_sar", "--work-dir", str(whole.parents[2])])
+    assert ended.codes == [0, 0]
+    assert "finished before" in ended.texts[0]
+
+
+def test_words_about_errors() -> None:
+    assert is_gone(RuntimeError("[/x/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1"))
+    assert is_gone(torch.distributed.DistStoreError("x"))
+    assert not is_gone(RuntimeError("the network has diverged"))
+    assert not is_gone(ValueError("Connection closed by peer"))
+    assert sentence(InputError("no such file.")) == "no such file"
+    assert sentence(KeyError()) == "failed, KeyError"
