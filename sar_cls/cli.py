@@ -412,8 +412,12 @@ def code_of(main: Callable[[], int]) -> int:
     except RunLocked as error:
         messages.complain(str(error))
         code = 3
-    except (RunFailed, ProcessLost) as error:
+    except RunFailed as error:
         messages.complain(str(error))
+        code = 1
+    except ProcessLost as error:
+        if str(error):  # else that process has said it
+            messages.complain(str(error))
         code = 1
     except KeyboardInterrupt:
         messages.remark("\ninterrupted; the same command goes on from the last whole epoch")

@@ -5,8 +5,8 @@ nothing. Only for a run's training it calls the others (:meth:`Team.train`), whi
 tell each other beside tensors goes through the store by which torchrun's processes find each other: the planned run, that its
 images are there and the same, how it ended. Each run has a process group of its own.
 
-A run fails in all processes as soon as one of them fails, with the sentence of that one, and the next run begins as after any
-failure. Where that cannot be agreed on, because a process is dead or waits inside a step on a GPU, all end.
+A failure that all processes share (a checkpoint that does not fit, say) fails the run as in one process, and the next run begins.
+One of a single process cannot be mended, since the others wait for it inside a step: it ends them all, with one sentence.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torch import distributed
 from sar_cls import messages, ranks
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.errors import InputError, ProcessLost, RunFailed
+from sar_cls.runs.folder import write_error_log
 
 Result = TypeVar("Result")
 
@@ -34,6 +35,9 @@ Result = TypeVar("Result")
 STEP, IMAGES, GRACE = 600.0, 3600.0, 10.0
 # What torch says where another process has gone: gloo and the store by words alone.
 _GONE = ("gloo", "Connection closed by peer", "Connection reset", "Connection refused", "Broken pipe", "Socket closed")
+_GONE_WORDS = (
+    "another process of the run is gone (killed, or out of memory?); the same command goes on from the last whole epoch"
+)
 
 
 class Ready(NamedTuple):
@@ -69,6 +73,7 @@ class Team:
         self.rank, self.size, self.store = rank, size, store
         self.grace = GRACE if grace is None else grace
         self.number = 0  # of the runs so far
+        self.is_whole = True  # until one is lost
 
     # The first process.
 
@@ -85,9 +90,8 @@ class Team:
 
         Raises:
             InputError: another process cannot begin; none has.
-            RunFailed: another process has failed.
-            ProcessLost: another process is gone: nothing can be trained any more.
-            Exception: what ``train`` raises.
+            RunFailed, ProcessLost: see :meth:`_settle`; after a ``ProcessLost`` nothing can be trained any more.
+            Exception: what ``train`` raises here and in the others.
         """
         self.number += 1
         self._set("run", pickle.dumps(planned))
@@ -105,9 +109,9 @@ class Team:
         try:
             result = self._in_group(train, device)
         except BaseException as error:
-            self._settle(error)
+            self._settle(planned, error)
             raise
-        self._settle(None)
+        self._settle(planned, None)
         return result
 
     def dismiss(self, code: int) -> None:
@@ -115,15 +119,15 @@ class Team:
         self.number += 1
         with suppress(distributed.DistError, RuntimeError):  # there may be nobody left
             self._set("run", pickle.dumps(code))
-            for rank in range(1, self.size):
+            for rank in range(1, self.size if self.is_whole else 1):
                 self._get("heard", rank, seconds=5.0)
 
-    def _settle(self, error: BaseException | None) -> None:
+    def _settle(self, planned: PlannedRun, error: BaseException | None) -> None:
         """Waits until the others have ended the run as well, and lets them go on to the next; ``error`` is what ended it here.
 
         Raises:
-            RunFailed: another process has failed, and this one has not, or only because of it.
-            ProcessLost: another process has not ended it.
+            RunFailed: another process has failed at the very end.
+            ProcessLost: another process is gone, or waits for this one inside a step.
         """
         if error is not None and not isinstance(error, Exception):
             return  # Ctrl-C ends all
@@ -131,19 +135,19 @@ class Team:
         for rank in range(1, self.size):
             with suppress(distributed.DistError, RuntimeError):
                 others.append(json.loads(self._get("end", rank, seconds=STEP if error is None else self.grace)))
-        own = error if error is not None and not is_gone(error) else None
-        if len(others) < self.size - 1:
-            if own is not None:
-                raise ProcessLost(f"{sentence(own)}; the other processes end with this one") from error
-            raise ProcessLost(
-                "another process of the run is gone (killed, or out of memory?); the same command goes on from the last whole epoch"
-            ) from error
-        self._set("over", b"-")
         failed = next((other for other in others if other["words"]), None)
-        if own is None and failed is not None:
+        self.is_whole = len(others) == self.size - 1 and not (error is not None and is_gone(error))
+        if error is not None and is_gone(error):
+            # One that has failed has said so itself: it cannot know whether this one would ever hear of it.
+            raise ProcessLost("" if failed is not None else _GONE_WORDS) from error
+        if not self.is_whole and error is None:
+            raise ProcessLost(_GONE_WORDS)
+        if not self.is_whole and error is not None:
+            where = write_error_log(planned.run_dir, traceback.format_exc())
+            raise ProcessLost(f"{planned.title}: process 0 of {self.size}: {sentence(error)} ({where})") from error
+        self._set("over", b"-")
+        if error is None and failed is not None:
             raise RunFailed(failed["words"]) from RuntimeError(failed["trace"])
-        if own is None and (error is not None or any(other["gone"] for other in others)):
-            raise RunFailed("the processes of the run have lost each other: give the same command again") from error
 
     # The others.
 
@@ -182,17 +186,19 @@ class Team:
         """Whether the first process has ended the run too, so that there can be a next; else says why this process ends."""
         gone = is_gone(error)
         words = "" if gone else f"process {self.rank} of {self.size}: {sentence(error)}"
+        trace = traceback.format_exc()
         try:
-            self._end(gone, words, traceback.format_exc())
+            self._end(words, trace)
             self._get("over", seconds=self.grace)
         except (distributed.DistError, RuntimeError):  # the first process waits for this one inside a step, or is gone
             if words:
-                messages.last_words(f"{planned.title}: {words}")
+                where = write_error_log(planned.run_dir, trace)
+                messages.last_words(f"{planned.title}: {words} ({where})")
             return False
         return True
 
-    def _end(self, gone: bool = False, words: str = "", trace: str = "") -> None:
-        self._set("end", json.dumps({"gone": gone, "words": words, "trace": trace}).encode(), rank=self.rank)
+    def _end(self, words: str = "", trace: str = "") -> None:
+        self._set("end", json.dumps({"words": words, "trace": trace}).encode(), rank=self.rank)
 
     # Both.
 
@@ -215,7 +221,7 @@ class Team:
             result = work()
             failed = False
         finally:
-            # Gloo's others are then told that this process has left; NCCL would wait for those that are inside a step.
+            # After a failure others may still be inside a step, and NCCL would wait for them.
             if not (failed and is_cuda):
                 distributed.destroy_process_group()
         return result

@@ -1,8 +1,8 @@
 """Commands run by several processes, as torchrun would start them, but forked from one that has imported all: once for many tests.
 
 ``python team_program.py`` reads one JSON object a line from stdin, ``{"arguments": [...], "processes": 2, "kill": {...}}``, runs
-the command in so many processes and answers with their exit codes and what each of them printed. ``kill`` names the process that ends
-by SIGKILL at the n-th step of its optimizer, ``fail`` one that raises there.
+the command in so many processes and answers with their exit codes and what each of them printed. ``kill`` names the process that
+ends by SIGKILL at the n-th step of its optimizer, ``fail`` one that raises there.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def child(order: dict[str, Any], rank: int, port: int, output: Path) -> None:
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     team.GRACE = 3.0
     for what in ("kill", "fail"):
-        if order.get(what, {}).get("rank") == rank:
+        if order.get(what, {}).get("rank") in (rank, "all"):
             at_step(order[what]["step"], what)
     command, *arguments = order["arguments"]
     sys.argv = [command, *arguments]
@@ -112,6 +112,7 @@ def main() -> None:
             answer = run(json.loads(line), Path(folder))
             sys.stdout.write(json.dumps(answer) + "\n")
             sys.stdout.flush()
+    os._exit(0)  # nothing is left to do, and libraries take seconds to say goodbye
 
 
 if __name__ == "__main__":

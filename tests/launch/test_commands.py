@@ -44,6 +44,8 @@ VALUES: dict[str, Any] = {
     "mode": "compile",
     "memory_format": "contiguous",
     "threads": 3,
+    "sync_bn": True,
+    "local_statistics": True,
     "features": False,
     "iterations": 40,
     "mlflow": "runs.db",

@@ -68,7 +68,8 @@ def test_options_of_another_launcher(arguments: list[str], words: str, monkeypat
 def test_torchrun_with_several_runs(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["run", *arguments])
     command.check_launcher(command.parse())
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match="torchrun starts the processes of one run"):
         command.check_launcher(command.parse())
 

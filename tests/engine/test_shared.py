@@ -1,0 +1,95 @@
+"""What several processes cannot train together is refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from sar_cls import ranks
+from sar_cls.engine import options as engine_options
+from sar_cls.engine.options import Options, usable_device, visible_devices
+from sar_cls.engine.shared import check_shared
+from sar_cls.errors import InputError
+
+Planned = Callable[..., Any]
+
+
+@pytest.fixture
+def processes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def set_number(number: int, rank: int = 0) -> None:
+        monkeypatch.setattr(ranks, "processes", lambda: number)
+        monkeypatch.setattr(ranks, "local_processes", lambda: number)
+        monkeypatch.setattr(ranks, "local_rank", lambda: rank)
+
+    return set_number
+
+
+def planned(*, batch: int = 128, is_dense: bool = False, options: Options | None = None, **config: Any) -> Any:
+    """As much of a planned run as is looked at."""
+    resolved = Config(dict(train_dataloader=dict(batch_size=batch), **config))
+    return SimpleNamespace(suite="s", row="r", config=resolved, options=options or Options(), is_dense=is_dense)
+
+
+@pytest.mark.parametrize(
+    ("run", "number", "words"),
+    [
+        (planned(is_dense=True), 2, "s/r is a segmentation net, which one process trains: run it without torchrun"),
+        (planned(options=Options(mode="cudagraph")), 2, "--mode cudagraph is for one process"),
+        (planned(options=Options(mode="compile")), 2, "--mode compile is for one process"),
+        (planned(batch=10), 4, "s/r trains on batches of 10 images, which 4 processes cannot share evenly"),
+        (planned(bn_batch=16, options=Options(sync_bn=True)), 2, "leave --sync-bn or bn_batch out"),
+        (planned(bn_batch=48), 2, "the 64 images of a process cannot be cut into virtual batches of 48"),
+    ],
+)
+def test_refused(run: Any, number: int, words: str, processes: Callable[..., None]) -> None:
+    processes(number)
+    with pytest.raises(InputError, match=words):
+        check_shared(run)
+    processes(1)
+    check_shared(run)
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        planned(),
+        planned(batch=10, posthoc=dict(type="tau_norm")),
+        planned(bn_batch=16),
+        planned(options=Options(mode="eager", sync_bn=True)),
+    ],
+)
+def test_taken(run: Any, processes: Callable[..., None]) -> None:
+    processes(4)
+    check_shared(run)
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of them, as far as this test goes."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+
+@pytest.mark.usefixtures("gpus")
+def test_each_process_has_a_gpu(processes: Callable[..., None]) -> None:
+    processes(2, rank=1)
+    assert usable_device(None) == usable_device("cuda") == usable_device("cuda:1") == "cuda:1"
+    assert visible_devices(None) == ["cuda:1"]
+    assert usable_device("cpu") == "cpu"
+    with pytest.raises(InputError, match="each has a CUDA device of its own, use --device cuda"):
+        usable_device("cuda:0")
+
+
+@pytest.mark.usefixtures("gpus")
+def test_fewer_gpus_than_processes(processes: Callable[..., None]) -> None:
+    processes(3)
+    for name in (None, "cuda"):
+        with pytest.raises(InputError, match="3 processes and 2 CUDA devices: each process needs one of its own"):
+            usable_device(name)
+    assert usable_device("cpu") == "cpu"
+    assert engine_options.visible_devices("cpu") == ["cpu"]
