@@ -95,17 +95,28 @@ class DeviceLoader:
         self.drop_last = drop_last
         self.batches_per_epoch = batches_per_epoch
         self.device = image_set.device if device is None else torch.device(device)
-        self.part = part
+        self.part = (0, 1)
         self.epoch = 0
         if len(self) == 0:
             raise ValueError(
                 f"{len(image_set)} images give no full batch of {batch_size}: lower batch_size or keep the last batch"
             )
-        processes, last = part[1], self.num_samples % batch_size or batch_size
-        if batch_size % processes or last < processes:
+        self.shared(*part)
+
+    def shared(self, rank: int, processes: int) -> DeviceLoader:
+        """Has this very loader yield one part of each batch from now on, see ``part`` above; returns it.
+
+        Raises:
+            ValueError: a batch cannot be cut into equal parts, or the last one has fewer samples than there are processes.
+        """
+        last = self.num_samples % self.batch_size or self.batch_size
+        if self.batch_size % processes or last < processes:
             raise ValueError(
-                f"batches of {batch_size}, the last of {last}, cannot be shared by {processes} processes: use fewer, or drop_last"
+                f"batches of {self.batch_size} images, the last of {last}, cannot be shared by {processes} processes: use fewer of "
+                "them, or drop_last"
             )
+        self.part = (rank, processes)
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch (from 0) that the next iteration yields."""

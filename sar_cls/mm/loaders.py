@@ -197,7 +197,7 @@ def train_loader(
     sampler = DATA_SAMPLERS.build(
         config.get("sampler") or dict(type=default), default_args=dict(labels=image_set.labels)
     )
-    return DeviceLoader(
+    loader = DeviceLoader(
         _placed(image_set, device),
         batch_size,
         sampler,
@@ -205,8 +205,11 @@ def train_loader(
         seed=seed,
         drop_last=drop_last,
         batches_per_epoch=batches,
-        part=part,
     )
+    try:
+        return loader.shared(*part)
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def test_loader(image_set: ImageSet | MaskedImageSet, config: dict[str, Any], device: torch.device) -> DeviceLoader:

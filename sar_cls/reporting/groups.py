@@ -133,6 +133,7 @@ def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str]
     stage1 = replace(recipe_of(reference, suite), unit=unit) if reference else None
     overrides = dict(record["overrides"])
     overrides.pop("epochs", None)  # told by the fields of that name
+    overrides |= _of_processes(record.get("extra") or {})
     imbalance = overrides.get("imbalance", stage1.imbalance if stage1 else suite.imbalance)
     if imbalance == "none":  # all images of a long-tailed row: stays among the overrides
         imbalance = None
@@ -159,6 +160,14 @@ def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str]
         unit=unit,
         orphan=reference is not None and reference["run_id"] not in known_ids,
     )
+
+
+def _of_processes(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What several processes have changed about a recipe by having a part of each batch: what ``--bn-batch`` would have, in one."""
+    shared = extra.get("distributed") or {}
+    found: dict[str, Any] = {"local_statistics": shared["processes"]} if shared.get("local_statistics") else {}
+    images, whole = shared.get("batch_norm_images"), shared.get("batch_per_process", 0) * shared.get("processes", 0)
+    return found | ({"bn_batch": images} if images and images != whole else {})
 
 
 def _unpublished(name: str, suite: Suite, imbalance: float | None, settings: str) -> str:

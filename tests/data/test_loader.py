@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sar_cls.data import Augmentation, ClassAware, DeviceLoader, Draws, ImageSet, InstanceBalanced, epoch_generator
+from sar_cls.mm.preprocessor import BatchPreprocessor
 
 
 def numbered_set(n: int = 23, classes: int = 4, device: str | torch.device = "cpu") -> ImageSet:
@@ -173,3 +174,68 @@ def test_images_can_stay_on_the_cpu() -> None:
         for key in ("inputs", "targets"):
             assert torch.equal(one[key], other[key])
         assert all(torch.equal(one["draws"][name], other["draws"][name]) for name in other["draws"])
+
+
+def joined(batches: list[dict]) -> dict:
+    """The parts of one batch put together again, without the partners that each has brought along."""
+    own = [len(batch["draws"].get("partner", batch["targets"])) for batch in batches]
+    assert sum(batch["share"] * number for batch, number in zip(batches, own, strict=True)) >= sum(own)
+    names = batches[0]["draws"].keys() - {"partner", "lam"}
+    found = {name: torch.cat([b["draws"][name][:n] for b, n in zip(batches, own, strict=True)]) for name in names}
+    return found | {
+        key: torch.cat([b[key][:n] for b, n in zip(batches, own, strict=True)]) for key in ("inputs", "targets")
+    }
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4, 6])
+@pytest.mark.parametrize("alpha", [None, 0.3])
+def test_parts__together_they_are_the_batch_with_the_same_draws(processes, alpha):
+    """23 images in batches of 12: the last one has 11, which nobody shares evenly."""
+    image_set = numbered_set()
+    draw = Augmentation(padding=2, flip=0.5, mixup_alpha=alpha).draw
+    sampler = InstanceBalanced(image_set.labels)
+
+    def loader(part):
+        return DeviceLoader(image_set, 12, sampler, draw=draw, seed=4, part=part)
+
+    whole = loader((0, 1))
+    parts = [loader((rank, processes)) for rank in range(processes)]
+    assert {len(part) for part in parts} == {len(whole)} == {2}
+    assert {part.num_samples for part in parts} == {23}
+    for expected, *found in zip(whole, *parts, strict=True):
+        together = joined(found)
+        assert torch.equal(together["inputs"], expected["inputs"])
+        assert torch.equal(together["targets"], expected["targets"])
+        assert torch.equal(together["crop_offset"], expected["draws"]["crop_offset"])
+        assert torch.equal(together["flip"], expected["draws"]["flip"])
+        sizes = [round(batch["share"] * len(expected["targets"]) / processes) for batch in found]
+        assert sum(sizes) == len(expected["targets"])
+        assert max(sizes) - min(sizes) <= 1
+        if alpha is not None:
+            partners = torch.cat([batch["inputs"][batch["draws"]["partner"]] for batch in found])
+            assert torch.equal(partners, expected["inputs"][expected["draws"]["partner"]])
+            assert all(torch.equal(batch["draws"]["lam"], expected["draws"]["lam"]) for batch in found)
+
+
+def test_parts__mixed_images_are_those_of_the_whole_batch():
+    image_set = numbered_set()
+    preprocessor = BatchPreprocessor([10.0] * 3, [5.0] * 3, padding=2, flip=0.5, mixup_alpha=0.5, num_classes=4)
+    loaders = [
+        DeviceLoader(image_set, 12, draw=preprocessor.draw, seed=4, part=part) for part in ((0, 1), (0, 2), (1, 2))
+    ]
+    for whole, *parts in zip(*loaders, strict=True):
+        expected, *found = (preprocessor(batch, training=True) for batch in (whole, *parts))
+        for name in ("inputs", "data_samples"):
+            assert torch.equal(torch.cat([part[name] for part in found]), expected[name])
+
+
+@pytest.mark.parametrize(("batch_size", "processes"), [(5, 2), (11, 11)])
+def test_parts__that_cannot_be_had(batch_size, processes):
+    """5 images for 2, and a last batch of one image for 11."""
+    with pytest.raises(ValueError, match=f"cannot be shared by {processes} processes: use fewer of them, or drop_last"):
+        DeviceLoader(numbered_set(), batch_size, part=(0, processes))
+
+
+def test_batches__some_of_an_epoch():
+    loader = DeviceLoader(numbered_set(), 5)
+    assert [batch["inputs"][0, 0, 0, 0].item() for batch in loader.batches(range(1, 4))] == [5, 10, 15]

@@ -44,13 +44,15 @@ def command_of(record: Mapping[str, Any], row: Row) -> str:
     if _by_suite(record, row):
         seeds = seeds_up_to(record["seed"])
         return _text(
-            "benchmarks/run.py", "--suite", record["suite"], "--only", row.name, "--seeds", seeds, *_settings(record)
-        )
+            _start(record), "benchmarks/run.py", "--suite", record["suite"], "--only", row.name, "--seeds", seeds,
+            *_settings(record),
+        )  # fmt: skip
     if record["stage"] == 1:
-        return _text("longtail/stage1.py", "--method", row.name, "--seed", record["seed"], *_settings(record))
+        arguments = ("--method", row.name, "--seed", record["seed"], *_settings(record))
+        return _text(_start(record), "longtail/stage1.py", *arguments)
     first = record["stage1"]
     return _text(
-        "longtail/stage2.py", "--stage1", f"work_dirs/{first['suite']}/{first['row']}/{first['run']}",
+        _start(record), "longtail/stage2.py", "--stage1", f"work_dirs/{first['suite']}/{first['row']}/{first['run']}",
         "--method", row.method, *_settings(record),
     )  # fmt: skip
 
@@ -61,19 +63,21 @@ def commands(runs: Iterable[tuple[Mapping[str, Any], Row]]) -> list[Command]:
     Args:
         runs: record and row of each.
     """
-    joined: dict[tuple[str, ...], tuple[list[str], int, int]] = {}
+    joined: dict[tuple[Any, ...], tuple[list[str], int, int]] = {}
     single: dict[str, int] = {}
     for record, row in runs:
         if not _by_suite(record, row):
             single[command_of(record, row)] = single.get(command_of(record, row), 0) + 1
             continue
-        key = (record["suite"], *map(str, _settings(record)))
+        key = (_start(record), record["suite"], *map(str, _settings(record)))
         rows, seeds, number = joined.get(key, ([], 0, 0))
         rows += [] if row.name in rows else [row.name]
         joined[key] = rows, max(seeds, seeds_up_to(record["seed"])), number + 1
     found = [
-        Command(_text("benchmarks/run.py", "--suite", suite, "--only", *rows, "--seeds", seeds, *settings), number)
-        for (suite, *settings), (rows, seeds, number) in joined.items()
+        Command(
+            _text(start, "benchmarks/run.py", "--suite", suite, "--only", *rows, "--seeds", seeds, *settings), number
+        )
+        for (start, suite, *settings), (rows, seeds, number) in joined.items()
     ]
     return found + [Command(text, number) for text, number in single.items()]
 
@@ -105,10 +109,19 @@ def _settings(record: Mapping[str, Any]) -> list[Any]:
         ("--memory-format", extra.get("memory_format"), "channels_last"),
     ):
         found += [] if value in (None, usual) else [option, value]
+    shared = extra.get("distributed", {})
+    found += ["--sync-bn"] if shared.get("sync_bn") else []
+    found += ["--local-statistics"] if shared.get("local_statistics") else []
     if record["device"] == "cpu" and machine.get("threads"):
         found += ["--threads", machine["threads"]]
     return found
 
 
-def _text(*words: Any) -> str:
-    return shlex.join(["python", *map(str, words)])
+def _start(record: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What starts the program: as many processes as have trained the run together."""
+    processes = record["extra"].get("distributed", {}).get("processes", 1)
+    return ("python",) if processes == 1 else ("torchrun", "--nproc-per-node", processes)
+
+
+def _text(start: tuple[Any, ...], *words: Any) -> str:
+    return shlex.join(map(str, (*start, *words)))

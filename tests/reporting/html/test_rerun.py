@@ -108,3 +108,22 @@ def test_a_method_that_its_suite_has_no_row_for(monkeypatch: pytest.MonkeyPatch)
     )
     assert (arguments.method, arguments.dataset, arguments.seed) == ("focal", "cifar10", 1024)
     assert "stage1.py" in command_of({**record("focal"), "suite": "cifar10_lt"}, row)
+
+
+def test_a_run_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together with one process's of the same settings it is two commands."""
+    shared = {
+        "processes": 4,
+        "batch_per_process": 32,
+        "sync_bn": True,
+        "batch_norm_images": 128,
+        "local_statistics": True,
+    }
+    several, single = record(extra={"distributed": shared}), record(seed=5555)
+    row = SUITE.row("mixup_sar")
+    start, _, python = command_of(several, row).partition(" benchmarks/run.py ")
+    assert start == "torchrun --nproc-per-node 4"
+    arguments = parsed(f"python benchmarks/run.py {python}", monkeypatch)
+    assert arguments.sync_bn
+    assert arguments.local_statistics
+    assert [command.text.split()[0] for command in commands([(several, row), (single, row)])] == ["torchrun", "python"]
