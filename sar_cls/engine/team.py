@@ -12,6 +12,7 @@ One of a single process cannot be mended, since the others wait for it inside a 
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import time
 import traceback
@@ -69,7 +70,8 @@ class Team:
     ) -> None:
         if store is None:
             found, _, _ = next(distributed.rendezvous("env://", rank, size, timeout=timedelta(seconds=STEP)))
-            store = distributed.PrefixStore("sar_cls", found)
+            # What the processes said before torchrun has started them again is still in there.
+            store = distributed.PrefixStore(f"sar_cls{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", found)
         self.rank, self.size, self.store = rank, size, store
         self.grace = GRACE if grace is None else grace
         self.number = 0  # of the runs so far
@@ -131,13 +133,16 @@ class Team:
         """
         if error is not None and not isinstance(error, Exception):
             return  # Ctrl-C ends all
+        lost = error is not None and is_gone(error)
+        # Where one is gone the others say no more than they have, and torchrun ends this process within a moment.
+        patience = STEP if error is None else 0.0 if lost else self.grace
         others = []
         for rank in range(1, self.size):
             with suppress(distributed.DistError, RuntimeError):
-                others.append(json.loads(self._get("end", rank, seconds=STEP if error is None else self.grace)))
+                others.append(json.loads(self._get("end", rank, seconds=patience)))
         failed = next((other for other in others if other["words"]), None)
-        self.is_whole = len(others) == self.size - 1 and not (error is not None and is_gone(error))
-        if error is not None and is_gone(error):
+        self.is_whole = len(others) == self.size - 1 and not lost
+        if lost:
             # One that has failed has said so itself: it cannot know whether this one would ever hear of it.
             raise ProcessLost("" if failed is not None else _GONE_WORDS) from error
         if not self.is_whole and error is None:

@@ -208,3 +208,35 @@ def test_words_about_errors() -> None:
     assert not is_gone(ValueError("Connection closed by peer"))
     assert sentence(InputError("no such file.")) == "no such file"
     assert sentence(KeyError()) == "failed, KeyError"
+
+
+RESTARTED = """
+import os, signal, sys
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from sar_cls import cli
+from sar_cls.commands.run import main
+
+steps = []
+
+def count(*_):
+    steps.append(0)
+    if len(steps) == 12 and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+register_optimizer_step_post_hook(count)
+cli.main_with_exit_code(main)
+"""
+
+
+@pytest.mark.slow
+def test_torchrun_starts_it_again(whole: Path, tmp_path: Path) -> None:
+    """The program itself: one process is killed, the others are ended, all are started anew and go on."""
+    program = tmp_path / "program.py"
+    program.write_text(RESTARTED)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
+    command = [*torchrun, str(program), *RUN[1:], "mixup_sar", "--work-dir", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert "resuming" in ended.stderr
+    assert_same(folder(tmp_path), whole)
