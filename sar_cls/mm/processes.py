@@ -31,24 +31,36 @@ class SharedBatch(MMDistributedDataParallel):
         return {name: value.detach() * share for name, value in log_vars.items()}
 
 
-def wrapped(model: nn.Module, device: torch.device) -> SharedBatch:
-    """The model for training by all processes, with the weights and buffers of the first one."""
+def wrapped(model: nn.Module, device: torch.device, find_unused_parameters: bool = False) -> SharedBatch:
+    """The model for training by all processes, with the weights and buffers of the first one.
+
+    Args:
+        model: on the device.
+        device: of this process.
+        find_unused_parameters: whether to look, at every step, for parameters that the loss does not depend on; without it torch
+            refuses a net that has some.
+    """
     # Buffers are not sent around at every step: running statistics are averaged once an epoch, all others are equal anyway.
     place = None if device.type == "cpu" else [device]
     with warnings.catch_warnings():
         # torch's new name for it is not in the older versions that are supported.
         warnings.filterwarnings("ignore", message=".*broadcast_buffers", category=FutureWarning)
-        return SharedBatch(module=model, device_ids=place, broadcast_buffers=False)
+        return SharedBatch(
+            module=model,
+            device_ids=place,
+            broadcast_buffers=False,
+            find_unused_parameters=find_unused_parameters,
+        )
 
 
 @torch.no_grad()
 def average_batch_norms(model: nn.Module) -> None:
-    """Gives all processes the mean of their batch norms' running statistics.
+    """Gives all processes the mean of their batch norms' running statistics; of those that are in training mode.
 
     Running statistics are linear in those of the batches, so once an epoch is as good as at every step: they are what
     :class:`sar_cls.models.VirtualBatchNorm2d` has in a single process.
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
     buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var) if buffer is not None]
     if not buffers:
         return

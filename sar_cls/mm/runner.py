@@ -166,7 +166,7 @@ class DeviceRunner(Runner):
                 self.initialize(self.bare_model)
             self._has_loaded = True
             if self.distributed:
-                self.model = wrapped(self.bare_model, self.device)
+                self.model = wrapped(self.bare_model, self.device, self.cfg.get("find_unused_parameters", False))
 
     def best_epoch(self) -> int:
         """The first epoch, from 1, with the highest headline metric on the selection set; of those from ``best_from`` on."""
