@@ -13,6 +13,56 @@ from sar_cls.models.replaced_norms import replace_batch_norms
 from sar_cls.whole_batch import num_processes, total
 
 
+class _Normalize(torch.autograd.Function):
+    """Batch norm in training over the samples of all processes: the output, with mean and variance [C] beside it and their number.
+
+    With ``x^ = (x - m) / s`` and g the gradient of the output that of the input is, as in one process,
+    ``w / s (g - mean(g) - x^ mean(g x^))``, the means over all processes; weight and bias get their part from this process's samples.
+    Sums are in float64: a batch of images has 10^5 values of a channel and more.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        # The number of values comes along with the sums: parts differ in size in a last batch that is not full.
+        own = input.new_tensor([input.numel() // input.shape[1]], dtype=torch.float64)
+        sums, number = total(torch.cat([_sum(input), own])).split([input.shape[1], 1])
+        mean = (sums / number).to(input.dtype)
+        centred = input - _wide(mean, input)
+        variance = total(_sum(centred.square())) / number
+        scale = (variance + eps).rsqrt().to(input.dtype)
+        normal = centred.mul_(_wide(scale, input))
+        ctx.save_for_backward(normal, scale, weight, number)
+        output = normal.clone() if weight is None else normal * _wide(weight, input)
+        if bias is not None:
+            output += _wide(bias, input)
+        variance = variance.to(input.dtype)
+        ctx.mark_non_differentiable(mean, variance, number)
+        return output, mean, variance, number
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, None]:
+        normal, scale, weight, number = ctx.saved_tensors
+        gradient = gradients[0]
+        own = torch.stack([_sum(gradient), _sum(gradient * normal)])
+        mean, slope = (total(own) / number).to(gradient.dtype)
+        factor = scale if weight is None else scale * weight
+        inner = gradient - _wide(mean, gradient) - normal * _wide(slope, gradient)
+        of_bias, of_weight = own.to(gradient.dtype)
+        is_affine = weight is not None
+        return inner * _wide(factor, gradient), of_weight if is_affine else None, of_bias if is_affine else None, None
+
+
+def _sum(values: Tensor) -> Tensor:
+    """The sum of each channel, float64 [C], of values [N, C, ...]."""
+    return values.sum([0, *range(2, values.dim())], dtype=torch.float64)
+
+
+def _wide(channels: Tensor, like: Tensor) -> Tensor:
+    return channels.view(1, -1, *[1] * (like.dim() - 2))
+
+
 class SynchronizedBatchNorm(_BatchNorm):
     """Batch norm over the samples of all processes, for tensors [N, C, ...] on the CPU; torch's ``SyncBatchNorm`` knows GPUs alone.
 
@@ -23,19 +73,9 @@ class SynchronizedBatchNorm(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or num_processes() == 1:
             return super().forward(input)
-        dimensions = [0, *range(2, input.dim())]
-        shape = [1, -1, *[1] * (input.dim() - 2)]
-        # The number of values comes along with the sums: parts differ in size in a last batch that is not full.
-        own = input.new_tensor([input.numel() // input.shape[1]])
-        sums, number = total(torch.cat([input.sum(dimensions), own])).split([input.shape[1], 1])
-        mean = sums / number
-        centred = input - mean.view(shape)
-        variance = total(centred.square().sum(dimensions)) / number  # around the mean: no digits are lost
+        output, mean, variance, number = _Normalize.apply(input, self.weight, self.bias, self.eps)
         if self.track_running_stats:
-            self._move_running_statistics(mean, variance * number / (number - 1))
-        output = centred * (variance + self.eps).rsqrt().view(shape)
-        if self.affine:
-            output = output * self.weight.view(shape) + self.bias.view(shape)
+            self._move_running_statistics(mean, variance * (number / (number - 1)).to(input.dtype))
         return output
 
     def _check_input_dim(self, input: Tensor) -> None:

@@ -1,7 +1,9 @@
 """A suite as ``benchmarks/run.py`` runs it, alone or under torchrun, that also writes the losses of its first steps one by one.
 
-python tests/engine/first_steps.py FILE STEPS ARGUMENTS OF run.py
-torchrun --nproc-per-node 2 tests/engine/first_steps.py FILE STEPS ARGUMENTS OF run.py
+python tests/engine/first_steps.py FILE STEPS float32 ARGUMENTS OF run.py
+torchrun --nproc-per-node 2 tests/engine/first_steps.py FILE STEPS float64 ARGUMENTS OF run.py
+
+With float64 the whole net is in float64, whose roundings do not grow to anything that could be seen.
 """
 
 from __future__ import annotations
@@ -11,9 +13,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from sar_cls import cli, ranks
 from sar_cls.commands.run import main
+from sar_cls.mm.preprocessor import BatchPreprocessor
+from sar_cls.mm.runner import DeviceRunner
 from sar_cls.steps import step as steps
+from sar_cls.steps.loss_meter import LossMeter
 
 
 def keep_losses(path: Path, number: int) -> None:
@@ -39,12 +47,40 @@ def write(path: Path, sums: list[dict[str, float]]) -> None:
         writer = csv.writer(file)
         writer.writerow(sums[0])
         for row in sums:
-            writer.writerow([row["step"], *(f"{row[name] - before[name]:.6f}" for name in row if name != "step")])
+            writer.writerow([row["step"], *(f"{row[name] - before[name]:.10f}" for name in row if name != "step")])
             before = row
 
 
+def train_in_float64() -> None:
+    """From the weights and the batches that a run in float32 has."""
+    load, prepare = DeviceRunner.load_or_resume, BatchPreprocessor.forward
+
+    def load_double(self: DeviceRunner) -> None:
+        self.bare_model.double()
+        load(self)
+
+    def prepare_double(self: BatchPreprocessor, data: Any, training: bool = False) -> dict[str, Tensor]:
+        return {
+            name: value.double() if value.is_floating_point() else value
+            for name, value in prepare(self, data, training).items()
+        }
+
+    def update(self: LossMeter, losses: dict[str, Tensor]) -> None:
+        values = torch.stack([value.detach().double() for value in losses.values()])
+        if self.total is None:
+            self.names, self.total = list(losses), torch.zeros_like(values)
+        self.total.add_(values)
+        self.steps += 1
+
+    DeviceRunner.load_or_resume = load_double
+    BatchPreprocessor.forward = prepare_double
+    LossMeter.update = update
+
+
 if __name__ == "__main__":
-    file, number, *arguments = sys.argv[1:]
+    file, number, precision, *arguments = sys.argv[1:]
+    if precision == "float64":
+        train_in_float64()
     keep_losses(Path(file), int(number))
     sys.argv = ["run.py", *arguments]
     cli.main_with_exit_code(main)

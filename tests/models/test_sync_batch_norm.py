@@ -10,6 +10,7 @@ from torch import nn
 
 from sar_cls.errors import InputError
 from sar_cls.models import sync_batch_norm
+from sar_cls.models.library_backbones import build_backbone
 from sar_cls.models.sync_batch_norm import SynchronizedBatchNorm, synchronize_batch_norms
 
 CPU = torch.device("cpu")
@@ -61,6 +62,7 @@ def test_a_gpu_has_torchs_own() -> None:
 
 
 def test_timms_batch_norm_keeps_its_activation() -> None:
+    build_backbone("timm:resnet18", num_classes=0)  # imports timm, and torchvision as it can be had
     layers = pytest.importorskip("timm.layers")
     plain = nn.Sequential(layers.BatchNormAct2d(3))
     other = copy.deepcopy(plain)
