@@ -17,8 +17,8 @@ class _Normalize(torch.autograd.Function):
     """Batch norm in training over the samples of all processes: the output, with mean and variance [C] beside it and their number.
 
     With ``x^ = (x - m) / s`` and g the gradient of the output that of the input is, as in one process,
-    ``w / s (g - mean(g) - x^ mean(g x^))``, the means over all processes; weight and bias get their part from this process's samples.
-    Sums are in float64: a batch of images has 10^5 values of a channel and more.
+    ``w / s (g - mean(g) - x^ mean(g x^))``, the means over all processes; weight and bias get their part from this process's
+    samples. Sums are in float64: a batch of images has 10^5 values of a channel and more.
     """
 
     @staticmethod
