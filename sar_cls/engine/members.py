@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import distributed
+
 from sar_cls.engine import training
 from sar_cls.engine.options import threads
 from sar_cls.engine.planned import PlannedRun
@@ -29,6 +31,9 @@ def follow() -> int:
 
 def dismiss(code: int) -> None:
     """Ends the other processes with this exit code."""
-    me = team()
+    try:
+        me = team()
+    except distributed.DistError:  # the place where the others would be met is gone, and so are they
+        return
     assert me is not None, "this is one of several processes"
     me.dismiss(code)

@@ -259,7 +259,9 @@ def sentence(error: BaseException) -> str:
     """What was raised, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0].rstrip(".") if lines else ""
-    return text if isinstance(error, InputError) else f"failed, {type(error).__name__}: {text}".rstrip(": ")
+    return (
+        text if isinstance(error, (InputError, RunFailed)) else f"failed, {type(error).__name__}: {text}".rstrip(": ")
+    )
 
 
 _team: Team | None = None
