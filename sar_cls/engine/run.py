@@ -190,6 +190,7 @@ def prepare(asked: PlannedRun, cache: DataCache) -> tuple[PlannedRun, DataSplits
     Raises:
         InputError: as for :func:`run_planned`.
     """
+    _import_own_code(asked)
     planned = after_first_stage(asked.on(device=usable_device(torch.device(asked.options.device).type)))
     with allocating("reading the images", "use fewer or smaller ones"):
         splits = cache.get(planned.data, planned.options)

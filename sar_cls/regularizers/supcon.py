@@ -32,7 +32,7 @@ class SupCon(Regularizer):
     Cost: two views are what costs. A step of ResNet-32 with batches of 128 took 1.85 times as long in two views as in one on one
     CPU core and 2.03 times with this loss, its tensors 1.99 times the memory both times (``benchmarks/run.py --suite cost``).
 
-    Pairs are those of one process. Memory grows with N^2, which is much for the pixels of feature maps.
+    Pairs are those of one process, also with ``whole_batch``. Memory grows with N^2, which is much for the pixels of feature maps.
 
     Module: ``projection``, Linear(D, D), ReLU, Linear(D, K) as in the paper, in no use at inference.
 
