@@ -50,6 +50,31 @@ def total(values: Tensor) -> Tensor:
     return values if num_processes() == 1 else _Total.apply(values)
 
 
+def all_rows(values: Tensor) -> tuple[Tensor, int]:
+    """The rows of all processes, in the order of their ranks, and where those of this one begin.
+
+    The gradient is that of :func:`total`. Processes may have different numbers of rows; to read these is a wait for the device.
+
+    Args:
+        values: [N, ...].
+
+    Returns:
+        [sum of N, ...], and the first of the own rows.
+    """
+    processes = num_processes()
+    if processes == 1:
+        return values, 0
+    rank = torch.distributed.get_rank()
+    numbers = torch.zeros(processes, dtype=torch.int64, device=values.device)
+    numbers[rank] = len(values)
+    torch.distributed.all_reduce(numbers)
+    counts = numbers.tolist()
+    before, after = sum(counts[:rank]), sum(counts[rank + 1 :])
+    return total(
+        torch.cat([values.new_zeros(before, *values.shape[1:]), values, values.new_zeros(after, *values.shape[1:])])
+    ), before
+
+
 def use_whole_batch(model: nn.Module) -> list[str]:
     """Has every part of ``model`` that knows the difference take its statistics over the whole batch; returns their names."""
     found = [(name, module) for name, module in model.named_modules() if hasattr(module, "whole_batch")]

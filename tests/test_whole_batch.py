@@ -7,13 +7,14 @@ from torch import nn
 
 from sar_cls import CAR, CenterLoss
 from sar_cls.losses import LDAM
-from sar_cls.whole_batch import num_processes, total, use_whole_batch
+from sar_cls.whole_batch import all_rows, num_processes, total, use_whole_batch
 
 
 def test_in_one_process_a_total_is_the_value_itself() -> None:
     value = torch.ones(2, requires_grad=True)
     assert num_processes() == 1
     assert total(value) is value
+    assert all_rows(value) == (value, 0)
 
 
 def test_all_parts_that_know_the_difference_are_told() -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sar_cls.regularizers.base import Classifier, Regularizer
 from sar_cls.regularizers.targets import Targets
+from sar_cls.whole_batch import all_rows
 
 
 class SupCon(Regularizer):
@@ -70,15 +71,21 @@ class SupCon(Regularizer):
             )
 
     def losses(self, features: Tensor, targets: Targets, classifier: Classifier | None) -> dict[str, Tensor]:
-        directions = F.normalize(self.projection(features), dim=1)
-        similarities = directions @ directions.T / self.temperature
-        itself = torch.eye(len(features), dtype=torch.bool, device=features.device)
+        directions, label_weights = F.normalize(self.projection(features), dim=1), targets.label_weights()
+        weights = targets.sample_weights
+        # Partners are the samples of all processes; with one matrix of all that is needed of them there is one exchange.
+        parts = [directions, label_weights] + ([] if weights is None else [weights.unsqueeze(1)])
+        rows, first = all_rows(torch.cat(parts, dim=1)) if targets.whole_batch else (torch.cat(parts, dim=1), 0)
+        partners, their_labels, *their_weights = rows.split([part.shape[1] for part in parts], dim=1)
+
+        similarities = directions @ partners.T / self.temperature
+        place = torch.arange(len(features), device=features.device).unsqueeze(1) + first
+        itself = place == torch.arange(len(partners), device=features.device)
         lowest = torch.finfo(similarities.dtype).min / 4  # finite, so that a weight of 0 takes it out
         others = similarities.masked_fill(itself, lowest)
-        label_weights = targets.label_weights()
-        pairs = (label_weights @ label_weights.T).masked_fill(itself, 0)
-        if targets.sample_weights is not None:
-            share = _of_mean_1(targets.sample_weights)
+        pairs = (label_weights @ their_labels.T).masked_fill(itself, 0)
+        for column in their_weights:
+            share = _of_mean_1(column.squeeze(1))
             others = others + share.log().clamp_min(lowest)
             pairs = pairs * share
         total = torch.logsumexp(others, dim=1, keepdim=True)

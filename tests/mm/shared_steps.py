@@ -30,7 +30,7 @@ from sar_cls.mm.preprocessor import BatchPreprocessor  # noqa: E402
 from sar_cls.mm.processes import average_batch_norms, wrapped  # noqa: E402
 from sar_cls.models import use_virtual_batches  # noqa: E402
 from sar_cls.models.sync_batch_norm import synchronize_batch_norms  # noqa: E402
-from sar_cls.regularizers import INC  # noqa: E402
+from sar_cls.regularizers import INC, SupCon  # noqa: E402
 from sar_cls.steps.step import EagerStep  # noqa: E402
 from sar_cls.whole_batch import use_whole_batch  # noqa: E402
 
@@ -42,9 +42,13 @@ BATCH = 12
 class Net(BaseModel):
     """A convolution, perhaps a batch norm, a classifier, a loss and a regularizer, in float64."""
 
-    def __init__(self, loss: nn.Module | None, regularizer: nn.Module | None, *, norm: bool, mixup: bool) -> None:
+    def __init__(
+        self, loss: nn.Module | None, regularizer: nn.Module | None, *, norm: bool, mixup: bool, views: int = 1
+    ) -> None:
         alpha = 0.4 if mixup else None
-        super().__init__(BatchPreprocessor([120.0] * 3, [60.0] * 3, 2, flip=0.5, mixup_alpha=alpha, num_classes=C))
+        super().__init__(
+            BatchPreprocessor([120.0] * 3, [60.0] * 3, 2, flip=0.5, mixup_alpha=alpha, num_classes=C, views=views)
+        )
         self.backbone = nn.Sequential(nn.Conv2d(3, D, 3), nn.BatchNorm2d(D) if norm else nn.Identity(), nn.Tanh())
         self.fc = nn.Linear(D, C)
         self.loss_module = loss
@@ -70,6 +74,7 @@ class Case:
         epochs: of three steps each.
         local: whether statistics stay those of each part.
         images: of the set, the first ones.
+        views: of each image.
     """
 
     loss: Callable[[], nn.Module] | None = None
@@ -79,6 +84,7 @@ class Case:
     epochs: int = 2
     local: bool = False
     images: int = sum(COUNTS)
+    views: int = 1
 
 
 def sar(**arguments: Any) -> Callable[[], nn.Module]:
@@ -97,6 +103,8 @@ CASES: dict[str, Case] = {
     "CAR synchronised": Case(regularizer=lambda: CAR(C, D, sync_centers=True), mixup=False),
     "INC": Case(regularizer=lambda: INC(C, D)),
     "CenterLoss": Case(regularizer=lambda: CenterLoss(C, D, weight=0.5)),
+    "SupCon": Case(regularizer=lambda: SupCon(C, D, projection=5)),
+    "SupCon, two views": Case(regularizer=lambda: SupCon(C, D), mixup=False, views=2),
     "FixedAnchors": Case(regularizer=lambda: FixedAnchors(C, D)),
     "ARB": Case(loss=lambda: ARBLoss(COUNTS)),
     "ARB hard": Case(loss=lambda: ARBLoss(COUNTS), mixup=False),
@@ -108,6 +116,7 @@ CASES: dict[str, Case] = {
     "norm of each part": Case(norm="own", images=24),
     "CAR local": Case(regularizer=lambda: CAR(C, D), local=True),
     "ARB local": Case(loss=lambda: ARBLoss(COUNTS), local=True),
+    "SupCon local": Case(regularizer=lambda: SupCon(C, D, projection=5), local=True),
     "LDAM local": Case(loss=lambda: LDAM(COUNTS, drw_start=0.0, scale=5.0), mixup=False, local=True),
 }
 # In one process, what each part of 2 or 4 processes would see.
@@ -124,7 +133,7 @@ def images(number: int) -> ImageSet:
 def train(case: Case, rank: int, processes: int, virtual: int = 0) -> dict[str, Any]:
     torch.manual_seed(5)
     parts = [None if build is None else build() for build in (case.loss, case.regularizer)]
-    model: Any = Net(*parts, norm=bool(case.norm), mixup=case.mixup).double()
+    model: Any = Net(*parts, norm=bool(case.norm), mixup=case.mixup, views=case.views).double()
     model.data_preprocessor.float()
     if getattr(model.loss_module, "set_epoch", None):
         model.loss_module.set_epoch(1, 2)

@@ -73,7 +73,7 @@ def test_sar_has_run_for_fifty_steps_with_its_gate_open(results: Results) -> Non
         assert any(epoch["loss_anchor"] > 0 for epoch in found["losses"])
 
 
-@pytest.mark.parametrize("name", ["CAR", "ARB", "LDAM"])
+@pytest.mark.parametrize("name", ["CAR", "SupCon", "ARB", "LDAM"])
 def test_statistics_of_each_part_on_request(name: str, results: Results) -> None:
     local, whole = results(f"{name} local", 2), results(name, 2)
     assert not local["told"]
