@@ -5,8 +5,8 @@
 The same as ``sar-cls speed``; what it does stands in sar_cls/commands/speed.py.
 """
 
-from sar_cls import cli
+from sar_cls import exit_codes
 from sar_cls.commands.speed import main
 
 if __name__ == "__main__":
-    cli.main_with_exit_code(main)
+    exit_codes.main_with_exit_code(main)

@@ -5,8 +5,8 @@
 The same as ``sar-cls stage1``; what it does stands in sar_cls/commands/stage1.py.
 """
 
-from sar_cls import cli
+from sar_cls import exit_codes
 from sar_cls.commands.stage1 import main
 
 if __name__ == "__main__":
-    cli.main_with_exit_code(main)
+    exit_codes.main_with_exit_code(main)

@@ -34,6 +34,7 @@ FLOORS = [
     ("engine",),
     ("launch", "reporting"),
     ("speed",),
+    ("argument_types", "exit_codes"),
     ("cli",),
     ("commands",),
     ("__main__", "benchmarks", "longtail", "examples"),

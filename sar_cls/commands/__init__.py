@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-from sar_cls import __version__, cli, messages
+from sar_cls import __version__, exit_codes, messages
 from sar_cls.errors import InputError
 
 COMMANDS = {
@@ -24,7 +24,7 @@ COMMANDS = {
 
 def main() -> None:
     """The entry point of ``sar-cls`` and ``python -m sar_cls``; ends the process with the subcommand's exit code."""
-    cli.main_with_exit_code(_main)
+    exit_codes.main_with_exit_code(_main)
 
 
 def _main() -> int:

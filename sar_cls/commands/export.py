@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sar_cls import cli, messages
+from sar_cls import argument_types, cli, exit_codes, messages
 from sar_cls.errors import InputError
 from sar_cls.files import refusing, replacing
 
 
 def parse() -> argparse.Namespace:
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_types.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or its last.pth or best.pth")
     parser.add_argument("--epoch", choices=["last", "best"], help="of a folder's two checkpoints (default: last)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the files (default: the run's)")
@@ -28,7 +28,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--torch-export", action="store_true", help="also model.pt2, for torch.export.load")
     parser.add_argument(
         "--image-size",
-        type=cli.positive_int,
+        type=argument_types.positive_int,
         metavar="N",
         help="side of the images, for runs that did not keep it",
     )
@@ -40,7 +40,7 @@ def main() -> int:
     out = arguments.out or (arguments.run if arguments.run.is_dir() else arguments.run.parent)
     cli.writable_folder(out, "--out")
 
-    with cli.interruptible():
+    with exit_codes.interruptible():
         from sar_cls.engine import trained
 
     model = trained.load_model(arguments.run, epoch=arguments.epoch)

@@ -14,25 +14,25 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sar_cls import cli, messages
+from sar_cls import argument_types, exit_codes, messages
 from sar_cls.errors import InputError, RunLocked
 
 
 def parse() -> argparse.Namespace:
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_types.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run")
     add("--again", action="store_true", help="also for runs that have features")
     add("--data-root", metavar="DIR", help="folder of the data sets (default: the run's own)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
-    add("--threads", type=cli.threads, metavar="N", help="threads of torch on the CPU (default: the cores)")
+    add("--threads", type=argument_types.threads, metavar="N", help="threads of torch on the CPU (default: the cores)")
     return parser.parse_args()
 
 
 def main() -> int:
     arguments = parse()
 
-    with cli.interruptible():
+    with exit_codes.interruptible():
         from sar_cls.engine import finished_features
         from sar_cls.engine.options import threads, usable_device
         from sar_cls.engine.run import DataCache

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sar_cls import cli, messages
+from sar_cls import argument_types, cli, exit_codes, messages
 from sar_cls.errors import InputError
 from sar_cls.files import refusing, replacing, why
 from sar_cls.suites import by_method
@@ -36,7 +36,7 @@ DEFAULT_WORK_DIR = Path("work_dirs")
 
 
 def parse() -> argparse.Namespace:
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_types.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--work-dir", type=Path, metavar="DIR", help=f"folder of the runs (default: {DEFAULT_WORK_DIR})"
     )
@@ -61,7 +61,7 @@ def parse() -> argparse.Namespace:
     )
     view.add_argument(
         "--rarest",
-        type=cli.positive_int,
+        type=argument_types.positive_int,
         metavar="K",
         help="instead: accuracy of the K rarest classes beside the baseline's, as in the paper's Tab. 11 to 13 (there 4)",
     )
@@ -119,7 +119,7 @@ def main() -> int:
         ]
         chosen += [] if folders is None or folders.name in [suite.name for suite in chosen] else [folders]
 
-    with cli.interruptible():
+    with exit_codes.interruptible():
         from sar_cls.reporting.tables import suite_tables  # noqa: F401  (pandas, which takes a second)
         from sar_cls.runs import ledger
 

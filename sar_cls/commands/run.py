@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sar_cls import cli, messages, ranks
+from sar_cls import argument_types, cli, exit_codes, messages, ranks
 from sar_cls.errors import InputError, RunFailed
 from sar_cls.files import check_file, why
 from sar_cls.suites import rows as suites
@@ -39,21 +39,21 @@ TRAINING_OPTIONS |= {"seed": None, "dry_run": False, "launcher": "local"}
 
 
 def parse() -> argparse.Namespace:
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_types.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument_group("what to run").add_argument
     add("--suite", help=f"name of a suite (default: {DEFAULT_SUITE})")
     add("--only", nargs="+", metavar="ROW", help="only these rows of the suite")
     add("--all", action="store_true", help="also the rows that run only on request")
     add(
         "--seeds",
-        type=cli.number_of_seeds,
+        type=argument_types.number_of_seeds,
         default=3,
         metavar="N",
         help="seeds per row, the paper's three first (default: 3)",
     )
     add(
         "--seed",
-        type=cli.seed,
+        type=argument_types.seed,
         nargs="+",
         metavar="S",
         help="these seeds instead of the first so many",
@@ -62,14 +62,19 @@ def parse() -> argparse.Namespace:
     add("--list", action="store_true", help="list the suites, or the rows of --suite, and stop")
     add(
         "--imbalance",
-        type=cli.imbalance,
+        type=argument_types.imbalance,
         metavar="IF",
         help="imbalance factor of a long-tailed suite, or none for all images",
     )
-    add("--classes", type=cli.positive_int, metavar="N", help="only the first N classes of CUB-200 (a partial copy)")
+    add(
+        "--classes",
+        type=argument_types.positive_int,
+        metavar="N",
+        help="only the first N classes of CUB-200 (a partial copy)",
+    )
     add(
         "--iterations",
-        type=cli.iterations,
+        type=argument_types.iterations,
         metavar="N",
         help="iterations instead of those of a segmentation net's recipe; the schedule scales, tables mark the run",
     )
@@ -89,7 +94,7 @@ def parse() -> argparse.Namespace:
     )
     add(
         "--jobs-per-device",
-        type=cli.jobs,
+        type=argument_types.jobs,
         default=1,
         metavar="K",
         help="runs at a time on each device, each in its own process: small nets leave a large GPU idle (default: 1)",
@@ -103,7 +108,7 @@ def parse() -> argparse.Namespace:
     add(
         "--slurm",
         nargs="+",
-        type=cli.pair,
+        type=argument_types.pair,
         default=[],
         metavar="KEY=VALUE",
         help="of each job, as submitit has them: slurm_partition=gpu timeout_min=600 gpus_per_node=1 ...",
@@ -143,7 +148,7 @@ def main() -> int:
         refuse_training_options(arguments, suite)
 
     # Only now: these import torch and mmpretrain, which takes seconds.
-    with cli.interruptible():
+    with exit_codes.interruptible():
         from sar_cls.engine.run import check_place
         from sar_cls.engine.shared import check_shared
         from sar_cls.launch.launchers import LAUNCHERS, Launch

@@ -19,7 +19,7 @@ import argparse
 import os
 from pathlib import Path
 
-from sar_cls import cli
+from sar_cls import argument_types, cli, exit_codes
 from sar_cls.files import check_file
 
 NETS = ("resnet32", "resnet18", "resnet50")
@@ -28,7 +28,7 @@ CONTENDERS = ("bare", "loop", "sar", "car", "center", "fixed", "stock", "stock_f
 
 
 def parse() -> argparse.Namespace:
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_types.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     add = parser.add_argument_group("what to measure (default: the training step)").add_argument
     add("--data-path", action="store_true", help="the data path alone, in images/s")
@@ -38,7 +38,7 @@ def parse() -> argparse.Namespace:
     add("--start-up", action="store_true", help="seconds to the list of suites and to the end of the first step")
     add(
         "--jobs",
-        type=cli.jobs,
+        type=argument_types.jobs,
         nargs="+",
         metavar="K",
         help="runs an hour with K at a time, from short runs that use the whole device",
@@ -54,7 +54,7 @@ def parse() -> argparse.Namespace:
     add("--only", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"only these: {', '.join(CONTENDERS)}")
     add = parser.add_argument_group("with which setting").add_argument
     add("--net", nargs="+", choices=NETS, default=["resnet32"], help="default: resnet32")
-    add("--batch-size", type=cli.positive_int, metavar="N", help="default: 128, of --dense 8")
+    add("--batch-size", type=argument_types.positive_int, metavar="N", help="default: 128, of --dense 8")
     add(
         "--precision",
         nargs="+",
@@ -70,7 +70,9 @@ def parse() -> argparse.Namespace:
     add("--mode", choices=["eager", "compile", "cudagraph"], help="default: that of benchmarks/run.py on the device")
     add("--optimizer", choices=["default", "foreach", "fused"], default="default", help="implementation of SGD")
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
-    add("--threads", type=cli.threads, metavar="N", help="threads of torch on the CPU (default: torch's own)")
+    add(
+        "--threads", type=argument_types.threads, metavar="N", help="threads of torch on the CPU (default: torch's own)"
+    )
     add(
         "--wait",
         nargs="+",
@@ -87,9 +89,15 @@ def parse() -> argparse.Namespace:
         help=f"processes of a DataLoader (default: {cores}, the cores)",
     )
     add = parser.add_argument_group("how").add_argument
-    add("--rounds", type=cli.positive_int, default=7, metavar="N", help="timed rounds (default: 7)")
-    add("--steps", type=cli.positive_int, default=20, metavar="N", help="training steps in a round (default: 20)")
-    add("--epochs", type=cli.epochs, default=6, metavar="N", help="of each run of --jobs (default: 6)")
+    add("--rounds", type=argument_types.positive_int, default=7, metavar="N", help="timed rounds (default: 7)")
+    add(
+        "--steps",
+        type=argument_types.positive_int,
+        default=20,
+        metavar="N",
+        help="training steps in a round (default: 20)",
+    )
+    add("--epochs", type=argument_types.epochs, default=6, metavar="N", help="of each run of --jobs (default: 6)")
     add("--data-root", metavar="DIR", help="folder of CIFAR-100 (default: data, or random images)")
     add("--json", type=Path, metavar="FILE", help="write the figures, the machine and the versions here")
     arguments = parser.parse_args()
@@ -108,7 +116,7 @@ def main() -> int:
         cli.writable_folder(arguments.profile, "--profile")
 
     # Only now: these import torch and mmpretrain, which takes seconds.
-    with cli.interruptible():
+    with exit_codes.interruptible():
         from sar_cls.engine.options import usable_device
         from sar_cls.speed.report import run
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import argparse
 
-from sar_cls import cli, messages
+from sar_cls import argument_types, cli, exit_codes, messages
 from sar_cls.suites.seeds import PAPER_SEEDS
 
 
 def parse() -> argparse.Namespace:
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_types.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument_group("what to run").add_argument
     add(
         "--method",
@@ -27,14 +27,14 @@ def parse() -> argparse.Namespace:
     add("--dataset", default="cifar100", choices=["cifar100", "cifar10", "digits", "folder"], help="default: cifar100")
     add(
         "--imbalance",
-        type=cli.imbalance,
+        type=argument_types.imbalance,
         metavar="IF",
         help="images of the largest class over the smallest; none takes all images, with the tail they have (default: the "
         "config's, 100 but for digits; none for a folder)",
     )
     add(
         "--seed",
-        type=cli.seed,
+        type=argument_types.seed,
         metavar="S",
         default=PAPER_SEEDS[0],
         help=f"default: {PAPER_SEEDS[0]}, the paper's first",
@@ -49,7 +49,7 @@ def main() -> int:
     configs = cli.configs(arguments)
     work_dir = cli.writable_folder(arguments.work_dir)
 
-    with cli.interruptible():
+    with exit_codes.interruptible():
         from sar_cls.engine import two_stage as longtail
         from sar_cls.launch.attempt import run_or_fail
 

@@ -15,11 +15,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sar_cls import cli, messages
+from sar_cls import argument_types, cli, exit_codes, messages
 
 
 def parse() -> argparse.Namespace:
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_types.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument_group("what to run").add_argument
     add("--stage1", type=Path, required=True, metavar="PATH", help="folder of a finished first stage, or its last.pth")
     add(
@@ -29,7 +29,7 @@ def parse() -> argparse.Namespace:
     )
     add(
         "--iterations",
-        type=cli.iterations,
+        type=argument_types.iterations,
         metavar="N",
         help="iterations instead of the recipe's, for a segmentation net; the schedule scales, tables mark the run",
     )
@@ -43,7 +43,7 @@ def main() -> int:
     arguments = parse()
     configs = cli.configs(arguments)
 
-    with cli.interruptible():
+    with exit_codes.interruptible():
         from sar_cls.engine import two_stage as longtail
         from sar_cls.launch.attempt import run_or_fail
         from sar_cls.mm.handover import former_data_root

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sar_cls import cli, ranks
+from sar_cls import exit_codes, ranks
 from sar_cls.commands.run import main
 from sar_cls.mm.preprocessor import BatchPreprocessor
 from sar_cls.mm.runner import DeviceRunner
@@ -83,4 +83,4 @@ if __name__ == "__main__":
         train_in_float64()
     keep_losses(Path(file), int(number))
     sys.argv = ["run.py", *arguments]
-    cli.main_with_exit_code(main)
+    exit_codes.main_with_exit_code(main)

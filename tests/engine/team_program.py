@@ -24,7 +24,7 @@ torch.set_num_threads(1)
 
 from torch.optim.optimizer import register_optimizer_step_post_hook  # noqa: E402
 
-from sar_cls import cli  # noqa: E402
+from sar_cls import exit_codes  # noqa: E402
 from sar_cls.commands import run as run_command  # noqa: E402
 from sar_cls.commands import stage2 as stage2_command  # noqa: E402
 from sar_cls.engine import members, team  # noqa: E402, F401
@@ -67,7 +67,7 @@ def child(order: dict[str, Any], rank: int, port: int, output: Path) -> None:
     main = COMMANDS[command]
     code = 70
     try:
-        code = cli.code_of(main) if processes == 1 else cli.code_of_team(main)
+        code = exit_codes.code_of(main) if processes == 1 else exit_codes.code_of_team(main)
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
     except BaseException:

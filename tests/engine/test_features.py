@@ -12,7 +12,7 @@ import torch
 from tiny_runs import TINY, TINY_SAR
 
 import sar_cls
-from sar_cls import cli
+from sar_cls import argument_types, cli
 from sar_cls.engine import run as engine
 from sar_cls.engine.options import Options
 from sar_cls.metrics.class_statistics import class_statistics
@@ -116,7 +116,7 @@ def test_without(make_job: Callable[..., Any], cache: engine.DataCache) -> None:
 
 
 def test_the_option() -> None:
-    parser = cli.Parser()
+    parser = argument_types.Parser()
     cli.add_run_options(parser, two_stages=True)
     assert cli.run_options(parser.parse_args(["--device", "cpu"])).features
     assert not cli.run_options(parser.parse_args(["--device", "cpu", "--no-features"])).features

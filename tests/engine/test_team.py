@@ -213,7 +213,7 @@ def test_words_about_errors() -> None:
 RESTARTED = """
 import os, signal, sys
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from sar_cls import cli
+from sar_cls import exit_codes
 from sar_cls.commands.run import main
 
 steps = []
@@ -224,7 +224,7 @@ def count(*_):
         os.kill(os.getpid(), signal.SIGKILL)
 
 register_optimizer_step_post_hook(count)
-cli.main_with_exit_code(main)
+exit_codes.main_with_exit_code(main)
 """
 
 

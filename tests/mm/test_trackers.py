@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sar_cls import cli
+from sar_cls import argument_types, cli
 from sar_cls.engine.options import Options
 from sar_cls.engine.run import run
 from sar_cls.errors import InputError
@@ -74,7 +74,7 @@ def test_what_was_asked_for() -> None:
 
 @pytest.mark.parametrize("package", ["tensorboard", "mlflow"])
 def test_a_tracker_that_is_not_installed(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    parser = cli.Parser()
+    parser = argument_types.Parser()
     cli.add_run_options(parser)
     arguments = parser.parse_args([f"--{package}"])
     here = importlib.util.find_spec
