@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.dist import get_dist_info
 
 from sar_cls.engine import dense
 from sar_cls.engine.planned import PlannedRun
@@ -30,6 +31,8 @@ def parts(planned: PlannedRun, config: Config, splits: DataSplits, device: torch
         raise InputError(
             f"{planned.source}: a segmentation net is trained by iterations; give train_cfg max_iters and val_interval"
         )
+    from sar_cls.mm.seg.losses import use_whole_batch_of_pixels
+
     steps = interval(config, planned.epochs)
     shorten(config, planned.epochs, 1)
     sets = {"test": splits.test} if splits.val is None else {"val": splits.val, "test": splits.test}
@@ -46,13 +49,14 @@ def parts(planned: PlannedRun, config: Config, splits: DataSplits, device: torch
             batches_per_epoch=steps,
             num_workers=workers,
             device=device,
+            part=get_dist_info(),
         )
         tests: dict[str, Any] = {
             name: PipelineLoader(part, config.val_dataloader.batch_size, num_workers=workers, device=device)
             for name, part in sets.items()
         }
     else:
-        loader = train_loader(splits.train, config.train_dataloader, planned.seed, device, steps)
+        loader = train_loader(splits.train, config.train_dataloader, planned.seed, device, steps, get_dist_info())
         tests = {name: test_loader(part, config.val_dataloader, device) for name, part in sets.items()}
     return dict(
         train_dataloader=loader,
@@ -60,5 +64,6 @@ def parts(planned: PlannedRun, config: Config, splits: DataSplits, device: torch
         val_dataloader=tests,
         val_cfg=dict(type="DenseValLoop"),
         headline=HEADLINE,
+        tell=use_whole_batch_of_pixels,
         default_scope="mmseg",
     )

@@ -11,15 +11,13 @@ def check_shared(planned: PlannedRun) -> None:
     """Refuses what several processes cannot train together; a single one, and what trains nothing, is never refused.
 
     Raises:
-        InputError: a segmentation net, a mode other than the eager one, a batch that cannot be cut into equal parts, or a batch
+        InputError: a mode other than the eager one, a batch that cannot be cut into equal parts, or a batch
             norm that fits no part.
     """
     processes, config, options = ranks.processes(), planned.config, planned.options
     if processes == 1 or config.get("posthoc"):
         return
     row = f"{planned.suite}/{planned.row}"
-    if planned.is_dense:
-        raise InputError(f"{row} is a segmentation net, which one process trains: run it without torchrun")
     if options.mode not in (None, "eager"):
         raise InputError(f"--mode {options.mode} is for one process: leave it out under torchrun")
     batch = config.train_dataloader.batch_size

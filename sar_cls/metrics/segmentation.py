@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sar_cls.dense import resize_labels
 from sar_cls.errors import InputError
+from sar_cls.whole_batch import total
 
 ADE20K_GROUPS: dict[str, range] = {
     "head_index": range(0, 20),
@@ -117,6 +118,10 @@ class ConfusionMatrix:
         if bins.shape != self._bins.shape:
             raise InputError(f"the counts to add are not those of {self.num_classes} classes: give one of the same")
         self._bins += bins.to(self._bins)
+
+    def sum_over_processes(self) -> None:
+        """Adds the counts of all processes of a distributed run; each of them has the whole afterwards."""
+        self._bins = total(self._bins)
 
     @property
     def counts(self) -> np.ndarray:

@@ -92,8 +92,8 @@ def _check_position(state: dict[str, Any], runner: Any) -> None:
 
 def _check_norms(meta: dict[str, Any], runner: Any) -> None:
     """Raises ValueError where batch norm has normalised other numbers of images together so far: the net would be another."""
-    before, now = meta.get("norm_images", runner.norm_images), runner.norm_images
-    if before != now:
+    before, now = meta.get("norm_images"), runner.norm_images
+    if before not in (None, now):  # older checkpoints do not say it, or not of a head's
         raise ValueError(
             f"batch norm saw {before} images at a time so far and would see {now}; go on with as many processes as before, or with "
             "--sync-bn as before"

@@ -19,7 +19,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sar_cls.mm.processes import wrapped
 from sar_cls.mm.resume import restore
 from sar_cls.models import use_virtual_batches
-from sar_cls.models.sync_batch_norm import synchronize_batch_norms
+from sar_cls.models.sync_batch_norm import SynchronizedBatchNorm, synchronize_batch_norms
+from sar_cls.regularizers.base import Regularizer
 from sar_cls.runs.folder import LAST
 from sar_cls.whole_batch import use_whole_batch
 
@@ -50,6 +51,10 @@ def close_log(experiment_name: str) -> None:
     DefaultScope._instance_dict.pop(experiment_name, None)
 
 
+def _regularizers(model: nn.Module) -> list[nn.Module]:
+    return [module for module in model.modules() if isinstance(module, Regularizer)]
+
+
 @RUNNERS.register_module()
 class DeviceRunner(Runner):
     """A Runner that trains on ``device`` and resumes from ``last.pth`` of its own work directory, if that is there.
@@ -60,8 +65,9 @@ class DeviceRunner(Runner):
         mode: how a step is run, see :mod:`sar_cls.steps.modes`; None is the device's default.
         memory_format: of the convolutions' weights, "channels_last" or "contiguous"; the batches should have the same.
         bn_batch: images that batch norm of the backbone normalises together; None for whole batches.
-        sync_bn: of several processes, whether batch norm of the backbone normalises their batches together.
+        sync_bn: of several processes, whether batch norm normalises their batches together.
         local_statistics: of several processes, whether losses and regularizers take their statistics over the part of each.
+        tell: of several processes without ``local_statistics``, tells losses and regularizers of the built model so.
         selection: the image set that picks the best epoch: "test", as published, or "val".
         headline: the metric of which the highest is the best, "top1" or "miou".
         identity: what a checkpoint must agree on to be resumed (see :mod:`sar_cls.mm.checkpoint`).
@@ -79,6 +85,7 @@ class DeviceRunner(Runner):
         bn_batch: int | None = None,
         sync_bn: bool = False,
         local_statistics: bool = False,
+        tell: Callable[[nn.Module], object] = use_whole_batch,
         selection: str = "test",
         headline: str = "top1",
         identity: dict[str, str] | None = None,
@@ -92,6 +99,7 @@ class DeviceRunner(Runner):
         self.bn_batch = bn_batch
         self.sync_bn = sync_bn
         self.local_statistics = local_statistics
+        self.tell = tell
         self.selection = selection
         self.headline = headline
         self.identity = identity or {}
@@ -124,23 +132,31 @@ class DeviceRunner(Runner):
 
     @property
     def norm_images(self) -> int | None:
-        """Images that a batch norm of the backbone normalises together; None where there is none."""
-        backbone = getattr(self.bare_model, "backbone", None)
-        if backbone is None or not any(isinstance(module, _BatchNorm) for module in backbone.modules()):
+        """Images that a batch norm normalises together; None where there is none but those of a regularizer, which see no images."""
+        apart = {id(module) for part in _regularizers(self.bare_model) for module in part.modules()}
+        norms = [
+            module
+            for module in self.bare_model.modules()
+            if isinstance(module, _BatchNorm) and id(module) not in apart
+        ]
+        if not norms:
             return None
         batch = self.train_dataloader.batch_size
-        return self.bn_batch or (batch if self.sync_bn else batch // self.world_size)
+        is_whole = all(isinstance(norm, (nn.SyncBatchNorm, SynchronizedBatchNorm)) for norm in norms)
+        return self.bn_batch or (batch if is_whole else batch // self.world_size)
 
     def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """Puts virtual or synchronised batch norms into the built backbone, where they are asked for; the head's own see no
-        images. Of several processes, losses and regularizers are told to look at the whole batch."""
+        """Puts virtual or synchronised batch norms into the built net, where the run or the net asks for them; a regularizer's own
+        see no images. Of several processes, losses and regularizers are told to look at the whole batch."""
         built: Any = super().build_model(model)
         if self.bn_batch is not None:
             use_virtual_batches(built.backbone, self.bn_batch)
-        if self.distributed and self.sync_bn:
-            synchronize_batch_norms(built.backbone, self.device)
+        # torch's SyncBatchNorm, which many segmentation nets ask for, synchronises by itself, and on GPUs alone.
+        if self.distributed and (self.sync_bn or self.device.type == "cpu"):
+            apart = _regularizers(built)
+            synchronize_batch_norms(built, self.device, apart=apart, only_asked=not self.sync_bn)
         if self.distributed and not self.local_statistics:
-            use_whole_batch(built)
+            self.tell(built)
         return built
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:

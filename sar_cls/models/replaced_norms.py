@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def replace_batch_norms(net: nn.Module, build: Callable[[Any, str], nn.Module]) -> int:
+def replace_batch_norms(
+    net: nn.Module, build: Callable[[Any, str], nn.Module], apart: Iterable[nn.Module] = ()
+) -> int:
     """Replaces every batch norm below ``net``; parameters, buffers and the names in the state dict stay.
 
     Args:
         net: changed in place.
         build: is given a batch norm and its name and returns the one that takes its place, of the same size and settings. One
             that cannot be replaced is its to refuse.
+        apart: modules below ``net`` that stay as they are.
 
     Returns:
         How many there were, one that is in several places counted once.
     """
     made: dict[int, nn.Module] = {}
     places: list[tuple[nn.Module, str, int]] = []
+    left = {id(module) for part in apart for module in part.modules()}
     for path, parent in net.named_modules():
+        if id(parent) in left:
+            continue
         for name, child in parent.named_children():
             if isinstance(child, _BatchNorm):
                 if id(child) not in made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -114,12 +115,16 @@ class _SyncBatchNormAct(_WithActivation, nn.SyncBatchNorm):
 _PLAIN = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
 
 
-def synchronize_batch_norms(backbone: nn.Module, device: torch.device) -> int:
-    """Replaces every batch norm in a built backbone by one over the whole batch, with the same tensors.
+def synchronize_batch_norms(
+    net: nn.Module, device: torch.device, *, apart: Iterable[nn.Module] = (), only_asked: bool = False
+) -> int:
+    """Replaces every batch norm in a built net by one over the whole batch, with the same tensors.
 
     Args:
-        backbone: changed in place. The names in its state dict stay as they are.
+        net: changed in place. The names in its state dict stay as they are.
         device: to train on: the CPU, or one whose batch norms torch synchronises.
+        apart: modules below ``net`` that stay as they are.
+        only_asked: leaves alone all but those that the net itself wants so (torch's ``SyncBatchNorm``).
 
     Returns:
         How many there were; a net without any, such as a vision transformer, has nothing to synchronise.
@@ -132,9 +137,11 @@ def synchronize_batch_norms(backbone: nn.Module, device: torch.device) -> int:
     kinds["BatchNormAct2d"] = _SynchronizedBatchNormAct if is_cpu else _SyncBatchNormAct
 
     def build(norm: nn.BatchNorm2d, name: str) -> nn.Module:
+        if only_asked and not isinstance(norm, nn.SyncBatchNorm):
+            return norm
         kind = kinds.get(type(norm).__name__)
         if kind is None:
             raise InputError(f"{name} is a {type(norm).__name__}, which cannot be synchronised: leave --sync-bn out")
         return kind(norm.num_features, eps=norm.eps, momentum=norm.momentum, affine=norm.affine)
 
-    return replace_batch_norms(backbone, build)
+    return replace_batch_norms(net, build, apart)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from sar_cls.mm.head import build_regularizer
 from sar_cls.models import ScoreCalibration
 from sar_cls.regularizers.arguments import check_arguments
+from sar_cls.whole_batch import total
 
 # How scores are made of what the classifier says, in a second stage.
 CLASSIFIERS = {"disalign": ScoreCalibration}
@@ -43,17 +44,23 @@ def build_calibration(config: dict[str, Any] | None, num_classes: int, feat_dim:
     return CLASSIFIERS[kind](num_classes, feat_dim, maps=True, **arguments)
 
 
-def pixel_accuracy(scores: Tensor, labels: Tensor, ignore_index: int | None = None) -> Tensor:
+def pixel_accuracy(
+    scores: Tensor, labels: Tensor, ignore_index: int | None = None, whole_batch: bool = False
+) -> Tensor:
     """Percentage [1] of the pixels with a class whose likeliest class is theirs, of several the first one, as in the evaluation.
 
     Args:
         scores: [N, C, H, W]; with one channel class 0 alone can be right, as in mmseg.
         labels: int64 [N, H, W].
         ignore_index: label of pixels without a class.
+        whole_batch: whether of the pixels of all processes.
     """
     counts = torch.ones_like(labels, dtype=torch.bool) if ignore_index is None else labels != ignore_index
     right = (scores.max(dim=1).indices == labels) & counts
-    return 100 * right.sum().reshape(1) / counts.sum().clamp(min=1)
+    right, counted = right.sum().reshape(1), counts.sum().reshape(1)
+    if whole_batch:
+        right, counted = total(torch.stack([right, counted]))
+    return 100 * right / counted.clamp(min=1)
 
 
 class RegularizedDecodeHead:
@@ -77,6 +84,8 @@ class RegularizedDecodeHead:
     Raises:
         ValueError: an unknown regularizer or classifier, a bad value for it, or a head for binary masks with a single output.
     """
+
+    whole_batch: bool = False  # see sar_cls.whole_batch: here of what is logged alone
 
     def __init__(
         self,
@@ -132,7 +141,7 @@ class RegularizedDecodeHead:
             value = loss(scores, labels, weight=weight, ignore_index=head.ignore_index)
             name = str(loss.loss_name)
             losses[name] = losses[name] + value if name in losses else value
-        losses["acc_seg"] = pixel_accuracy(scores.detach(), labels, head.ignore_index)
+        losses["acc_seg"] = pixel_accuracy(scores.detach(), labels, head.ignore_index, self.whole_batch)
         features, self._features = self._features, None
         if self.regularizer is not None and features is not None:
             losses.update(self.regularizer(features, labels, head.conv_seg))

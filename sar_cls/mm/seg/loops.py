@@ -7,30 +7,35 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.dist import is_distributed
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop
 from torch import Tensor
 
 from sar_cls.data.masked_set import VOID
 from sar_cls.metrics.segmentation import ConfusionMatrix, evaluate_segmentation
+from sar_cls.mm.processes import gathered, own_batches
 from sar_cls.mm.seg.pipelines import PipelineLoader
 from sar_cls.steps.precision import autocast
 
 
 @torch.inference_mode()
-def predictions(model: Any, loader: Any, precision: str) -> Iterator[tuple[Tensor, Tensor]]:
+def predictions(
+    model: Any, loader: Any, precision: str, steps: range | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Predicted and true class of every pixel, batch by batch; the logits of one batch are all that is in memory.
 
     Args:
         model: an mmseg segmentor, with ``test_cfg`` "whole" or "slide".
         loader: a ``DeviceLoader`` over a set with masks, or a ``PipelineLoader``.
         precision: "fp32" or "bf16".
+        steps: which of the loader's batches; None for all.
 
     Yields:
         Predictions int64 [N, H, W] and masks [N, H, W], 255 where a pixel has no class, at the masks' own resolution.
     """
     model.eval()
-    for batch in loader:
+    for batch in loader if steps is None else loader.batches(steps):
         if isinstance(loader, PipelineLoader):
             with autocast(loader.device, precision):
                 data = model.data_preprocessor(batch, False)
@@ -48,7 +53,13 @@ def predictions(model: Any, loader: Any, precision: str) -> Iterator[tuple[Tenso
 
 
 def confusion_matrix(
-    model: Any, loader: Any, precision: str, num_classes: int, keep: list[Tensor] | None = None
+    model: Any,
+    loader: Any,
+    precision: str,
+    num_classes: int,
+    keep: list[Tensor] | None = None,
+    *,
+    shared: bool = False,
 ) -> np.ndarray:
     """int64 [C, C]: pixels of true class (row) by predicted class (column); pixels without a class are left out.
 
@@ -57,17 +68,23 @@ def confusion_matrix(
         loader: likewise.
         precision: likewise.
         num_classes: C.
-        keep: takes the predictions of each batch, uint8 [N, H, W] on the CPU.
+        keep: takes the predictions of each batch, uint8 [N, H, W] on the CPU; where they are shared those of all, [n, H, W], for
+            sets whose images are of one size.
+        shared: whether all processes of the run evaluate a part each; all of them get the whole.
     """
-    total: ConfusionMatrix | None = None
-    for predicted, true in predictions(model, loader, precision):
-        if total is None:
-            total = ConfusionMatrix(num_classes, VOID, predicted.device)
-        total.update(predicted, true.to(torch.int64))
+    counts, own = ConfusionMatrix(num_classes, VOID, loader.device), []
+    for predicted, true in predictions(model, loader, precision, own_batches(len(loader)) if shared else None):
+        counts.update(predicted, true.to(torch.int64))
         if keep is not None:
-            keep.append(predicted.to(torch.uint8).cpu())
-    assert total is not None, "a loader has at least one batch"
-    return total.counts
+            own.append(predicted.to(torch.uint8).cpu())
+    if shared:
+        counts.sum_over_processes()
+    if keep is not None and shared:
+        nothing = torch.empty(0, *loader.image_set.image_size, dtype=torch.uint8)  # fewer batches than processes
+        own = [gathered(torch.cat([nothing, *own]), loader.batch_size, loader.num_samples)]
+    if keep is not None:
+        keep += own
+    return counts.counts
 
 
 @LOOPS.register_module()
@@ -90,8 +107,9 @@ class DenseValLoop(BaseLoop):
         runner = self.runner
         runner.call_hook("before_val")
         name = runner.selection
+        model = runner.bare_model
         matrix = confusion_matrix(
-            runner.bare_model, self.loaders[name], runner.precision, runner.bare_model.num_classes
+            model, self.loaders[name], runner.precision, model.num_classes, shared=is_distributed()
         )
         found = evaluate_segmentation(matrix)
         runner.call_hook("after_val")

@@ -6,12 +6,59 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch.nn.functional as F
+from mmseg.models.losses.cross_entropy_loss import CrossEntropyLoss, cross_entropy
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from sar_cls.data.masked_set import VOID
 from sar_cls.losses import generalized_weights
 from sar_cls.losses.base import full_precision
+from sar_cls.whole_batch import num_processes, total, use_whole_batch
+
+
+def even_part(own: Tensor) -> Tensor:
+    """What a process divides a sum over its own pixels by, so that the mean over processes is the mean over the whole batch.
+
+    Args:
+        own: number of pixels, or sum of their weights, in this process's part; 0-dimensional.
+
+    Returns:
+        That of all processes over their number, or 1 where it is 0: then all sums are.
+    """
+    whole = total(own)
+    return torch.where(whole > 0, whole / num_processes(), torch.ones_like(whole))
+
+
+def use_whole_batch_of_pixels(model: nn.Module) -> list[str]:
+    """:func:`sar_cls.whole_batch.use_whole_batch` for a segmentation net: mmseg's cross-entropy as well; returns the names.
+
+    A mean over all pixels of equal crops, those without a class included, is a mean over images, and needs nothing. One over the pixels
+    with a class (``avg_non_ignore=True``), or over their class weights, gets the number of the whole batch.
+    """
+    found = use_whole_batch(model)
+    for name, module in model.named_modules():
+        if _is_quotient(module):
+            module.register_forward_pre_hook(_with_even_part, with_kwargs=True)
+            found.append(name)
+    return found
+
+
+def _is_quotient(module: nn.Module) -> bool:
+    if not isinstance(module, CrossEntropyLoss) or module.reduction != "mean" or module.cls_criterion is not cross_entropy:
+        return False
+    return bool(module.avg_non_ignore) or module.class_weight is not None
+
+
+def _with_even_part(loss: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of mmseg's cross-entropy, with what it divides its sum by."""
+    scores, labels = args[:2]
+    counts = labels != kwargs.get("ignore_index", -100)
+    if loss.class_weight is None:
+        own = counts.sum().to(scores.dtype)
+    else:
+        weights = scores.new_tensor(loss.class_weight)
+        own = (weights[torch.where(counts, labels, 0)] * counts).sum()
+    return args, {**kwargs, "avg_factor": even_part(own)}
 
 
 @MODELS.register_module(name="GeneralizedReweighting")
@@ -32,6 +79,7 @@ class PixelReweighting(nn.Module):
 
     class_weights: Tensor
     loss_name = "loss_ce"
+    whole_batch: bool = False
 
     def __init__(self, class_counts: Sequence[int], rho: float = 0.2, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -48,4 +96,6 @@ class PixelReweighting(nn.Module):
         )
         if weight is not None:
             nll = nll * weight
-        return self.loss_weight * nll.sum() / (labels != ignore_index).sum().clamp(min=1)
+        counted = (labels != ignore_index).sum()
+        number = even_part(counted.to(scores.dtype)) if self.whole_batch else counted.clamp(min=1)
+        return self.loss_weight * nll.sum() / number

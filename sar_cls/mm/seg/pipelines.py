@@ -16,7 +16,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from sar_cls.data.rng import epoch_seed
 from sar_cls.data.samplers import EndlessShuffle
@@ -172,6 +172,8 @@ class PipelineLoader:
         batches_per_epoch: length of an epoch for a seeded loader.
         num_workers: processes that read and transform images; 0 for this one.
         device: where the net is.
+        part: which part of each batch to yield, and of how many: (rank, processes); a part is consecutive, and its images are drawn
+            as they would be in one process. Such batches also have ``"share"``, as those of a ``DeviceLoader``: 1, all are full.
     """
 
     def __init__(
@@ -183,6 +185,7 @@ class PipelineLoader:
         batches_per_epoch: int | None = None,
         num_workers: int = 0,
         device: torch.device | str = "cpu",
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self.image_set = images
         self.batch_size = batch_size
@@ -190,6 +193,7 @@ class PipelineLoader:
         self.batches_per_epoch = batches_per_epoch
         self.num_workers = num_workers
         self.device = torch.device(device)
+        self.part = part
         self.draw = None
         self.epoch = 0
 
@@ -206,20 +210,28 @@ class PipelineLoader:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self.batches(range(len(self)))
+
+    def batches(self, steps: range) -> Iterator[dict[str, Any]]:
+        """Yields some of the epoch's batches alone."""
         if self.seed is None:
             order = list(range(len(self.image_set)))
         else:
             shuffle = EndlessShuffle(range(len(self.image_set)))
             order = shuffle.indices(self.epoch, self.seed, self.num_samples).tolist()
         seeds = None if self.seed is None else epoch_seed(self.seed, self.epoch, "augment")
-        yield from DataLoader(
+        rank, processes = self.part
+        places = [range(step * self.batch_size, min((step + 1) * self.batch_size, len(order))) for step in steps]
+        for batch in DataLoader(
             _Seeded(self.image_set.dataset, order, seeds),
-            batch_size=self.batch_size,
-            sampler=_InOrder(len(order)),
+            batch_sampler=[
+                list(batch[rank * len(batch) // processes : (rank + 1) * len(batch) // processes]) for batch in places
+            ],
             num_workers=self.num_workers,
             collate_fn=pseudo_collate,
             pin_memory=self.device.type == "cuda",
-        )
+        ):
+            yield batch if processes == 1 else {**batch, "share": 1.0}
 
 
 class _Seeded(Dataset):
@@ -240,14 +252,3 @@ class _Seeded(Dataset):
         finally:
             random.setstate(before[0])
             np.random.set_state(before[1])  # noqa: NPY002 (the generator that mmseg draws from)
-
-
-class _InOrder(Sampler):
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self.number))
-
-    def __len__(self) -> int:
-        return self.number
