@@ -172,39 +172,40 @@ def train(case: Case, rank: int, processes: int, virtual: int = 0) -> dict[str, 
 
 
 def one_process(folder: Path, rank: int, processes: int) -> None:
-    if processes > 1:
-        store = distributed.FileStore(str(folder / f"store{processes}"), processes)
-        distributed.init_process_group("gloo", store=store, rank=rank, world_size=processes)
     for name, case in CASES.items():
         torch.save(train(case, rank, processes), folder / f"{name}.{processes}.{rank}.pt")
     if processes == 1:
         for name, virtual in VIRTUAL.items():
             torch.save(train(CASES["norm of each part"], rank, 1, virtual), folder / f"{name}.1.0.pt")
-    else:
-        distributed.destroy_process_group()
 
 
-def fork(folder: Path, rank: int, processes: int) -> int:
+def in_processes(numbers: tuple[int, ...], work: Callable[[Path, int, int], None]) -> int:
+    """Has ``work(folder, rank, processes)`` done by each of so many processes, in a group; returns the exit code."""
+    folder = Path(sys.argv[1])
+    statuses = []
+    for processes in numbers:
+        children = [fork(folder, rank, processes, work) for rank in range(processes)]
+        statuses += [os.waitpid(child, 0)[1] for child in children]
+    return int(any(statuses))
+
+
+def fork(folder: Path, rank: int, processes: int, work: Callable[[Path, int, int], None]) -> int:
     child = os.fork()
     if child:
         return child
     code = 1
     try:
-        one_process(folder, rank, processes)
+        if processes > 1:
+            store = distributed.FileStore(str(folder / f"store{processes}"), processes)
+            distributed.init_process_group("gloo", store=store, rank=rank, world_size=processes)
+        work(folder, rank, processes)
+        if processes > 1:
+            distributed.destroy_process_group()
         code = 0
     except BaseException:
         traceback.print_exc()
     os._exit(code)
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
-    statuses = []
-    for processes in (1, 2, 4):
-        children = [fork(folder, rank, processes) for rank in range(processes)]
-        statuses += [os.waitpid(child, 0)[1] for child in children]
-    sys.exit(any(statuses))
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(in_processes((1, 2, 4), one_process))
