@@ -24,9 +24,7 @@ def evaluate(runner: Any) -> dict[str, Evaluated]:
     for split, loader in runner.val_loop.loaders.items():
         # mmseg's data sets have images of many sizes, and too many of them.
         kept: list[torch.Tensor] | None = [] if split == "test" and not isinstance(loader, PipelineLoader) else None
-        matrix = confusion_matrix(
-            model, loader, runner.precision, model.num_classes, kept, shared=runner.distributed
-        )
+        matrix = confusion_matrix(model, loader, runner.precision, model.num_classes, kept, shared=runner.distributed)
         found[split] = Evaluated(matrix, None if not kept else torch.cat(kept).numpy())
     return found
 

@@ -132,12 +132,10 @@ class DeviceRunner(Runner):
 
     @property
     def norm_images(self) -> int | None:
-        """Images that a batch norm normalises together; None where there is none but those of a regularizer, which see no images."""
+        """Images that a batch norm normalises together; None for a net without. Those of regularizers see no images."""
         apart = {id(module) for part in _regularizers(self.bare_model) for module in part.modules()}
         norms = [
-            module
-            for module in self.bare_model.modules()
-            if isinstance(module, _BatchNorm) and id(module) not in apart
+            module for module in self.bare_model.modules() if isinstance(module, _BatchNorm) and id(module) not in apart
         ]
         if not norms:
             return None

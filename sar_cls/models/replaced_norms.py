@@ -9,9 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
-def replace_batch_norms(
-    net: nn.Module, build: Callable[[Any, str], nn.Module], apart: Iterable[nn.Module] = ()
-) -> int:
+def replace_batch_norms(net: nn.Module, build: Callable[[Any, str], nn.Module], apart: Iterable[nn.Module] = ()) -> int:
     """Replaces every batch norm below ``net``; parameters, buffers and the names in the state dict stay.
 
     Args:

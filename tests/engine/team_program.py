@@ -2,11 +2,12 @@
 
 ``python team_program.py`` reads one JSON object a line from stdin, ``{"arguments": [...], "processes": 2, "kill": {...}}``, runs
 the command in so many processes and answers with their exit codes and what each of them printed. ``kill`` names the process that
-ends by SIGKILL at the n-th step of its optimizer, ``fail`` one that raises there.
+ends by SIGKILL at the n-th step of its optimizer, ``fail`` one that raises there. Modules named on the command line are imported before.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,10 @@ def run(order: dict[str, Any], folder: Path) -> dict[str, Any]:
 def main() -> None:
     # Runs import it late: once here, not in each fork; and only now, it wants torchvision.
     import torchmetrics.functional.classification  # noqa: F401
+
+    with redirect_stdout(sys.stderr):  # libraries have something to say
+        for module in sys.argv[1:]:
+            importlib.import_module(module)
 
     with tempfile.TemporaryDirectory() as folder:
         for line in sys.stdin:

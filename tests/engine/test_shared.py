@@ -29,16 +29,15 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return set_number
 
 
-def planned(*, batch: int = 128, is_dense: bool = False, options: Options | None = None, **config: Any) -> Any:
+def planned(*, batch: int = 128, options: Options | None = None, **config: Any) -> Any:
     """As much of a planned run as is looked at."""
     resolved = Config(dict(train_dataloader=dict(batch_size=batch), **config))
-    return SimpleNamespace(suite="s", row="r", config=resolved, options=options or Options(), is_dense=is_dense)
+    return SimpleNamespace(suite="s", row="r", config=resolved, options=options or Options())
 
 
 @pytest.mark.parametrize(
     ("run", "number", "words"),
     [
-        (planned(is_dense=True), 2, "s/r is a segmentation net, which one process trains: run it without torchrun"),
         (planned(options=Options(mode="cudagraph")), 2, "--mode cudagraph is for one process"),
         (planned(options=Options(mode="compile")), 2, "--mode compile is for one process"),
         (planned(batch=10), 4, "s/r trains on batches of 10 images, which 4 processes cannot share evenly"),

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch.distributed
 
+from engine.started_team import Start, started
 from sar_cls.engine.team import is_gone, sentence
 from sar_cls.errors import InputError
 from sar_cls.runs.record import is_finished, read_record
@@ -22,37 +21,15 @@ from sar_cls.runs.record import is_finished, read_record
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available() or not hasattr(os, "fork"), reason="needs gloo and forks"
 )
-PROGRAM = Path(__file__).with_name("team_program.py")
 # An epoch of these rows is 9 steps.
 RUN = ["run", "--suite", "digits_lt", "--seed", "1024", "--epochs", "2", "--only"]
-
-
-class Ended(NamedTuple):
-    codes: list[int]
-    texts: list[str]
-
-
-Start = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
 def start() -> Iterator[Start]:
     """``start(arguments, processes=2, kill=dict(rank=1, step=12))`` runs a command and waits for its end."""
-    pipe = subprocess.PIPE
-    environment = {**os.environ, "TORCH_CPP_LOG_LEVEL": "ERROR"}  # as the scripts set it before they import torch
-    with subprocess.Popen(
-        [sys.executable, str(PROGRAM)], stdin=pipe, stdout=pipe, text=True, env=environment
-    ) as program:
-        assert program.stdin is not None
-        assert program.stdout is not None
-
-        def run(arguments: list[str], processes: int = 2, **more: Any) -> Ended:
-            print(json.dumps({"arguments": arguments, "processes": processes, **more}), file=program.stdin, flush=True)
-            answer = json.loads(program.stdout.readline())
-            return Ended(answer["codes"], answer["texts"])
-
+    with started() as run:
         yield run
-        program.stdin.close()
 
 
 @pytest.fixture(scope="module")

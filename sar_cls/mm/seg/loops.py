@@ -20,9 +20,7 @@ from sar_cls.steps.precision import autocast
 
 
 @torch.inference_mode()
-def predictions(
-    model: Any, loader: Any, precision: str, steps: range | None = None
-) -> Iterator[tuple[Tensor, Tensor]]:
+def predictions(model: Any, loader: Any, precision: str, steps: range | None = None) -> Iterator[tuple[Tensor, Tensor]]:
     """Predicted and true class of every pixel, batch by batch; the logits of one batch are all that is in memory.
 
     Args:

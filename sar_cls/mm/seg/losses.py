@@ -33,8 +33,8 @@ def even_part(own: Tensor) -> Tensor:
 def use_whole_batch_of_pixels(model: nn.Module) -> list[str]:
     """:func:`sar_cls.whole_batch.use_whole_batch` for a segmentation net: mmseg's cross-entropy as well; returns the names.
 
-    A mean over all pixels of equal crops, those without a class included, is a mean over images, and needs nothing. One over the pixels
-    with a class (``avg_non_ignore=True``), or over their class weights, gets the number of the whole batch.
+    A mean over all pixels of equal crops, those without a class included, is a mean over images, and needs nothing. One over the
+    pixels with a class (``avg_non_ignore=True``), or over their class weights, gets the number of the whole batch.
     """
     found = use_whole_batch(model)
     for name, module in model.named_modules():
@@ -45,7 +45,11 @@ def use_whole_batch_of_pixels(model: nn.Module) -> list[str]:
 
 
 def _is_quotient(module: nn.Module) -> bool:
-    if not isinstance(module, CrossEntropyLoss) or module.reduction != "mean" or module.cls_criterion is not cross_entropy:
+    if (
+        not isinstance(module, CrossEntropyLoss)
+        or module.reduction != "mean"
+        or module.cls_criterion is not cross_entropy
+    ):
         return False
     return bool(module.avg_non_ignore) or module.class_weight is not None
 

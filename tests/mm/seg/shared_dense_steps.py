@@ -124,9 +124,7 @@ def train(name: str, rank: int, processes: int, virtual: int = 0) -> dict[str, A
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     step = EagerStep(net, OptimWrapper(optimizer))
     draw = model.data_preprocessor.draw
-    loader = DeviceLoader(
-        scenes(), BATCH, draw=draw, seed=11, batches_per_epoch=STEPS, part=(rank, processes)
-    )
+    loader = DeviceLoader(scenes(), BATCH, draw=draw, seed=11, batches_per_epoch=STEPS, part=(rank, processes))
     gradients: dict[str, Tensor] = {}
 
     def keep(*_: Any) -> None:
