@@ -127,7 +127,7 @@ def synchronize_batch_norms(
         only_asked: leaves alone all but those that the net itself wants so (torch's ``SyncBatchNorm``).
 
     Returns:
-        How many there were; a net without any, such as a vision transformer, has nothing to synchronise.
+        How many there were, left alone or not; a net without any, such as a vision transformer, has nothing to synchronise.
 
     Raises:
         InputError: there is a batch norm of another kind.

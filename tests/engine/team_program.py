@@ -2,7 +2,8 @@
 
 ``python team_program.py`` reads one JSON object a line from stdin, ``{"arguments": [...], "processes": 2, "kill": {...}}``, runs
 the command in so many processes and answers with their exit codes and what each of them printed. ``kill`` names the process that
-ends by SIGKILL at the n-th step of its optimizer, ``fail`` one that raises there. Modules named on the command line are imported before.
+ends by SIGKILL at the n-th step of its optimizer, ``fail`` one that raises there.
+Modules named on the command line are imported before.
 """
 
 from __future__ import annotations

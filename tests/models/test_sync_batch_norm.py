@@ -82,3 +82,18 @@ def test_one_of_another_kind_is_named() -> None:
 
 def test_a_net_without_any_is_left_alone() -> None:
     assert synchronize_batch_norms(nn.Sequential(nn.Linear(3, 3)), CPU) == 0
+
+
+def test_what_is_apart_and_what_nobody_asked_for_stays() -> None:
+    """A regularizer's own see no images; and of a net that asks for SyncBN alone, the others are not touched."""
+    asked = nn.Sequential(nn.SyncBatchNorm(4), nn.BatchNorm2d(4), nn.Sequential(nn.BatchNorm2d(4), nn.SyncBatchNorm(4)))
+    parts = list(asked.modules())
+    synchronize_batch_norms(asked, CPU, apart=[asked[2]], only_asked=True)
+    assert [type(module).__name__ for module in asked.modules()][1:] == [
+        "SynchronizedBatchNorm",
+        "BatchNorm2d",
+        "Sequential",
+        "BatchNorm2d",
+        "SyncBatchNorm",
+    ]
+    assert asked[1] is parts[2]

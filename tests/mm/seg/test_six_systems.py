@@ -154,6 +154,25 @@ def test_a_repeated_epoch_is_the_same_and_another_is_not(data: Path) -> None:
     assert batches(0) != batches(1)
 
 
+def test_processes_have_the_images_of_one_with_the_same_draws(data: Path) -> None:
+    row = load_suite(CONFIGS, "cityscapes").row("fcn_r101")
+    splits = load_splits(resolve(small(row.source), Options()).data, str(data))
+
+    def batches(part: tuple[int, int], workers: int = 0) -> list[list[bytes]]:
+        loader = PipelineLoader(splits.train, 4, seed=5, batches_per_epoch=2, num_workers=workers, part=part)
+        loader.set_epoch(1)
+        return [[image.numpy().tobytes() for image in batch["inputs"]] for batch in loader]
+
+    whole = batches((0, 1))
+    first, second = batches((0, 2)), batches((1, 2), workers=1)
+    assert [len(batch) for batch in (*whole, *first)] == [4, 4, 2, 2]
+    assert [one + other for one, other in zip(first, second, strict=True)] == whole
+    test = PipelineLoader(splits.test, 1)
+    assert [sample.img_path for batch in test.batches(range(1, 2)) for sample in batch["data_samples"]] == [
+        str(splits.test.files[1][0])
+    ]
+
+
 @pytest.mark.parametrize(
     ("suite", "message"),
     [
