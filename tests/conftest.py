@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,18 @@ def pytest_configure() -> None:
 def one_thread() -> None:
     """One thread for every test: on tensors this small more threads only wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def no_open_logs() -> Iterator[None]:
+    """mmengine keeps the log of every runner open, and writes into the last one whenever it initialises a net. Where another
+    library sets up its own logging meanwhile (submitit does), that file is closed and the next test fails."""
+    yield
+    loggers = getattr(sys.modules.get("mmengine.logging.logger"), "MMLogger", None)
+    for logger in [] if loggers is None else list(loggers._instance_dict.values()):
+        for handler in [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]:
+            logger.removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture(params=DEVICES)
