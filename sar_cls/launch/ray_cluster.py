@@ -101,7 +101,7 @@ def own_versions() -> dict[str, str | None]:
 
 
 def check_nodes(found: Sequence[Node], work_dir: Path, *, shared: bool) -> None:
-    """Asks each node for its versions and, where it is to be shared, for the work directory.
+    """Asks each node for its versions and, where it is to be shared, for the work directory; one that is gone by then is passed over.
 
     Raises:
         InputError: a node has another version, does not see the work directory, or does not answer.
@@ -121,7 +121,7 @@ def check_nodes(found: Sequence[Node], work_dir: Path, *, shared: bool) -> None:
     with _token(work_dir) if shared else _nothing() as token:
         answers = [  # several nodes may have one name: containers of a host, nodes of one machine
             (
-                node.name,
+                node,
                 remote.options(
                     num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
                 ).remote(token),
@@ -129,10 +129,13 @@ def check_nodes(found: Sequence[Node], work_dir: Path, *, shared: bool) -> None:
             for node in found
         ]
         ours = own_versions()
-        for name, answer in answers:
+        for node, answer in answers:
+            name = node.name
             try:
                 versions, sees = ray.get(answer, timeout=SECONDS_FOR_AN_ANSWER)
             except ray.exceptions.RayError as error:
+                if node.id not in {other.id for other in nodes()}:
+                    continue  # it was lost a moment ago: the same command right after a node's death must go on
                 reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
                 raise InputError(f"node {name} does not answer ({reason}): take it out of the cluster") from error
             problem = mismatch(ours, versions)
