@@ -101,7 +101,7 @@ def own_versions() -> dict[str, str | None]:
 
 
 def check_nodes(found: Sequence[Node], work_dir: Path, *, shared: bool) -> None:
-    """Asks each node for its versions and, where it is to be shared, for the work directory; one that is gone by then is passed over.
+    """Asks each node for its versions and, where it is to be shared, for the work directory. One gone by then is passed over.
 
     Raises:
         InputError: a node has another version, does not see the work directory, or does not answer.
