@@ -41,6 +41,14 @@ train_cfg = dict(max_iters=6, val_interval=2)
 param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=6, by_epoch=False)]
 """
 DENSE_SAR = DENSE + 'model["decode_head"]["regularizer"] = dict(type="SAR", embedding="linear+conv")\n'
+DISALIGN = f"""
+_base_ = "{CONFIGS}/camvid/disalign.py"
+train_dataloader = dict(batch_size=2)
+val_dataloader = dict(batch_size=2)
+data_preprocessor = dict(crop_size=(32, 32))
+train_cfg = dict(max_iters=4, val_interval=2)
+param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=4, by_epoch=False)]
+"""
 
 
 def _write(image_file: Path, mask_file: Path, mask: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sar_cls.errors import InputError
 from sar_cls.models.replaced_norms import replace_batch_norms
+from sar_cls.models.running_statistics import move_running_statistics
 from sar_cls.whole_batch import num_processes, total
 
 
@@ -76,22 +77,12 @@ class SynchronizedBatchNorm(_BatchNorm):
             return super().forward(input)
         output, mean, variance, number = _Normalize.apply(input, self.weight, self.bias, self.eps)
         if self.track_running_stats:
-            self._move_running_statistics(mean, variance * (number / (number - 1)).to(input.dtype))
+            move_running_statistics(self, mean, variance * (number / (number - 1)).to(input.dtype))
         return output
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:
             raise ValueError(f"expected [N, C, ...], got {list(input.shape)}")
-
-    @torch.no_grad()
-    def _move_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
-        share = 1 / self.num_batches_tracked.to(mean.dtype) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(variance, share)
 
 
 class _WithActivation:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sar_cls.errors import InputError
 from sar_cls.models.replaced_norms import replace_batch_norms
+from sar_cls.models.running_statistics import move_running_statistics
 
 
 def virtual_batches(batch: int, virtual_batch: int) -> list[int]:
@@ -67,21 +68,11 @@ class VirtualBatchNorm2d(nn.BatchNorm2d):
         means = torch.zeros(len(sizes), self.num_features, dtype=self.running_mean.dtype, device=input.device)
         variances = torch.zeros_like(means)
         output = torch.cat([self._normalize(*each) for each in zip(parts, means, variances, strict=True)])
-        self._move_running_statistics(means.mean(dim=0), variances.mean(dim=0))
+        move_running_statistics(self, means.mean(dim=0), variances.mean(dim=0))
         return output
 
     def _normalize(self, part: Tensor, mean: Tensor | None, variance: Tensor | None) -> Tensor:
         return F.batch_norm(part, mean, variance, self.weight, self.bias, training=True, momentum=1.0, eps=self.eps)
-
-    @torch.no_grad()
-    def _move_running_statistics(self, mean: Tensor, variance: Tensor) -> None:
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.num_batches_tracked is not None
-        self.num_batches_tracked.add_(1)
-        share = 1 / self.num_batches_tracked.to(mean.dtype) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(variance, share)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, virtual_batch={self.virtual_batch}"

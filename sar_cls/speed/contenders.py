@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 from rich.console import Console
 from torch import Tensor, nn
@@ -110,6 +111,13 @@ def own_step(
     """
     folder = tempfile.TemporaryDirectory(prefix="sar_cls-speed-")
     runner = own_runner(setting, splits, regularizer, Path(folder.name), source)
+    return contender_of(runner, setting, name, label, folder)
+
+
+def contender_of(
+    runner: DeviceRunner, setting: Setting, name: str, label: str, folder: tempfile.TemporaryDirectory[str]
+) -> Contender:
+    """The epochs, or intervals, of a runner that has done all but the first; ``folder`` is of its run and goes at the end."""
     loop = runner.train_loop
     batch = next(iter(loop.dataloader))
     return Contender(
@@ -129,10 +137,15 @@ def own_runner(
 ) -> DeviceRunner:
     """A run's runner that has done all but its first epoch."""
     config = setting_config(setting, len(splits.train.classes), regularizer, source=source)
-    epochs = recipe_epochs(config)
-    options = Options(device=str(setting.device), mode=setting.mode, memory_format=setting.memory_format)
+    return ready_runner(setting, splits, config, source or source_of(setting.net), recipe_epochs(config), folder)
+
+
+def ready_runner(
+    setting: Setting, splits: DataSplits, config: Config, source: Source, epochs: int, folder: Path
+) -> DeviceRunner:
+    """The runner of a config, as a run of ``epochs`` epochs or iterations would have it, that shows nothing."""
     planned = PlannedRun(
-        source=source or source_of(setting.net),
+        source=source,
         config=config,
         recipe="speed",
         overrides={},
@@ -143,7 +156,7 @@ def own_runner(
         seed=0,
         run_dir=folder,
         title=setting.title,
-        options=options,
+        options=Options(device=str(setting.device), mode=setting.mode, memory_format=setting.memory_format),
     )
     runner, progress = build_runner(planned, splits)
     # The hook does its work at every interval, but shows it to nobody.
@@ -152,17 +165,22 @@ def own_runner(
     return runner
 
 
-def build_model(config: Any, setting: Setting) -> nn.Module:
-    """The network of a config, on the device in training mode; its ``forward(images)`` gives logits."""
-    with DefaultScope.overwrite_default_scope("mmpretrain"):
-        model = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
-    layout = torch.channels_last if setting.memory_format == "channels_last" else torch.contiguous_format
-    return model.to(setting.device).to(memory_format=layout).train()
+def build_model(config: Any, setting: Setting, scope: str = "mmpretrain") -> nn.Module:
+    """The network of a config, on the device in training mode; ``scope`` is the library whose parts it names."""
+    with DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(ConfigDict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
+    return model.to(setting.device).to(memory_format=layout_of(setting)).train()
+
+
+def layout_of(setting: Setting) -> torch.memory_format:
+    """Of weights and images."""
+    return torch.channels_last if setting.memory_format == "channels_last" else torch.contiguous_format
 
 
 def preloaded(setting: Setting, splits: DataSplits, config: Any) -> tuple[Tensor, Tensor]:
     """The first batch as the network takes it: float32 [N, 3, H, W] and labels [N], on the device."""
     images = splits.train.images[: setting.batch_size].to(setting.device)
     inputs = normalize(images, config.data_preprocessor.mean, config.data_preprocessor.std)
-    layout = torch.channels_last if setting.memory_format == "channels_last" else torch.contiguous_format
-    return inputs.contiguous(memory_format=layout), splits.train.labels[: setting.batch_size].to(setting.device)
+    return inputs.contiguous(memory_format=layout_of(setting)), splits.train.labels[: setting.batch_size].to(
+        setting.device
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,22 +9,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config, ConfigDict
-from mmengine.registry import DefaultScope
-from rich.console import Console
-from torch import Tensor, nn
+from mmengine.config import Config
+from torch import Tensor
 
 from sar_cls.data import VOID
 from sar_cls.data.augment import normalize
 from sar_cls.data.masked_set import MaskedImageSet
 from sar_cls.engine.config import row_config
-from sar_cls.engine.options import Options
-from sar_cls.engine.planned import PlannedRun
-from sar_cls.engine.training import build_runner
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits, load_splits
-from sar_cls.speed.contenders import BARE, LOOP
-from sar_cls.speed.other_pipelines import prepare
+from sar_cls.speed.contenders import BARE, LOOP, build_model, contender_of, layout_of, ready_runner
 from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender, repeat
 from sar_cls.speed.setting import LEARNING_RATE, Setting
@@ -66,7 +59,7 @@ def build_dense(setting: Setting, splits: DataSplits, only: Sequence[str] = NAME
 def bare_step(setting: Setting, splits: DataSplits, name: str = BARE) -> Contender:
     """(a) Forward, scores at the size of the masks, cross-entropy, backward and optimizer on one batch that is ready."""
     config = dense_config(setting, source_of(setting.net, LOOP))
-    model = _model(config, setting)
+    model = build_model(config, setting, "mmseg")
     options = {key: value for key, value in config.optim_wrapper.optimizer.items() if key != "type"}
     optimizer = torch.optim.SGD(model.parameters(), **options)
     inputs, masks = _batch(setting, splits, config)
@@ -95,36 +88,8 @@ def own_step(setting: Setting, splits: DataSplits, name: str = LOOP) -> Contende
     folder = tempfile.TemporaryDirectory(prefix="sar_cls-speed-")
     source = source_of(setting.net, name)
     config = dense_config(setting, source)
-    planned = PlannedRun(
-        source=source,
-        config=config,
-        recipe="speed",
-        overrides={},
-        full_epochs=_ENDLESS * setting.steps,
-        epochs=_ENDLESS * setting.steps,
-        suite="speed",
-        row=name,
-        seed=0,
-        run_dir=Path(folder.name),
-        title=setting.title,
-        options=Options(device=str(setting.device), mode=setting.mode, memory_format=setting.memory_format),
-    )
-    runner, progress = build_runner(planned, splits)
-    # The hook does its work at every interval, but shows it to nobody.
-    progress.console, progress.interval = Console(file=io.StringIO()), float("inf")
-    prepare(runner)
-    loop = runner.train_loop
-    batch = next(iter(loop.dataloader))
-    return Contender(
-        name,
-        _LABELS[name],
-        setting.steps * setting.batch_size,
-        run=loop.run_epoch,
-        process=as_here,
-        settle=lambda: loop.step(batch),
-        close=folder.cleanup,
-        mode=lambda: loop.step.mode,
-    )
+    runner = ready_runner(setting, splits, config, source, _ENDLESS * setting.steps, Path(folder.name))
+    return contender_of(runner, setting, name, _LABELS[name], folder)
 
 
 def source_of(net: str, name: str) -> Source:
@@ -173,20 +138,10 @@ def random_scenes(number: int, split: str, size: tuple[int, int] = (240, 320), n
     return MaskedImageSet(images, masks.contiguous(), classes, "random", split)
 
 
-def _model(config: Config, setting: Setting) -> nn.Module:
-    from mmseg.registry import MODELS
-
-    with DefaultScope.overwrite_default_scope("mmseg"):
-        model = MODELS.build(ConfigDict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
-    layout = torch.channels_last if setting.memory_format == "channels_last" else torch.contiguous_format
-    return model.to(setting.device).to(memory_format=layout).train()
-
-
 def _batch(setting: Setting, splits: DataSplits, config: Any) -> tuple[Tensor, Tensor]:
     """The first images as the net takes them: the upper left corners, float32 [N, 3, h, w], and masks int64 [N, h, w]."""
     height, width = config.data_preprocessor.crop_size
     images = splits.train.images[: setting.batch_size, :height, :width].to(setting.device)
     inputs = normalize(images, config.data_preprocessor.mean, config.data_preprocessor.std)
-    layout = torch.channels_last if setting.memory_format == "channels_last" else torch.contiguous_format
     masks = splits.train.labels[: setting.batch_size, :height, :width].to(setting.device).long()
-    return inputs.contiguous(memory_format=layout), masks
+    return inputs.contiguous(memory_format=layout_of(setting)), masks

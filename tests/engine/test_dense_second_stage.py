@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_runs import TINY
-from tiny_scenes import DENSE_SAR, write_camvid
+from tiny_scenes import DENSE_SAR, DISALIGN, write_camvid
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
 
@@ -35,14 +35,6 @@ from sar_cls.runs.record import read_record
 from sar_cls.suites.rows import Source, load_suite
 
 MakeJob = Callable[..., Job]
-DISALIGN = f"""
-_base_ = "{CONFIGS}/camvid/disalign.py"
-train_dataloader = dict(batch_size=2)
-val_dataloader = dict(batch_size=2)
-data_preprocessor = dict(crop_size=(32, 32))
-train_cfg = dict(max_iters=4, val_interval=2)
-param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=4, by_epoch=False)]
-"""
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed
-from tiny_scenes import DENSE_SAR, write_camvid, write_cityscapes
+from tiny_scenes import DENSE_SAR, DISALIGN, write_camvid, write_cityscapes
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
 
@@ -44,14 +44,6 @@ name = "streets"
 label = "Streets"
 """
 SAR = DENSE_SAR.replace("train_dataloader = dict(batch_size=2)", "train_dataloader = dict(batch_size=4)")
-DISALIGN = f"""
-_base_ = "{CONFIGS}/camvid/disalign.py"
-train_dataloader = dict(batch_size=2)
-val_dataloader = dict(batch_size=2)
-data_preprocessor = dict(crop_size=(32, 32))
-train_cfg = dict(max_iters=4, val_interval=2)
-param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=4, by_epoch=False)]
-"""
 # mmseg's own pipelines and recipe, on a tiny MiT, which has no batch norm; that of the head is a SyncBN.
 STREETS = f"""
 _base_ = "{CONFIGS}/cityscapes/segformer_b4.py"
