@@ -189,6 +189,12 @@ class Regularizer(nn.Module):
             raise ValueError(f"{type(self).__name__}: {name} is {value!r}: give a finite number of at least 0")
         return float(value)
 
+    def _above_0(self, name: str, value: float) -> float:
+        number = self._weight(name, value)
+        if number == 0:
+            raise ValueError(f"{type(self).__name__}: {name} is 0: give a number above 0")
+        return number
+
     def _probability(self, name: str, value: float) -> float:
         if not _is_real(value) or not 0 < value <= 1:
             raise ValueError(f"{type(self).__name__}: {name} is {value!r}: give a number above 0 and at most 1")

@@ -60,9 +60,7 @@ class SupCon(Regularizer):
     ) -> None:
         super().__init__(num_classes, feat_dim, ignore_index)
         self.contrast_weight = self._weight("contrast_weight", contrast_weight)
-        self.temperature = self._weight("temperature", temperature)
-        if self.temperature == 0:
-            raise ValueError("SupCon: temperature is 0: give a number above 0")
+        self.temperature = self._above_0("temperature", temperature)
         self.projection: nn.Module = nn.Identity()
         if projection is not None:
             width = self._whole_number("projection", projection, 1)
