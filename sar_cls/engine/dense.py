@@ -41,8 +41,16 @@ def heads_of(config: Config) -> list[Any]:
 
 
 def method_of(config: Config) -> str:
-    """The regularizer's name, or "none"."""
-    return (heads_of(config)[-1].get("regularizer") or {}).get("type", "none")
+    """The regularizer's name, or "none"; ProtoSeg, a classifier with losses of its own, counts as one."""
+    head = heads_of(config)[-1]
+    if is_protoseg(head):
+        return "ProtoSeg"
+    return (head.get("regularizer") or {}).get("type", "none")
+
+
+def is_protoseg(head: Any) -> bool:
+    """Whether a head's classifier are prototypes, and no linear one."""
+    return (head.get("classifier") or {}).get("type") == "protoseg"
 
 
 def net_name(config: Config) -> str:
@@ -121,7 +129,7 @@ def check_heads(config: Config, source: Source) -> None:
     Raises:
         InputError: mmsegmentation is not installed, a regularizer or argument that is not known, or a head that takes none.
     """
-    from sar_cls.mm.seg import HEADS, build_calibration  # says which extra, where there is no mmsegmentation
+    from sar_cls.mm.seg import HEADS, build_classifier  # says which extra, where there is no mmsegmentation
 
     heads = heads_of(config)
     auxiliary = config.model.get("auxiliary_head") or []
@@ -132,10 +140,13 @@ def check_heads(config: Config, source: Source) -> None:
             known = f"Regularized{kind}"
             hint = f"write {known}" if known in HEADS else f"heads with one are {', '.join(HEADS)}"
             raise InputError(f"{source}: {kind} takes no {asked}; {hint}")
-    for number, head in enumerate(heads):
-        if head.get("regularizer") is not None and number < len(heads) - 1:
-            raise InputError(f"{source}: in a cascade the last head is regularized; move the regularizer there")
+    for head in heads[:-1]:
+        for name in ("regularizer", "classifier"):
+            if head.get(name) is not None:
+                raise InputError(f"{source}: in a cascade the last head is regularized; move the {name} there")
     head = heads[-1]
+    if is_protoseg(head) and head.get("regularizer") is not None:
+        raise InputError(f"{source}: protoseg brings its own losses; leave the regularizer out")
     if not isinstance(head.get("num_classes"), int):
         raise InputError(f"{source}: decode_head has no num_classes; add it")
     try:
@@ -148,7 +159,7 @@ def check_heads(config: Config, source: Source) -> None:
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
     try:
-        build_calibration(head.get("classifier"), head.num_classes, head.get("channels", 1))
+        build_classifier(head.get("classifier"), head.num_classes, head.get("channels", 1))
         check_parts(config, scope="mmseg", parts=_parts(config))
     except ValueError as error:
         raise InputError(f"{source}, {error}") from error

@@ -134,6 +134,11 @@ def _dense_config(resolved: AnyResolved, config: Config, first: FirstStage) -> C
         )
     heads = copy.deepcopy(before.segmentor["decode_head"])
     last = heads[-1] if isinstance(heads, list) else heads
+    if dense.is_protoseg(last):
+        raise InputError(
+            f"{first.folder} classifies by prototypes, and {resolved.source.title} calibrates a linear classifier: give another "
+            "first stage"
+        )
     last |= {name: own[name] for name in ("classifier", "loss_decode") if own.get(name) is not None}
     if last["type"] not in HEADS:
         last["type"] = f"Regularized{last['type']}"  # mmseg's own head has no place for a calibration

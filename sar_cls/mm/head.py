@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -50,10 +52,17 @@ def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: in
     if name not in REGULARIZERS:
         raise ValueError(f"unknown regularizer {name!r}: choose one of {', '.join(sorted(REGULARIZERS))}")
     check_arguments(REGULARIZERS[name], arguments)
+    with apart_from_the_model():
+        return REGULARIZERS[name](num_classes=num_classes, feat_dim=feat_dim, **arguments)
+
+
+@contextmanager
+def apart_from_the_model() -> Iterator[None]:
+    """What is constructed inside draws from a copy of the random state, started anew from a number drawn there."""
     with torch.random.fork_rng(devices=[]):
         # The CPU's generator alone: torch.manual_seed would start those of the GPUs anew, which fork_rng does not give back.
         torch.default_generator.manual_seed(int(torch.randint(2**62, ())))
-        return REGULARIZERS[name](num_classes=num_classes, feat_dim=feat_dim, **arguments)
+        yield
 
 
 def head_of(model: Any) -> Any:

@@ -19,13 +19,14 @@ except ModuleNotFoundError as error:
     raise InputError("segmentation needs mmsegmentation: install it with pip install 'sar-cls[seg]'") from error
 
 from sar_cls.mm.seg import backbones, loops, losses, preprocessor, second_stage
-from sar_cls.mm.seg.heads import HEADS, RegularizedDecodeHead, build_calibration
+from sar_cls.mm.seg.classifiers import build_classifier
+from sar_cls.mm.seg.heads import HEADS, RegularizedDecodeHead
 
 __all__ = [
     "HEADS",
     "RegularizedDecodeHead",
     "backbones",
-    "build_calibration",
+    "build_classifier",
     "loops",
     "losses",
     "preprocessor",

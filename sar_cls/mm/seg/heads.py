@@ -20,28 +20,8 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from sar_cls.mm.head import build_regularizer
-from sar_cls.models import ScoreCalibration
-from sar_cls.regularizers.arguments import check_arguments
+from sar_cls.mm.seg.classifiers import Prototypes, build_classifier
 from sar_cls.whole_batch import total
-
-# How scores are made of what the classifier says, in a second stage.
-CLASSIFIERS = {"disalign": ScoreCalibration}
-
-
-def build_calibration(config: dict[str, Any] | None, num_classes: int, feat_dim: int) -> ScoreCalibration | None:
-    """Builds ``dict(type="disalign", ...)``; ``num_classes`` and ``feat_dim`` come from the head.
-
-    Raises:
-        ValueError: an unknown ``type``, or an argument that it does not take.
-    """
-    if config is None:
-        return None
-    arguments = dict(config)
-    kind = arguments.pop("type", None)
-    if kind not in CLASSIFIERS:
-        raise ValueError(f"unknown classifier {kind!r}: choose one of {', '.join(CLASSIFIERS)}")
-    check_arguments(CLASSIFIERS[kind], arguments, ("num_classes", "feat_dim", "maps"))
-    return CLASSIFIERS[kind](num_classes, feat_dim, maps=True, **arguments)
 
 
 def pixel_accuracy(
@@ -78,11 +58,15 @@ class RegularizedDecodeHead:
         regularizer: ``dict(type=NAME, ...)`` with a name of ``sar_cls.REGULARIZERS``, a module, or None. The number of classes,
             the channels and ``ignore_index`` come from the head.
         classifier: ``dict(type="disalign", ...)`` for a second stage: what ``conv_seg`` says goes, with the features in front of
-            the dropout, through :class:`sar_cls.models.ScoreCalibration`. None for the scores as they are.
+            the dropout, through :class:`sar_cls.models.ScoreCalibration`. ``dict(type="protoseg", per_class=10, ...)``, with
+            further arguments of :class:`sar_cls.regularizers.proto_seg.ProtoSeg`: what leaves the dropout is embedded and
+            classified by the nearest prototypes, which are ``conv_seg`` then, and their losses are those of a regularizer. None
+            for the scores as they are.
         **kwargs: as for the plain head.
 
     Raises:
-        ValueError: an unknown regularizer or classifier, a bad value for it, or a head for binary masks with a single output.
+        ValueError: an unknown regularizer or classifier, a bad value for it, ProtoSeg together with a regularizer, or a head for
+            binary masks with a single output.
     """
 
     whole_batch: bool = False  # see sar_cls.whole_batch: here of what is logged alone
@@ -101,9 +85,20 @@ class RegularizedDecodeHead:
                 f"{type(self).__name__} has one output for two classes, which has no anchor for each: leave out_channels out"
             )
         self.regularizer: Any = build_regularizer(regularizer, head.num_classes, head.conv_seg.in_channels)
+        self.calibration: Any = None
+        self.embedding: Any = None
+        built = build_classifier(classifier, head.num_classes, head.conv_seg.in_channels)
+        if isinstance(built, Prototypes):
+            if self.regularizer is not None:
+                raise ValueError(
+                    "protoseg brings its own losses and has no class weights to regularize: leave regularizer out"
+                )
+            self.embedding, head.conv_seg, self.regularizer = built
+            head.init_cfg = None  # it draws the convolution's weights, and would draw those of a layer norm
+        else:
+            self.calibration = built
         if self.regularizer is not None and head.ignore_index is not None:
             self.regularizer.ignore_index = head.ignore_index
-        self.calibration: Any = build_calibration(classifier, head.num_classes, head.conv_seg.in_channels)
         self._features: Tensor | None = None
 
     def init_weights(self) -> None:
@@ -115,10 +110,13 @@ class RegularizedDecodeHead:
             self.regularizer = regularizer
 
     def cls_seg(self, feat: Tensor) -> Tensor:
-        """Logits [N, C, H, W] of the feature maps, which are kept for the losses of this step."""
-        if self.regularizer is not None and self.training:  # type: ignore[attr-defined]
+        """Logits [N, C, H, W] of the feature maps; what is regularized is kept for the losses of this step."""
+        head: Any = self
+        if self.embedding is not None:
+            feat = self.embedding(feat if head.dropout is None else head.dropout(feat))
+        if self.regularizer is not None and head.training:
             self._features = feat
-        scores = super().cls_seg(feat)  # type: ignore[misc]
+        scores = head.conv_seg(feat) if self.embedding is not None else super().cls_seg(feat)  # type: ignore[misc]
         return scores if self.calibration is None else self.calibration(scores, feat)
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Any) -> dict[str, Tensor]:
