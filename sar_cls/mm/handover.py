@@ -26,7 +26,7 @@ from sar_cls.mm.handover_checks import (
     net_problem,
     segmentor_problem,
 )
-from sar_cls.mm.head import CLASSIFIERS
+from sar_cls.mm.head import CLASSIFIERS, PIXEL_CLASSIFIERS
 from sar_cls.runs.folder import CONFIG, NET
 
 FORMAT = 1
@@ -162,12 +162,13 @@ class Handover:
             return "image_size must be two whole numbers of at least 1"
         if not isinstance(self.data_root, (str, type(None))):
             return "data_root must be text"
+        known = CLASSIFIERS if self.segmentor is None else PIXEL_CLASSIFIERS
         if self.classifier is not None and not (
             isinstance(self.classifier, dict)
-            and self.classifier.get("type") in CLASSIFIERS
+            and self.classifier.get("type") in known
             and all(isinstance(value, (str, int, float, type(None))) for value in self.classifier.values())
         ):
-            return f"the classifier must be one of {', '.join(CLASSIFIERS)}"
+            return f"the classifier must be one of {', '.join(known)}"
         for name, part in (("backbone", self.backbone), ("data_preprocessor", self.data_preprocessor)):
             if not isinstance(part, dict):
                 return f"the {name} is missing"

@@ -20,6 +20,8 @@ from sar_cls.regularizers.arguments import check_arguments
 # How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant, learned or fixed; a
 # linear layer whose scores are calibrated (DisAlign).
 CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear, "fixed": FixedLinear, "disalign": CalibratedLinear}
+# What may stand behind or in place of the 1x1 convolution of a decode head (sar_cls.mm.seg.classifiers).
+PIXEL_CLASSIFIERS = ("disalign", "protoseg")
 
 
 # The classification loss beside a regularizer's losses.

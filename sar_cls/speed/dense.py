@@ -31,6 +31,7 @@ _LABELS = {
     LOOP: "(b) this project: data, augmentation, logging",
     "sar": "(c) the same with SAR",
     "car": "(c) the same with CAR",
+    "protoseg": "(c) the same with ProtoSeg",
 }
 NAMES = (BARE, *_LABELS)
 BATCH = 8

@@ -49,7 +49,7 @@ def setting() -> Setting:
 def test_all_steps_in_rounds(setting: Setting, scenes: DataSplits) -> None:
     entrants = dense.build_dense(setting, scenes)
     try:
-        assert [entrant.name for entrant in entrants] == ["bare", "loop", "sar", "car"]
+        assert [entrant.name for entrant in entrants] == ["bare", "loop", "sar", "car", "protoseg"]
         timings = rounds.measure(entrants, 1, setting.device, say=lambda line: None)
     finally:
         for entrant in entrants:
@@ -57,7 +57,7 @@ def test_all_steps_in_rounds(setting: Setting, scenes: DataSplits) -> None:
     assert all(timing.images == 4 and timing.seconds[0] > 0 and timing.mode == "eager" for timing in timings)
 
 
-@pytest.mark.parametrize("name", ["loop", "sar", "car"])
+@pytest.mark.parametrize("name", ["loop", "sar", "car", "protoseg"])
 def test_a_round_is_an_interval_of_the_row_s_own_run(
     name: str, setting: Setting, scenes: DataSplits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,7 +71,7 @@ def test_a_round_is_an_interval_of_the_row_s_own_run(
         entrant.close()
     (row,) = rows
     assert (row["iteration"], row["images"], row["lr"]) == (2, 4, LEARNING_RATE)
-    expected = {"loop": None, "sar": "decode.loss_aux", "car": "decode.loss_intra"}[name]
+    expected = {"sar": "decode.loss_aux", "car": "decode.loss_intra", "protoseg": "decode.loss_ppc"}.get(name)
     extra = {column for column in row if column.startswith("decode.loss_")} - {"decode.loss_ce"}
     assert (expected in extra) if expected else not extra
 

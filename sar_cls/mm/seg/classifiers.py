@@ -6,13 +6,11 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from sar_cls.mm.head import apart_from_the_model
+from sar_cls.mm.head import PIXEL_CLASSIFIERS, apart_from_the_model
 from sar_cls.models import ScoreCalibration
 from sar_cls.regularizers.arguments import check_arguments
 from sar_cls.regularizers.nearest_prototypes import NearestPrototypes, PrototypeEmbedding
 from sar_cls.regularizers.proto_seg import ProtoSeg
-
-NAMES = ("disalign", "protoseg")
 
 
 class Prototypes(NamedTuple):
@@ -55,4 +53,4 @@ def build_classifier(
                 NearestPrototypes(feat_dim, num_classes, **per_class),
                 ProtoSeg(num_classes, feat_dim, **arguments),
             )
-    raise ValueError(f"unknown classifier {kind!r}: choose one of {', '.join(NAMES)}")
+    raise ValueError(f"unknown classifier {kind!r}: choose one of {', '.join(PIXEL_CLASSIFIERS)}")

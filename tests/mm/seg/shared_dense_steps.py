@@ -39,8 +39,11 @@ ALL = dict(type="CrossEntropyLoss")
 WEIGHTED = dict(type="CrossEntropyLoss", class_weight=[1.0, 0.5, 3.0, 2.0])
 REWEIGHTED = dict(type="GeneralizedReweighting", class_counts=[90, 30, 10, 5])
 SAR = dict(type="SAR", embedding="linear+conv", delta=0.1, momentum=0.5, aux_weight=2.0, anchor_weight=0.5)
+PROTOSEG = dict(
+    type="protoseg", per_class=2, assignment="likeliest", momentum=0.5, contrast_weight=1.0, distance_weight=1.0
+)
 
-# The loss, the regularizer, and how batch norms are in several processes ("sync", or "own": over the part of each).
+# The loss, the regularizer or ProtoSeg, and how batch norms are in several processes ("sync"; "own": over the part of each).
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str]] = {
     "labelled pixels": (LABELLED, None, "sync"),
     "all pixels": (ALL, None, "sync"),
@@ -49,6 +52,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str]] = {
     "SAR": (LABELLED, SAR, "sync"),
     "CAR": (LABELLED, dict(type="CAR"), "sync"),
     "CenterLoss": (ALL, dict(type="CenterLoss"), "sync"),
+    "ProtoSeg": (LABELLED, PROTOSEG, "sync"),
     "norm of each part": (LABELLED, SAR, "own"),
 }
 
@@ -79,13 +83,14 @@ def build(loss: dict[str, Any], regularizer: dict[str, Any] | None, norm: str) -
         norm_cfg=dict(type=norm),
         align_corners=False,
     )
+    entry = "classifier" if regularizer == PROTOSEG else "regularizer"
     config = dict(
         type="EncoderDecoder",
         backbone=dict(type="TwoMaps"),
         data_preprocessor=dict(
             type="MaskBatchPreprocessor", mean=[120.0] * 3, std=[60.0] * 3, crop_size=CROP, photometric=False
         ),
-        decode_head=dict(type="RegularizedFCNHead", in_index=1, regularizer=regularizer, loss_decode=loss, **head),
+        decode_head=dict(type="RegularizedFCNHead", in_index=1, loss_decode=loss, **{entry: regularizer}, **head),
         auxiliary_head=dict(type="RegularizedFCNHead", in_index=0, loss_decode=dict(loss, loss_weight=0.4), **head),
         test_cfg=dict(mode="whole"),
     )

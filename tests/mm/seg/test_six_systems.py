@@ -11,7 +11,11 @@ from tiny_scenes import write_ade20k, write_cityscapes, write_pascal_context
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
 
+from mmengine.registry import DefaultScope
+from mmseg.registry import TRANSFORMS
+
 from sar_cls.engine import training
+from sar_cls.engine.config import row_config
 from sar_cls.engine.job import Job
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve
@@ -203,3 +207,14 @@ def test_a_mask_out_of_range_is_named(tmp_path: Path) -> None:
     mask.unlink()
     with pytest.raises(InputError, match=f"has no mask .*{mask.name}"):
         load_splits(resolve(row.source, Options()).data, str(tmp_path))
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if "_520" in row.name], ids=lambda row: f"{row.suite}-{row.name}")
+def test_crops_of_tables_5_and_6_are_of_520_pixels(row: Any) -> None:
+    config = row_config(row.source)
+    assert list(config.data_preprocessor.size) == [520, 520]
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        crop = TRANSFORMS.build(config.train_dataloader.dataset.pipeline[3])
+    assert tuple(crop.crop_size) == (520, 520)
+    evaluation = config.model.test_cfg
+    assert evaluation.mode == "whole" or list(evaluation.crop_size) == [520, 520]

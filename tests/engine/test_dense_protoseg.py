@@ -1,0 +1,105 @@
+"""A run of a segmentation net with ProtoSeg, from its suite's row to its net outside of the benchmark, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_scenes import DENSE, DISALIGN, write_camvid
+
+pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
+
+import sar_cls
+from sar_cls.cli import CONFIGS
+from sar_cls.engine.config import row_config
+from sar_cls.engine.options import Options
+from sar_cls.engine.run import DataCache, Job, run
+from sar_cls.errors import InputError
+from sar_cls.runs.checkpoint import read_checkpoint
+from sar_cls.runs.dense_outputs import read_dense_outputs
+from sar_cls.runs.folder import LAST
+from sar_cls.runs.history import read_history
+from sar_cls.runs.record import read_record
+from sar_cls.suites.rows import Source, load_suite
+
+MakeJob = Callable[..., Job]
+PROTOSEG = DENSE + 'model["decode_head"]["classifier"] = dict(type="protoseg", per_class=2)\n'
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
+    root = tmp_path_factory.mktemp("data")
+    write_camvid(root, size=(40, 48))
+    return Options(data_root=str(root))
+
+
+@pytest.fixture(scope="module")
+def cache() -> DataCache:
+    return DataCache()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, options: Options, cache: DataCache) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "net.py").write_text(PROTOSEG)
+    place = folder / "camvid" / "segformer_protoseg" / "seed1"
+    run(Job("camvid", "segformer_protoseg", Source(folder / "net.py"), 1, place), options, cache)
+    return place
+
+
+def test_it_trains_and_its_net_gives_the_outputs_of_the_run(finished: Path, options: Options, cache: DataCache) -> None:
+    history = read_history(finished)
+    assert {"decode.loss_ce", "decode.loss_ppc", "decode.loss_ppd"} <= set(history)
+    state = read_checkpoint(finished / LAST)["state_dict"]
+    prototypes = state["decode_head.conv_seg.prototypes"]
+    assert prototypes.shape == (11, 2, 8)
+    torch.testing.assert_close(prototypes.norm(dim=2), torch.ones(11, 2))
+    assert "decode_head.conv_seg.weight" not in state
+    outputs = read_dense_outputs(finished)
+    images = torch.from_numpy(outputs.images)
+    labels, _ = sar_cls.load_model(finished).segment(images)
+    assert np.array_equal(labels.numpy(), outputs.last.predictions[outputs.examples])
+
+
+def test_the_record_names_it(finished: Path) -> None:
+    assert read_record(finished)["method"] == "ProtoSeg"
+
+
+@pytest.mark.parametrize("row", ["segformer_protoseg", "uper_protoseg"])
+def test_the_rows_of_camvid_have_the_published_settings(row: str) -> None:
+    head = row_config(load_suite(CONFIGS, "camvid").row(row).source).model.decode_head
+    assert head.classifier == dict(type="protoseg")
+    assert head.get("regularizer") is None
+
+
+def test_a_second_stage_that_calibrates_class_weights_is_refused(
+    finished: Path, make_job: MakeJob, options: Options, cache: DataCache
+) -> None:
+    job = make_job(DISALIGN, row="segformer_disalign", stage1_dir=finished)
+    with pytest.raises(
+        InputError, match=r"classifies by prototypes, and .* calibrates a linear classifier: give another"
+    ):
+        run(job, options, cache)
+    assert not job.run_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ('["regularizer"] = dict(type="SAR")', "protoseg brings its own losses; leave the regularizer out"),
+        ('["classifier"]["momentun"] = 0.9', "ProtoSeg has no argument 'momentun': did you mean 'momentum'"),
+        ('["classifier"]["epsilon"] = 0', "epsilon is 0: give a number above 0"),
+        ('["type"] = "SegformerHead"', "takes no classifier; write RegularizedSegformerHead"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    change: str, message: str, make_job: MakeJob, options: Options, cache: DataCache
+) -> None:
+    job = make_job(PROTOSEG + f'model["decode_head"]{change}\n')
+    with pytest.raises(InputError, match=message) as error:
+        run(job, options, cache)
+    assert "\n" not in str(error.value)
+    assert not job.run_dir.exists()
