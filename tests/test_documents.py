@@ -92,10 +92,18 @@ def test_the_version_is_one() -> None:
     assert (ROOT / "sar_cls" / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("document", ["CONTRIBUTING.md", "CONTENTS.md"])
+@pytest.mark.parametrize(
+    "document",
+    [
+        str(path.relative_to(ROOT))
+        for pattern in ("*.md", "docs/*.md", "results/README.md", "results/*/README.md")
+        for path in sorted(ROOT.glob(pattern))
+        if path.name != "CHANGELOG.md"  # which tells of what is no longer there
+    ],
+)
 def test_paths_in_the_documents_exist(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     for path in re.findall(r"`((?:sar_cls|tests|configs|longtail|benchmarks)/[\w./]*)`", text):
         assert (ROOT / path).exists() or "SUITE" in path, path
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
-        assert (ROOT / link).exists(), link
+        assert (ROOT / document).parent.joinpath(link).exists(), link

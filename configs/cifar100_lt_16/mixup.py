@@ -1,4 +1,4 @@
-"""CIFAR-100-LT at 16x16 pixels, imbalance 100, ResNet-20, mixup: the first stage of MiSLAS at a tenth of the cost.
+"""CIFAR-100-LT at 16x16 pixels, imbalance 100, ResNet-20, mixup: the first stage of MiSLAS at a seventh of the cost.
 
     python benchmarks/run.py --suite cifar100_lt_16
 

@@ -1,0 +1,116 @@
+"""The answers of results/README.md are what the kept records say: means, paired t-intervals and Holm's p, computed here anew.
+
+Not by :mod:`sar_cls.reporting`, which prints the tables: the records are read as JSON, the statistics are scipy's.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+RESULTS = Path(__file__).parents[1] / "results"
+ANSWERS = " ".join((RESULTS / "README.md").read_text(encoding="utf-8").split())  # on one line
+PARTS, RIVALS, SUPCON, LT16 = "digits-parts", "digits-rivals", "digits-supcon", "cifar100_lt_16"
+FAMILY = ["mixup_sar", "mixup_aux_alone", "mixup_sar_shielded"]  # rows at 16x16 that share a baseline, in each stage
+
+
+def top1(folder: str, row: str) -> dict[int, float]:
+    """Seed -> top-1 at the last epoch, of all kept runs of a row."""
+    records = [json.loads(path.read_bytes()) for path in (RESULTS / folder).glob(f"*/{row}/*/record.json")]
+    found = {record["seed"]: record["metrics"]["last"]["top1"] for record in records}
+    assert 0 < len(found) == len(records), f"{folder}: {len(records)} runs of {row}, {len(found)} seeds"
+    return found
+
+
+def differences(folder: str, row: str, baseline: str) -> np.ndarray:
+    """Row minus baseline, seed by seed."""
+    ours, theirs = top1(folder, row), top1(folder, baseline)
+    return np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+
+
+def holm(values: list[float]) -> list[float]:
+    """Holm's adjusted p-values, from the definition."""
+    order, adjusted, worst = np.argsort(values), [0.0] * len(values), 0.0
+    for rank, index in enumerate(order):
+        worst = max(worst, (len(values) - rank) * values[index])
+        adjusted[index] = min(1.0, worst)
+    return adjusted
+
+
+@pytest.mark.parametrize(
+    ("folder", "row", "baseline", "seeds", "sentence"),
+    [
+        (PARTS, "mixup_sar", "mixup", 10, "SAR gains {d:+.1f} points over MixUp [{low:+.1f}, {high:+.1f}]"),
+        (PARTS, "mixup_aux_alone", "mixup", 10, "any pull to the anchors, {d:+.1f} [{low:+.1f}, {high:+.1f}]"),
+        (PARTS, "mixup_balanced_softmax", "mixup", 10, "balanced softmax gains {d:+.1f} [{low:+.1f}, {high:+.1f}]"),
+        (
+            PARTS,
+            "mixup_balanced_softmax_sar",
+            "mixup_balanced_softmax",
+            10,
+            "on top of it another {d:+.1f} [{low:+.1f}, {high:+.1f}], to {mean:.1f} %",
+        ),
+        (PARTS, "sar_aux_warmup_90", "mixup", 10, "(90 steps: {d:+.1f})"),
+        (LT16, "mixup_sar", "mixup", 3, "SAR loses {loss:.1f} points to MixUp [{low:+.1f}, {high:+.1f}]"),
+        (LT16, "mixup_sar_mislas", "mixup_mislas", 3, "after MiSLAS {loss:.1f} [{low:+.1f}, {high:+.1f}] (p"),
+        (
+            LT16,
+            "mixup_sar_logit_adjustment",
+            "mixup_logit_adjustment",
+            3,
+            "after logit adjustment {loss:.1f} [{low:+.1f}, {high:+.1f}] (p",
+        ),
+        (LT16, "mixup_aux_alone_mislas", "mixup_mislas", 3, "after MiSLAS {loss:.1f} [{low:+.1f}, {high:+.1f}] (p"),
+        (
+            LT16,
+            "mixup_aux_alone_logit_adjustment",
+            "mixup_logit_adjustment",
+            3,
+            "after logit adjustment {loss:.1f} [{low:+.1f}, {high:+.1f}] (p",
+        ),
+        (LT16, "mixup_aux_alone", "mixup", 3, "The auxiliary loss alone loses {loss:.1f} [{low:+.1f}, {high:+.1f}]"),
+        (LT16, "mixup_sar_shielded", "mixup", 3, "the net is where MixUp is: {d:+.1f} [{low:+.1f}, {high:+.1f}]"),
+        (LT16, "mixup_logit_adjustment", "mixup", 3, "logit adjustment {d:+.1f} [{low:+.1f}, {high:+.1f}]"),
+        (LT16, "mixup_mislas", "mixup", 3, "MiSLAS {d:+.1f} [{low:+.1f}, {high:+.1f}], balanced"),
+        (LT16, "mixup_sar_nearest_anchor", "mixup_sar", 3, "is right for {mean:.1f} % of them (cosine;"),
+        (LT16, "mixup_sar_nearest_anchor_euclidean", "mixup_sar", 3, "; {mean:.1f} % by distance)"),
+        (LT16, "mixup_sar", "mixup", 3, "where the classifier is right for {mean:.1f} %"),
+        (RIVALS, "mixup_arb", "mixup", 10, "ARB-loss with batch sizes {d:+.1f}"),
+        (
+            SUPCON,
+            "mixup_supcon",
+            "mixup_two_views",
+            10,
+            "gains {d:.1f} over the two views alone [{low:+.1f}, {high:+.1f}]",
+        ),
+        (SUPCON, "mixup_two_views", "mixup", 10, "which gain {d:.1f} ("),
+    ],
+)
+def test_headline_figures_follow_from_the_records(
+    folder: str, row: str, baseline: str, seeds: int, sentence: str
+) -> None:
+    found = differences(folder, row, baseline)
+    assert len(found) == seeds
+    low, high = stats.t.interval(0.95, seeds - 1, found.mean(), stats.sem(found))
+    mean = np.mean(list(top1(folder, row).values()))
+    expected = sentence.format(d=found.mean(), loss=-found.mean(), low=low, high=high, mean=mean)
+    assert expected in ANSWERS, expected
+
+
+@pytest.mark.parametrize(
+    ("after", "of_sar", "of_the_loss_alone"),
+    [
+        ("", "(Holm's p = {:.2f})", "[-1.2, -0.9] (p = {:.3f})"),
+        ("_mislas", "after MiSLAS 1.8 [-3.6, +0.0] (p = {:.2f})", "[-1.7, -0.8] (p = {:.2f})"),
+        ("_logit_adjustment", "after logit adjustment 2.1 [-3.8, -0.3] (p = {:.2f})", "[-1.9, -1.4] (p = {:.3f})"),
+    ],
+)
+def test_p_values_follow_from_the_records(after: str, of_sar: str, of_the_loss_alone: str) -> None:
+    found = [differences(LT16, row + after, "mixup" + after) for row in FAMILY]
+    adjusted = holm([stats.ttest_1samp(values, 0).pvalue for values in found])
+    for value, sentence in zip(adjusted, [of_sar, of_the_loss_alone], strict=False):
+        assert sentence.format(value) in ANSWERS, sentence.format(value)
