@@ -87,6 +87,14 @@ def load_config(path: Path) -> Config:
 FROM_DATA = ("class_counts", "class_names", "superclasses")
 
 
+def before_data(regularizer: Any) -> Any:
+    """A regularizer's config that can be built before the data is there: class names that are still to come, and the anchors
+    that need them, are left out."""
+    if not isinstance(regularizer, dict) or not any(name in regularizer for name in FROM_DATA):
+        return regularizer
+    return {key: value for key, value in regularizer.items() if key not in (*FROM_DATA, "anchors", "kind")}
+
+
 def _uncounted(value: Any, key: str = "") -> Any:
     """Copies what a row sets; TOML has no None, so what is not known before the data is written "train"."""
     if isinstance(value, Mapping):

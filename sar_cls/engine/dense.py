@@ -9,7 +9,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from sar_cls.engine.config import FROM_DATA
+from sar_cls.data import VOID
+from sar_cls.engine.config import before_data
 from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
 from sar_cls.errors import InputError
@@ -51,6 +52,12 @@ def method_of(config: Config) -> str:
 def is_protoseg(head: Any) -> bool:
     """Whether a head's classifier are prototypes, and no linear one."""
     return (head.get("classifier") or {}).get("type") == "protoseg"
+
+
+def auxiliary_heads_of(config: Config) -> list[Any]:
+    """The heads beside the decode head, which only training has."""
+    heads = config.model.get("auxiliary_head") or []
+    return list(heads) if isinstance(heads, (list, tuple)) else [heads]
 
 
 def net_name(config: Config) -> str:
@@ -129,37 +136,42 @@ def check_heads(config: Config, source: Source) -> None:
     Raises:
         InputError: mmsegmentation is not installed, a regularizer or argument that is not known, or a head that takes none.
     """
-    from sar_cls.mm.seg import HEADS, build_classifier  # says which extra, where there is no mmsegmentation
+    # Says which extra, where there is no mmsegmentation.
+    from sar_cls.mm.seg import HEADS, build_classifier, check_entries
 
-    heads = heads_of(config)
-    auxiliary = config.model.get("auxiliary_head") or []
-    for head in [*heads, *(auxiliary if isinstance(auxiliary, (list, tuple)) else [auxiliary])]:
-        kind = head.get("type")
-        asked = next((name for name in ("regularizer", "classifier") if head.get(name) is not None), None)
-        if asked is not None and kind not in HEADS:
+    heads, is_list = heads_of(config), isinstance(config.model["decode_head"], (list, tuple))
+    kind = config.model.get("type")
+    if kind in ("EncoderDecoder", "CascadeEncoderDecoder") and is_list != (kind == "CascadeEncoderDecoder"):
+        raise InputError(
+            f"{source}: the decode_head of {kind} is {'one head' if is_list else 'a list of heads'}; write it so"
+        )
+    for name in ("regularizer", "classifier"):
+        if any(head.get(name) is not None for head in auxiliary_heads_of(config)):
+            raise InputError(f"{source}: an auxiliary head is left alone; move the {name} to decode_head")
+        if any(head.get(name) is not None for head in heads[:-1]):
+            raise InputError(f"{source}: in a cascade the last head is regularized; move the {name} there")
+        kind = heads[-1].get("type")
+        if heads[-1].get(name) is not None and kind not in HEADS:
             known = f"Regularized{kind}"
             hint = f"write {known}" if known in HEADS else f"heads with one are {', '.join(HEADS)}"
-            raise InputError(f"{source}: {kind} takes no {asked}; {hint}")
-    for head in heads[:-1]:
-        for name in ("regularizer", "classifier"):
-            if head.get(name) is not None:
-                raise InputError(f"{source}: in a cascade the last head is regularized; move the {name} there")
+            raise InputError(f"{source}: {kind} takes no {name}; {hint}")
     head = heads[-1]
-    if is_protoseg(head) and head.get("regularizer") is not None:
-        raise InputError(f"{source}: protoseg brings its own losses; leave the regularizer out")
     if not isinstance(head.get("num_classes"), int):
         raise InputError(f"{source}: decode_head has no num_classes; add it")
     try:
-        regularizer = dict(head.get("regularizer") or {})
-        if any(name in regularizer for name in FROM_DATA):  # then its anchors are made when the classes are known
-            regularizer = {
-                key: value for key, value in regularizer.items() if key not in (*FROM_DATA, "anchors", "kind")
-            }
-        build_regularizer(regularizer or None, head.num_classes, head.get("channels", 1))
+        regularizer = head.get("regularizer")
+        build_regularizer(before_data(regularizer), head.num_classes, head.get("channels", 1))
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
     try:
         build_classifier(head.get("classifier"), head.num_classes, head.get("channels", 1))
+        check_entries(
+            regularizer,
+            head.get("classifier"),
+            head.num_classes,
+            head.get("out_channels"),
+            head.get("ignore_index", VOID),
+        )
         check_parts(config, scope="mmseg", parts=_parts(config))
     except ValueError as error:
         raise InputError(f"{source}, {error}") from error
@@ -170,8 +182,7 @@ def _parts(config: Config) -> Iterator[tuple[str, Any]]:
     yield "neck", config.model.get("neck")
     for head in heads_of(config):
         yield "decode_head", head
-    auxiliary = config.model.get("auxiliary_head") or []
-    for head in auxiliary if isinstance(auxiliary, (list, tuple)) else [auxiliary]:
+    for head in auxiliary_heads_of(config):
         yield "auxiliary_head", head
     yield "data_preprocessor", config.get("data_preprocessor")
 
@@ -182,9 +193,7 @@ def check_classes(config: Config, source: Source, classes: tuple[str, ...]) -> N
     Raises:
         InputError: one has not.
     """
-    auxiliary = config.model.get("auxiliary_head") or []
-    every = [*heads_of(config), *(auxiliary if isinstance(auxiliary, (list, tuple)) else [auxiliary])]
-    for head in every:
+    for head in [*heads_of(config), *auxiliary_heads_of(config)]:
         if head.num_classes != len(classes):
             raise InputError(
                 f"{source.config.name} has a head of {head.num_classes} classes and the data has {len(classes)}: correct "

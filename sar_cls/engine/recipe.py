@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from mmengine.config import Config
 
 from sar_cls.engine import dense
-from sar_cls.engine.config import FROM_DATA, recipe_hash, row_config
+from sar_cls.engine.config import before_data, recipe_hash, row_config
 from sar_cls.engine.config_values import check_values
 from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
@@ -190,7 +190,7 @@ def _check_complete(config: Config, source: Source) -> None:
     head = config.model.get("head") or {}
     try:
         built = build_regularizer(
-            _before_data(head.get("regularizer")), head.get("num_classes", 2), head.get("in_channels", 1)
+            before_data(head.get("regularizer")), head.get("num_classes", 2), head.get("in_channels", 1)
         )
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
@@ -199,14 +199,6 @@ def _check_complete(config: Config, source: Source) -> None:
         check_rate_rules(config.optim_wrapper.get("paramwise_cfg"), head, built)
     except ValueError as error:
         raise InputError(f"{source}, {error}") from error
-
-
-def _before_data(regularizer: Any) -> Any:
-    """A regularizer's config that can be built before the data is there: class names that are still to come, and the anchors
-    that need them, are left out."""
-    if not isinstance(regularizer, dict) or not any(name in regularizer for name in FROM_DATA):
-        return regularizer
-    return {key: value for key, value in regularizer.items() if key not in (*FROM_DATA, "anchors", "kind")}
 
 
 def run_name(seed: int, options: Options, resolved: Resolved) -> str:

@@ -45,13 +45,18 @@ def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: in
     numbers that the first layer is drawn from.
 
     Raises:
-        ValueError: an unknown ``type``, or an argument that it does not take.
+        ValueError: no dict, an unknown ``type``, or an argument that it does not take.
     """
     if config is None or isinstance(config, nn.Module):
         return config
+    if not isinstance(config, dict):
+        raise ValueError(f'the regularizer is {config!r}: write one as dict(type="SAR")')
     arguments = dict(config)
     name = arguments.pop("type", None)
     if name not in REGULARIZERS:
+        known = str(name).lower()
+        if known in PIXEL_CLASSIFIERS:
+            raise ValueError(f'{name} is no regularizer: in a decode head write classifier=dict(type="{known}")')
         raise ValueError(f"unknown regularizer {name!r}: choose one of {', '.join(sorted(REGULARIZERS))}")
     check_arguments(REGULARIZERS[name], arguments)
     with apart_from_the_model():

@@ -175,14 +175,7 @@ class Regularizer(nn.Module):
     # Checks of constructor arguments. Each returns the value, so that an assignment reads as one line.
 
     def _whole_number(self, name: str, value: int, least: int | None = None) -> int:
-        try:
-            number = operator.index(value)
-        except TypeError:
-            number = None
-        if number is None or (least is not None and number < least):
-            wanted = "a whole number" if least is None else f"a whole number of at least {least}"
-            raise ValueError(f"{type(self).__name__}: {name} is {value!r}: give {wanted}")
-        return number
+        return whole_number(self, name, value, least)
 
     def _weight(self, name: str, value: float) -> float:
         if not _is_real(value) or not math.isfinite(value) or value < 0:
@@ -345,6 +338,22 @@ class Regularizer(nn.Module):
                 raise ValueError(message)
         elif valid.device.type == "cuda":
             torch._assert_async(valid.all(), message)
+
+
+def whole_number(of: nn.Module, name: str, value: object, least: int | None = None) -> int:
+    """``value``, a constructor's argument ``name`` of the module ``of``, as an int.
+
+    Raises:
+        ValueError: it is no whole number, or below ``least``.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or (least is not None and number < least):
+        wanted = "a whole number" if least is None else f"a whole number of at least {least}"
+        raise ValueError(f"{type(of).__name__}: {name} is {value!r}: give {wanted}")
+    return number
 
 
 def squared_distance(features: Tensor, targets: Targets, anchors: Tensor) -> Tensor:

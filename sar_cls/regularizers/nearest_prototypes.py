@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sar_cls.regularizers.base import snapshot
+from sar_cls.regularizers.base import snapshot, whole_number
 
 
 class NearestPrototypes(nn.Module):
@@ -25,31 +25,29 @@ class NearestPrototypes(nn.Module):
         per_class: M, the published 10.
 
     Raises:
-        ValueError: one of the numbers is below 1.
+        ValueError: one of the numbers is no whole number, or below 1.
     """
 
     prototypes: Tensor
 
     def __init__(self, in_features: int, out_features: int, per_class: int = 10) -> None:
         super().__init__()
-        if min(in_features, out_features, per_class) < 1:
-            raise ValueError(
-                f"in_features, out_features and per_class must be at least 1, not {in_features}, {out_features} and {per_class}."
-            )
-        self.in_features = in_features
-        self.out_features = out_features
-        self.per_class = per_class
-        drawn = nn.init.trunc_normal_(torch.empty(out_features, per_class, in_features), std=0.02)
+        self.in_features = whole_number(self, "in_features", in_features, 1)
+        self.out_features = whole_number(self, "out_features", out_features, 1)
+        self.per_class = whole_number(self, "per_class", per_class, 1)
+        drawn = nn.init.trunc_normal_(torch.empty(self.out_features, self.per_class, self.in_features), std=0.02)
         self.register_buffer("prototypes", F.normalize(drawn, dim=2))
-        self.norm = nn.LayerNorm(out_features)
+        self.norm = nn.LayerNorm(self.out_features)
 
     def similarities(self, x: Tensor) -> Tensor:
         """Features [N, D] -> their cosines [N, C, M] to all prototypes, which get no gradient."""
+        return self.similarities_of_unit(F.normalize(x.to(self._dtype), dim=1))
+
+    def similarities_of_unit(self, x: Tensor) -> Tensor:
+        """The same for features that have length one already, without a further copy of them."""
         # In training the prototypes move between this product and its backward pass.
         prototypes = snapshot(self.prototypes) if self.training else self.prototypes
-        if prototypes.dtype != torch.float64:
-            prototypes = prototypes.float()
-        cosines = F.normalize(x.to(prototypes.dtype), dim=1) @ prototypes.flatten(0, 1).T
+        cosines = x.to(self._dtype) @ prototypes.to(self._dtype).flatten(0, 1).T
         return cosines.unflatten(1, (self.out_features, self.per_class))
 
     def scores(self, similarities: Tensor) -> Tensor:
@@ -65,6 +63,11 @@ class NearestPrototypes(nn.Module):
             pixels = x.movedim(1, -1)
             scores = self.scores(self.similarities(pixels.reshape(-1, self.in_features)))
             return scores.reshape(*pixels.shape[:-1], self.out_features).movedim(-1, 1)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of the computation."""
+        return torch.float64 if self.prototypes.dtype == torch.float64 else torch.float32
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, per_class={self.per_class}"

@@ -53,7 +53,7 @@ class ProtoSeg(Regularizer):
         ignore_index: label of the pixels of a feature map that have no class.
 
     Raises:
-        ValueError: an argument is out of its range; in a step: another classifier, or one in half precision.
+        ValueError: an argument is out of its range; in a step: another classifier, or one in another precision.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class ProtoSeg(Regularizer):
         self.assignment = self._one_of("assignment", assignment, ASSIGNMENTS)
 
     def losses(self, features: Tensor, targets: Targets, classifier: Classifier | None) -> dict[str, Tensor]:
-        nearest = self._prototypes_of(classifier)
+        nearest = self._prototypes_of(classifier, targets.dtype)
         features, targets = _one_class_each(F.normalize(features, dim=1), targets)
         assert targets.labels is not None
-        similarities = nearest.similarities(features)
+        similarities = nearest.similarities_of_unit(features)
         place = targets.labels.view(-1, 1, 1).expand(-1, 1, nearest.per_class)
         own = similarities.gather(1, place).squeeze(1)
         with torch.no_grad():
@@ -90,9 +90,11 @@ class ProtoSeg(Regularizer):
             if self.training:
                 self._move(nearest, features, targets, plan, similarities)
         to_its_prototype = own.gather(1, plan.argmax(dim=1, keepdim=True)).squeeze(1)
-        all_others = torch.logsumexp(similarities.flatten(1) / self.temperature, dim=1)
+        # Divided by 1 they would be copied, and kept for the backward pass.
+        to_all = similarities if self.temperature == 1 else similarities / self.temperature
         return {
-            "loss_ppc": self.contrast_weight * targets.mean(all_others - to_its_prototype / self.temperature),
+            "loss_ppc": self.contrast_weight
+            * targets.mean(torch.logsumexp(to_all.flatten(1), dim=1) - to_its_prototype / self.temperature),
             "loss_ppd": self.distance_weight * targets.mean((1 - to_its_prototype).square()),
         }
 
@@ -115,7 +117,7 @@ class ProtoSeg(Regularizer):
         new = F.normalize(torch.where(sums[:, -1:] > 0, moved, old), dim=1)
         nearest.prototypes.copy_(new.view_as(nearest.prototypes))
 
-    def _prototypes_of(self, classifier: Classifier | None) -> NearestPrototypes:
+    def _prototypes_of(self, classifier: Classifier | None, dtype: torch.dtype) -> NearestPrototypes:
         module = classifier.module if isinstance(classifier, ModuleCall) else classifier
         if not isinstance(module, NearestPrototypes):
             raise ValueError(
@@ -130,6 +132,11 @@ class ProtoSeg(Regularizer):
             raise ValueError(
                 f"ProtoSeg: the prototypes are in {module.prototypes.dtype}, in which an average with momentum "
                 f"{self.momentum} does not move: keep the classifier in float32"
+            )
+        if module.prototypes.dtype != dtype:
+            raise ValueError(
+                f"ProtoSeg: the prototypes are in {module.prototypes.dtype} and the losses in {dtype}: convert the classifier "
+                f"by .{'double' if dtype == torch.float64 else 'float'}()"
             )
         return module
 
@@ -146,19 +153,21 @@ def equal_shares(similarities: Tensor, targets: Targets, epsilon: float, iterati
     Args:
         similarities: [N, M], to the prototypes of the own class, at most 1.
         targets: hard labels, and weights of the samples; one of weight 0 takes no share.
-        epsilon: above 0; small is hard.
+        epsilon: above 0; small is hard. In float32 a cosine below ``1 - 80 * epsilon`` counts as that, which is below any for the
+            published 0.05, and for all down to 0.025.
         iterations: at least 1.
 
     Returns:
         [N, M], rows that sum to 1.
     """
     labels = targets.label_weights()
-    # Far below what the published epsilon reaches (exp(-40)), and far enough from 0 for the quotients that follow.
-    least = torch.finfo(similarities.dtype).tiny ** 0.5
+    # About exp(-80) in float32: below what the published epsilon reaches, and above what a device may take for 0, so that no row
+    # is all 0.
+    least = 1e3 * torch.finfo(similarities.dtype).tiny
     plan = ((similarities - 1) / epsilon).exp().clamp_min(least)
     for _ in range(iterations):
         shares = targets.class_totals(plan, labels)[:, :-1]
-        plan = plan / targets.pick(torch.where(shares > 0, shares, 1))
+        plan = (plan / targets.pick(torch.where(shares > 0, shares, 1))).clamp_min(least)
         plan = plan / plan.sum(dim=1, keepdim=True)
     return plan
 

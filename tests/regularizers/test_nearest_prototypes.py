@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -101,9 +102,26 @@ def test_float32_under_autocast_and_for_half_precision(device: torch.device) -> 
     assert made.to(torch.bfloat16)(features.bfloat16()).dtype == torch.float32
 
 
-@pytest.mark.parametrize("numbers", [(0, 3, 2), (4, 0, 2), (4, 3, 0)])
-def test_numbers_below_1_are_refused(numbers: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match="must be at least 1"):
+def test_features_of_length_one_need_no_further_division(device: torch.device) -> None:
+    made = drawn(4, 3, 2).to(device)
+    features = torch.randn(5, 4, dtype=torch.float64, device=device)
+    unit = features / features.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(made.similarities_of_unit(unit), made.similarities(features))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ((0, 3, 2), "in_features is 0"),
+        ((4, 0, 2), "out_features is 0"),
+        ((4, 3, 0), "per_class is 0"),
+        ((4, 3, 2.0), "per_class is 2.0"),
+        ((4, 3, "2"), "per_class is '2'"),
+        ((4, 3, True), "per_class is True"),
+    ],
+)
+def test_what_is_no_number_of_prototypes_is_refused(numbers: tuple[Any, Any, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"NearestPrototypes: {message}: give a whole number of at least 1"):
         NearestPrototypes(*numbers)
 
 

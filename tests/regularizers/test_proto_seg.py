@@ -106,7 +106,8 @@ def test_losses_gradient_and_prototypes_over_steps(
     for _ in range(3):
         features = torch.randn(num_samples, D, dtype=torch.float64).to(device).requires_grad_()
         labels = torch.randint(C - 1 if num_samples < 9 else C, (num_samples,))
-        weights = torch.rand(num_samples, dtype=torch.float64) * (torch.arange(num_samples) != 2)
+        # Powers of two: a class with one sample has equal shares of all its prototypes, of which a rounding would choose.
+        weights = 2.0 ** torch.randint(-2, 3, (num_samples,)).double() * (torch.arange(num_samples) != 2)
         given_weights = weights.to(device) if weighted else None
         base, y = features.detach().cpu().numpy(), labels.numpy()
         w = weights.numpy() if weighted else np.ones(num_samples)
@@ -194,21 +195,21 @@ def test_prototypes_move_by_what_is_classified_right_and_in_training_alone(devic
     assert not torch.allclose(nearest.prototypes[:, 0], prototypes[:, 0], atol=1e-4)
 
 
-def test_with_gumbel_noise_a_likely_prototype_is_drawn_more_often() -> None:
-    module, nearest = build(torch.device("cpu"), assignment="gumbel", momentum=0.0)
+def test_the_prototype_to_move_is_drawn_with_the_plan_for_logits(device: torch.device) -> None:
+    """Half of a class is at its first prototype, half at its second, so that a row of the plan is (1, 0) or (0, 1): the far one is
+    drawn ``exp(0) / exp(1)`` times as often as the near one. (With the plan for probabilities it would be never.)"""
+    module, nearest = build(device, assignment="gumbel", momentum=0.0)
+    directions = torch.eye(D, dtype=torch.float64, device=device)
     with torch.no_grad():
         nearest.norm.weight.fill_(1)
-        nearest.prototypes.copy_(nn.functional.normalize(torch.randn(C, M, D, dtype=torch.float64), dim=2))
-    start = nearest.prototypes.clone()
-    feature, drawn = start[1, :1], []
-    for _ in range(400):
-        nearest.prototypes.copy_(start)
-        module(feature, torch.tensor([1]), nearest)
-        # With momentum 0 the prototype that was drawn has become the feature.
-        drawn.append(torch.equal(nearest.prototypes[1, 1].round(decimals=6), feature[0].round(decimals=6)))
-    # A single sample of its class takes equal shares of both: whatever it is nearer to, each is drawn as often.
-    assert sum(drawn) == pytest.approx(200, abs=60)
-    assert 0 < sum(drawn) < 400
+        nearest.prototypes.copy_(torch.stack([directions[:2], directions[2:], -directions[2:]]))
+    features, number = directions[:2], 20_000
+    module(features.repeat(number, 1), torch.zeros(2 * number, dtype=torch.int64, device=device), nearest)
+    # With momentum 0 a prototype is now the sum, brought to length one, of those that drew it.
+    first, second = nearest.prototypes[0].cpu()
+    assert (first[1] / first[0]).item() == pytest.approx(math.exp(-1), rel=0.05)
+    assert (second[0] / second[1]).item() == pytest.approx(math.exp(-1), rel=0.05)
+    assert torch.equal(nearest.prototypes[1], directions[2:])
 
 
 @given(seed=st.integers(0, 999), epsilon=st.sampled_from([0.05, 0.5]), num_samples=st.integers(1, 12))
@@ -234,13 +235,17 @@ def test_many_steps_bring_equal_shares() -> None:
         torch.testing.assert_close(plan[labels == c].sum(dim=0), torch.full((5,), 4.0, dtype=torch.float64))
 
 
-def test_shares_in_float32_do_not_overflow() -> None:
-    similarities = torch.tensor([[1.0, -1.0], [1.0, -1.0], [-1.0, -1.0]])
-    plan = equal_shares(similarities, Targets(2, torch.float32, labels=torch.tensor([0, 0, 1])), 0.05, 3)
-    assert torch.isfinite(plan).all()
-    assert (
-        equal_shares(similarities, Targets(2, torch.float32, labels=torch.tensor([0, 0, 1])), 0.01, 3).isfinite().all()
-    )
+@pytest.mark.parametrize("epsilon", [0.05, 0.025])
+def test_shares_in_float32_are_those_of_float64(epsilon: float) -> None:
+    """From one end of the cosines to the other; of the class with a single sample too."""
+    generator = torch.Generator().manual_seed(0)
+    similarities = torch.rand(60, 4, generator=generator, dtype=torch.float64) * 2 - 1
+    similarities[:2] = torch.tensor([[1.0, -1.0, -1.0, -1.0], [-1.0, -1.0, -1.0, 1.0]])
+    labels = torch.arange(60) % 3
+    labels[5] = 3
+    expected = shares_by_loop(similarities.numpy(), labels.numpy(), np.ones(60), epsilon, 3)
+    plan = equal_shares(similarities.float(), Targets(4, torch.float32, labels=labels), epsilon, 3)
+    np.testing.assert_allclose(plan.numpy(), expected, rtol=1e-3, atol=1e-6)
 
 
 def test_defaults_are_the_published_ones() -> None:
@@ -278,6 +283,7 @@ def test_wrong_constructor_argument(arguments: dict[str, Any], message: str) -> 
             NearestPrototypes(D, C).bfloat16(),
             "in torch.bfloat16, in which an average .* keep the classifier in float32",
         ),
+        (NearestPrototypes(D, C).double(), "are in torch.float64 and the losses in torch.float32: .* by .float"),
     ],
 )
 def test_wrong_classifier(classifier: Any, message: str) -> None:
@@ -306,3 +312,39 @@ def test_a_step_is_one_graph(assignment: str) -> None:
     assert not torch.equal(moved, start)
     if assignment == "likeliest":
         torch.testing.assert_close(moved, nearest.prototypes)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_a_step_can_be_captured_and_draws_anew_at_each_replay(precision: torch.dtype) -> None:
+    device = torch.device("cuda")
+    torch.manual_seed(0)
+    module, nearest = ProtoSeg(C, D, momentum=0.0).to(device), NearestPrototypes(D, C, M).to(device)
+    features = torch.randn(64, D, device=device, dtype=precision, requires_grad=True)
+    labels = torch.arange(64, device=device) % C
+    start = nearest.prototypes.clone()
+
+    def step() -> torch.Tensor:
+        loss = torch.stack(list(module(features, labels, nearest).values())).sum()
+        (features.grad,) = torch.autograd.grad(loss, features)
+        return loss.detach()
+
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        step()
+    torch.cuda.current_stream().wait_stream(side)
+    nearest.prototypes.copy_(start)
+    expected = step()
+    nearest.prototypes.copy_(start)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = step()
+    moved = []
+    for _ in range(2):
+        nearest.prototypes.copy_(start)
+        graph.replay()
+        torch.testing.assert_close(found, expected)
+        moved.append(nearest.prototypes.clone())
+    assert not torch.equal(moved[0], start)
+    assert not torch.equal(moved[0], moved[1])

@@ -20,6 +20,8 @@ from torch.utils._pytree import tree_leaves
 
 from sar_cls.losses import LOSSES
 from sar_cls.regularizers import REGULARIZERS, Regularizer
+from sar_cls.regularizers.nearest_prototypes import NearestPrototypes, PrototypeEmbedding
+from sar_cls.regularizers.proto_seg import ASSIGNMENTS, ProtoSeg
 from sar_cls.steps.step import EagerStep
 
 from .small_steps import BranchOnValue, C, build_loader, build_model
@@ -110,6 +112,23 @@ def test_no_step_on_feature_maps_reads_a_value_or_touches_the_host(
         losses = module(maps, targets, classifier, sample_weights)
         torch.stack(list(losses.values())).sum().backward()
     assert watched.operations > 20
+    assert all(loss.shape == () for loss in losses.values())
+
+
+@pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
+@pytest.mark.parametrize("assignment", ASSIGNMENTS)
+def test_no_step_with_prototypes_reads_a_value_or_touches_the_host(assignment: str, soft: bool) -> None:
+    """ProtoSeg has a classifier of its own, and is not one of ``REGULARIZERS``."""
+    module = ProtoSeg(C, 6, assignment=assignment).to("meta")
+    embedding, nearest = PrototypeEmbedding(6).to("meta"), NearestPrototypes(6, C, 3).to("meta")
+    maps = torch.empty(2, 6, 4, 4, device="meta", requires_grad=True)
+    targets = torch.empty(2, C, 8, 8, device="meta") if soft else torch.empty(2, 8, 8, device="meta").long()
+    with OneDeviceOnly("meta") as watched:
+        embedded = embedding(maps)
+        losses = module(embedded, targets, nearest)
+        (torch.stack(list(losses.values())).sum() + nearest(embedded).sum()).backward()
+    assert watched.operations > 20
+    assert set(losses) == {"loss_ppc", "loss_ppd"}
     assert all(loss.shape == () for loss in losses.values())
 
 

@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
     raise InputError("segmentation needs mmsegmentation: install it with pip install 'sar-cls[seg]'") from error
 
 from sar_cls.mm.seg import backbones, loops, losses, preprocessor, second_stage
-from sar_cls.mm.seg.classifiers import build_classifier
+from sar_cls.mm.seg.classifiers import build_classifier, check_entries
 from sar_cls.mm.seg.heads import HEADS, RegularizedDecodeHead
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "RegularizedDecodeHead",
     "backbones",
     "build_classifier",
+    "check_entries",
     "loops",
     "losses",
     "preprocessor",

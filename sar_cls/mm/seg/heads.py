@@ -20,7 +20,13 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from sar_cls.mm.head import build_regularizer
-from sar_cls.mm.seg.classifiers import Prototypes, build_classifier
+from sar_cls.mm.seg.classifiers import (
+    Prototypes,
+    build_classifier,
+    check_entries,
+    draw_as_convolution,
+    without_convolution,
+)
 from sar_cls.whole_batch import total
 
 
@@ -65,8 +71,8 @@ class RegularizedDecodeHead:
         **kwargs: as for the plain head.
 
     Raises:
-        ValueError: an unknown regularizer or classifier, a bad value for it, ProtoSeg together with a regularizer, or a head for
-            binary masks with a single output.
+        ValueError: an unknown regularizer or classifier, a bad value for it, ProtoSeg together with a regularizer, a head for
+            binary masks with a single output, or one whose ``ignore_index`` is a class.
     """
 
     whole_batch: bool = False  # see sar_cls.whole_batch: here of what is logged alone
@@ -80,21 +86,14 @@ class RegularizedDecodeHead:
     ) -> None:
         super().__init__(*args, **kwargs)
         head: Any = self
-        if (regularizer is not None or classifier is not None) and head.out_channels != head.num_classes:
-            raise ValueError(
-                f"{type(self).__name__} has one output for two classes, which has no anchor for each: leave out_channels out"
-            )
+        check_entries(regularizer, classifier, head.num_classes, head.out_channels, head.ignore_index)
         self.regularizer: Any = build_regularizer(regularizer, head.num_classes, head.conv_seg.in_channels)
         self.calibration: Any = None
         self.embedding: Any = None
         built = build_classifier(classifier, head.num_classes, head.conv_seg.in_channels)
         if isinstance(built, Prototypes):
-            if self.regularizer is not None:
-                raise ValueError(
-                    "protoseg brings its own losses and has no class weights to regularize: leave regularizer out"
-                )
             self.embedding, head.conv_seg, self.regularizer = built
-            head.init_cfg = None  # it draws the convolution's weights, and would draw those of a layer norm
+            head.init_cfg, self._rules_of_convolution = without_convolution(head.init_cfg)
         else:
             self.calibration = built
         if self.regularizer is not None and head.ignore_index is not None:
@@ -105,6 +104,8 @@ class RegularizedDecodeHead:
         """Initializes the plain head, and leaves the regularizer as it was constructed."""
         regularizer, self.regularizer = self.regularizer, None
         try:
+            if self.embedding is not None and not self.is_init:  # type: ignore[attr-defined]
+                draw_as_convolution(self._rules_of_convolution, self.num_classes, self.channels)  # type: ignore[attr-defined]
             super().init_weights()  # type: ignore[misc]
         finally:
             self.regularizer = regularizer

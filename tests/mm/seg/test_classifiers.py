@@ -12,6 +12,7 @@ pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip instal
 
 from mm.seg.test_heads import SETTINGS, C, build, losses, maps, masks
 from sar_cls.mm.seg import build_classifier
+from sar_cls.mm.seg.classifiers import without_convolution
 from sar_cls.models import ScoreCalibration
 from sar_cls.regularizers.nearest_prototypes import NearestPrototypes
 
@@ -65,9 +66,51 @@ def test_it_starts_as_constructed_and_without_class_weights() -> None:
     assert build("RegularizedFCNHead", classifier=PROTOSEG, ignore_index=7).regularizer.ignore_index == 7
 
 
-def test_the_rest_of_the_head_is_drawn_as_without_it() -> None:
-    made, plain = build("RegularizedFCNHead", classifier=PROTOSEG), build("RegularizedFCNHead")
-    assert torch.equal(made.convs[0].conv.weight, plain.convs[0].conv.weight)
+@pytest.mark.parametrize("head", SETTINGS)
+def test_the_rest_of_the_head_and_what_is_drawn_after_it_is_as_without_it(head: str) -> None:
+    def others(built: Any) -> dict[str, torch.Tensor]:
+        own = ("conv_seg.", "embedding.", "regularizer.")
+        return {key: value for key, value in built.state_dict().items() if not key.startswith(own)}
+
+    plain = build(f"Regularized{head}")
+    after = torch.rand(3)
+    made = build(f"Regularized{head}", classifier=PROTOSEG)
+    assert torch.equal(torch.rand(3), after)
+    expected = others(plain)
+    assert expected
+    assert others(made).keys() == expected.keys()
+    assert all(torch.equal(value, expected[key]) for key, value in others(made).items())
+
+
+def test_rules_for_initial_weights_that_do_not_name_the_convolution_hold() -> None:
+    rule = dict(
+        type="Constant", val=0.5, layer="Conv2d", override=[dict(type="Normal", std=1.0, name="conv_seg")], bias=0.25
+    )
+    made = build("RegularizedFCNHead", classifier=PROTOSEG, init_cfg=rule)
+    for convolution in (made.convs[0].conv, made.embedding.projection[0]):
+        assert torch.equal(convolution.weight, torch.full_like(convolution.weight, 0.5))
+    assert torch.equal(made.conv_seg.norm.weight, torch.ones(C))
+
+
+@pytest.mark.parametrize(
+    ("given", "rest", "own"),
+    [
+        (None, [], []),
+        (
+            dict(type="Normal", std=0.01, override=dict(name="conv_seg")),
+            [],
+            [dict(type="Normal", std=0.01, override=[dict(name="conv_seg")])],
+        ),
+        (
+            [dict(type="A", layer="Conv2d", override=[dict(name="conv_seg"), dict(name="x")]), dict(type="B")],
+            [dict(type="A", layer="Conv2d", override=[dict(name="x")]), dict(type="B")],
+            [dict(type="A", override=[dict(name="conv_seg")])],
+        ),
+        (dict(type="A", override=dict(name="x")), [dict(type="A", override=[dict(name="x")])], []),
+    ],
+)
+def test_rules_are_parted_by_what_they_name(given: Any, rest: list[Any], own: list[Any]) -> None:
+    assert without_convolution(given) == (rest, own)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +119,17 @@ def test_the_rest_of_the_head_is_drawn_as_without_it() -> None:
         (dict(classifier=dict(type="protseg")), "unknown classifier 'protseg': choose one of disalign, protoseg"),
         (dict(classifier=dict(type="protoseg", momentun=0.9)), "no argument 'momentun': did you mean 'momentum'"),
         (dict(classifier=dict(type="protoseg", num_classes=4)), "gets num_classes from the model: leave it out"),
-        (dict(classifier=dict(type="protoseg", per_class=0)), "per_class must be at least 1"),
-        (dict(classifier=PROTOSEG, regularizer=dict(type="SAR")), "brings its own losses .* leave regularizer out"),
+        (dict(classifier=dict(type="protoseg", ignore_index=4)), "gets ignore_index from the model: leave it out"),
+        (dict(classifier=dict(type="protoseg", per_class=0)), "per_class is 0: give a whole number of at least 1"),
+        (dict(classifier=dict(type="ProtoSeg")), "unknown classifier 'ProtoSeg': did you mean 'protoseg'"),
+        (dict(classifier=dict(type="SAR")), r'SAR is no classifier: write regularizer=dict\(type="SAR"\)'),
+        (dict(classifier="protoseg"), r'classifier is \'protoseg\': write one as dict\(type="protoseg"\)'),
+        (dict(regularizer=dict(type="ProtoSeg")), r'in a decode head write classifier=dict\(type="protoseg"\)'),
+        (dict(regularizer="SAR"), r'regularizer is \'SAR\': write one as dict\(type="SAR"\)'),
+        (dict(regularizer=dict(type="SAR", ignore_index=9)), "gets ignore_index from the head: leave it out"),
+        (dict(classifier=PROTOSEG, regularizer=dict(type="SAR")), "brings its own losses .* leave the regularizer out"),
+        (dict(classifier=PROTOSEG, ignore_index=3), "ignore_index 3 of the head is one of its 5 classes"),
+        (dict(regularizer=dict(type="SAR"), ignore_index=3), "ignore_index 3 of the head is one of its 5 classes"),
     ],
 )
 def test_bad_arguments_are_refused(more: dict[str, Any], message: str) -> None:

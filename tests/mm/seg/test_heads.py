@@ -194,7 +194,7 @@ def test_bad_regularizers_are_refused(more: dict, message: str) -> None:
 
 
 def test_a_binary_head_with_one_output_is_refused() -> None:
-    with pytest.raises(ValueError, match="one output for two classes"), DefaultScope.overwrite_default_scope("mmseg"):
+    with pytest.raises(ValueError, match="1 output for 2 classes"), DefaultScope.overwrite_default_scope("mmseg"):
         MODELS.build(
             dict(
                 SETTINGS["FCNHead"], type="RegularizedFCNHead", num_classes=2, out_channels=1, threshold=0.5,
