@@ -54,6 +54,14 @@ class ProtoSeg(Regularizer):
 
     Raises:
         ValueError: an argument is out of its range; in a step: another classifier, or one in another precision.
+
+    Example:
+        >>> embedding, classifier = PrototypeEmbedding(720), NearestPrototypes(720, 19)
+        >>> proto_seg = ProtoSeg(num_classes=19, feat_dim=720)
+        >>> features = embedding(maps)  # [N, 720, H, W]
+        >>> scores = F.interpolate(classifier(features), masks.shape[1:], mode="bilinear")
+        >>> loss = F.cross_entropy(scores, masks, ignore_index=255)
+        >>> loss = loss + sum(proto_seg(features, masks, classifier).values())  # and moves the prototypes
     """
 
     def __init__(

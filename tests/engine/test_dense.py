@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,6 @@ from tiny_scenes import DENSE, DENSE_SAR, write_camvid
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
 
-from torch.optim.optimizer import register_optimizer_step_post_hook
-
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve, run_name
 from sar_cls.engine.run import DataCache, Job, run
@@ -24,6 +20,8 @@ from sar_cls.runs.checkpoint import read_checkpoint
 from sar_cls.runs.dense_outputs import read_dense_outputs
 from sar_cls.runs.folder import BEST, LAST
 from sar_cls.runs.history import read_history
+
+from .killed_in_a_fork import killed
 
 MakeJob = Callable[..., Job]
 
@@ -82,29 +80,6 @@ def test_a_finished_run_is_passed_over(
 ) -> None:
     job, record = whole
     assert run(job, options, cache)["finished_at"] == record["finished_at"]
-
-
-def die_at_step(number: int) -> None:
-    seen = iter(range(1, 10**9))
-
-    def count(*_: object) -> None:
-        if next(seen) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    register_optimizer_step_post_hook(count)
-
-
-def killed(job: Job, options: Options, cache: DataCache, step: int) -> None:
-    """Runs the job in a fork that SIGKILL ends right after its n-th update of the weights."""
-    child = os.fork()
-    if child == 0:
-        try:
-            die_at_step(step)
-            run(job, options, cache)
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
 def test_killed_and_resumed_it_says_the_same_of_every_pixel(
