@@ -15,13 +15,10 @@ from torch import Tensor
 from sar_cls import CAR
 
 from . import reference
+from .batches import numpy
 
 SHAPES = [(2, 3, 6), (5, 4, 3), (4, 2, 1), (3, 6, 12)]  # (C, D, N): C > N, N = 1
 KEYS = ["loss_intra", "loss_inter_c2c", "loss_inter_c2s"]
-
-
-def numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().double().numpy()
 
 
 def draw_batch(

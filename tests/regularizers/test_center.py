@@ -11,6 +11,7 @@ import torch
 from sar_cls import CenterLoss
 
 from . import reference
+from .batches import draw_batch
 
 
 @pytest.mark.parametrize(("num_classes", "feat_dim", "num_samples"), [(5, 3, 2), (3, 4, 1), (2, 1, 7), (4, 3, 12)])
@@ -22,13 +23,9 @@ def test_value_gradient_and_centers_over_steps(
     module = CenterLoss(num_classes, feat_dim, weight=0.3, center_lr=0.4).double().to(device)
     expected_centers = np.zeros((num_classes, feat_dim))
     for _ in range(3):
-        features = torch.randn(num_samples, feat_dim, dtype=torch.float64).to(device).requires_grad_()
-        targets = torch.randint(num_classes, (num_samples,))
-        weights = reference.one_hot(targets.numpy(), num_classes)
-        if soft:
-            targets = torch.randn(num_samples, num_classes, dtype=torch.float64).softmax(dim=1)
-            weights = targets.numpy()
-        loss = module(features, targets.to(device), None)["loss_center"]
+        features, targets, weights = draw_batch((num_classes, feat_dim, num_samples), soft, device)
+        features.requires_grad_()
+        loss = module(features, targets, None)["loss_center"]
         (gradient,) = torch.autograd.grad(loss, features)
 
         def expected(f: np.ndarray, weights=weights, class_centers=expected_centers) -> float:

@@ -12,6 +12,7 @@ from sar_cls import FixedAnchors
 from sar_cls.anchors import class_anchors
 
 from . import reference
+from .batches import draw_batch
 
 
 @pytest.mark.parametrize(
@@ -24,13 +25,9 @@ def test_value_and_gradient(
 ) -> None:
     torch.manual_seed(0)
     module = FixedAnchors(num_classes, feat_dim, kind=kind, weight=0.3, seed=2).double().to(device)
-    features = torch.randn(num_samples, feat_dim, dtype=torch.float64).to(device).requires_grad_()
-    targets = torch.randint(num_classes, (num_samples,))
-    weights = reference.one_hot(targets.numpy(), num_classes)
-    if soft:
-        targets = torch.randn(num_samples, num_classes, dtype=torch.float64).softmax(dim=1)
-        weights = targets.numpy()
-    losses = module(features, targets.to(device), None)
+    features, targets, weights = draw_batch((num_classes, feat_dim, num_samples), soft, device)
+    features.requires_grad_()
+    losses = module(features, targets, None)
     assert list(losses) == ["loss_anchor"]
     (gradient,) = torch.autograd.grad(losses["loss_anchor"], features)
 

@@ -11,6 +11,7 @@ import torch
 from sar_cls import INC
 
 from . import reference
+from .batches import draw_batch
 from .reference import Array
 
 
@@ -44,13 +45,9 @@ def test_values_and_gradients(
 ) -> None:
     torch.manual_seed(0)
     module = INC(num_classes, feat_dim, within_weight=0.3, between_weight=0.7).double().to(device)
-    features = torch.randn(num_samples, feat_dim, dtype=torch.float64).to(device).requires_grad_()
-    targets = torch.randint(num_classes, (num_samples,))
-    weights = reference.one_hot(targets.numpy(), num_classes)
-    if soft:
-        targets = torch.randn(num_samples, num_classes, dtype=torch.float64).softmax(dim=1)
-        weights = targets.numpy()
-    losses = module(features, targets.to(device), None)
+    features, targets, weights = draw_batch((num_classes, feat_dim, num_samples), soft, device)
+    features.requires_grad_()
+    losses = module(features, targets, None)
     base, means = features.detach().cpu().numpy(), module.means.detach().cpu().numpy()
     assert losses["loss_within"].item() == pytest.approx(0.3 * within(base, weights, means), rel=1e-9)
     assert losses["loss_between"].item() == pytest.approx(-0.7 * mean_nearest_angle(means), rel=1e-9)

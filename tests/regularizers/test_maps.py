@@ -14,16 +14,13 @@ from torch import Tensor, nn
 from sar_cls import CAR, REGULARIZERS, SAR, CenterLoss, FixedAnchors, Regularizer
 
 from . import reference
-from .test_common import CASES, FEAT_DIM, NUM_CLASSES, all_cases, assert_same_state, build, state_of
-from .test_sar import nearest_anchor_classifier
+from .batches import numpy
+from .cases import CASES, FEAT_DIM, NUM_CLASSES, all_cases, assert_same_state, build, state_of
+from .sar_cases import nearest_anchor_classifier
 
 IGNORE = 255
 SIZE = (2, 3)  # of the feature maps
 Expected = dict[str, Callable[[np.ndarray, np.ndarray], float]]
-
-
-def numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().double().numpy()
 
 
 def draw(kind: str, resolution: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -21,8 +21,9 @@ from sar_cls import CAR, REGULARIZERS, SAR, CenterLoss, FixedAnchors, Regularize
 from sar_cls.regularizers.targets import Targets
 
 from . import reference
-from .test_common import CASES, FEAT_DIM, NUM_CLASSES, all_cases, assert_same_state, build, draw_batch, state_of, step
-from .test_sar import nearest_anchor_classifier
+from .batches import numpy
+from .cases import CASES, FEAT_DIM, NUM_CLASSES, all_cases, assert_same_state, build, draw_batch, state_of, step
+from .sar_cases import nearest_anchor_classifier
 
 COUNTS = {
     "some ignored": [1, 0, 1, 1, 0, 0, 1, 1],
@@ -31,10 +32,6 @@ COUNTS = {
     "none left": [0] * 8,
 }
 all_counts = pytest.mark.parametrize("counts", COUNTS.values(), ids=COUNTS)
-
-
-def numpy(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().double().numpy()
 
 
 def draw(soft: bool, device: torch.device, seed: int = 0) -> tuple[Tensor, Tensor, np.ndarray]:
