@@ -15,16 +15,9 @@ from sar_cls.metrics.segmentation import evaluate_segmentation
 from sar_cls.suites.metric_names import METRICS
 from sar_cls.suites.rows import SUITE_FILE, describe, list_suites, load_suite, select_rows
 
+from .small_suite import HEAD, ROWS, write_suite
+
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-HEAD = 'title = "A suite"\nmetric = "top1"\n'
-ROWS = '[[rows]]\nname = "plain"\nlabel = "Plain"\n\n[[rows]]\nname = "sar"\nlabel = "+SAR"\nbaseline = "plain"\n'
-
-
-def write_suite(configs: Path, text: str, name: str = "small") -> Path:
-    (configs / name).mkdir(parents=True, exist_ok=True)
-    path = configs / name / "suite.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def test_import_needs_neither_torch_nor_pandas() -> None:

@@ -9,21 +9,9 @@ import pytest
 from sar_cls.errors import InputError
 from sar_cls.suites.rows import describe, load_suite, select_rows
 
+from .small_suite import HEAD, ROWS, write_suite
+
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-HEAD = 'title = "A suite"\nmetric = "top1"\n'
-ROWS = '[[rows]]\nname = "plain"\nlabel = "Plain"\n\n[[rows]]\nname = "sar"\nlabel = "+SAR"\nbaseline = "plain"\n'
-
-HEAD = 'title = "A suite"\nmetric = "top1"\n'
-ROWS = '[[rows]]\nname = "plain"\nlabel = "Plain"\n\n[[rows]]\nname = "sar"\nlabel = "+SAR"\nbaseline = "plain"\n'
-
-
-def write_suite(configs: Path, text: str, name: str = "small") -> Path:
-    (configs / name).mkdir(parents=True, exist_ok=True)
-    path = configs / name / "suite.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
 BORROWED = '[[rows]]\nname = "sar"\nsuite = "small"\nlabel = "All of it"\n'
 OTHER = HEAD + '[[rows]]\nname = "plain"\nlabel = "As before"\nsuite = "small"\ngroup = "G"\n\n' + BORROWED
 

@@ -11,15 +11,7 @@ from sar_cls.errors import InputError
 from sar_cls.suites.rows import SUITE_FILE, load_suite
 from sar_cls.suites.toml_file import read_suite_file, unknown
 
-HEAD = 'title = "A suite"\nmetric = "top1"\n'
-ROWS = '[[rows]]\nname = "plain"\nlabel = "Plain"\n\n[[rows]]\nname = "sar"\nlabel = "+SAR"\nbaseline = "plain"\n'
-
-
-def write_suite(configs: Path, text: str, name: str = "small") -> Path:
-    (configs / name).mkdir(parents=True, exist_ok=True)
-    path = configs / name / "suite.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
+from .small_suite import HEAD, ROWS, write_suite
 
 
 @pytest.mark.parametrize(
