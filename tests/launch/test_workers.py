@@ -115,28 +115,26 @@ def test_bad_input_of_the_first_run_stops_all(make_job: Callable[..., Job], monk
         run_side_by_side([plan(job, Options(epochs=1)) for job in jobs], ["cpu"], 2)
 
 
+def start_two_runs(work_dir: Path, epochs: int) -> subprocess.Popen[str]:
+    """A suite's command with two runs side by side, in a process group of its own."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--suite", "digits", "--only", "baseline", "sar"]
+    command += ["--seeds", "1", "--epochs", str(epochs), "--jobs-per-device", "2"]
+    command += ["--work-dir", str(work_dir), "--device", "cpu"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> None:
+    """Until it holds, at most so long; what follows asserts that it does."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_all_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--suite", "digits", "--only", "baseline", "sar"]
-    command += [
-        "--seeds",
-        "1",
-        "--epochs",
-        "400",
-        "--jobs-per-device",
-        "2",
-        "--work-dir",
-        str(tmp_path),
-        "--device",
-        "cpu",
-    ]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = start_two_runs(tmp_path, 400)
     try:
-        deadline = time.monotonic() + 200
-        while len(list(tmp_path.rglob("last.pth"))) < 2 and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.1)
+        wait_for(lambda: len(list(tmp_path.rglob("last.pth"))) >= 2 or process.poll() is not None, 200)
         os.killpg(process.pid, signal.SIGINT)
         _, error = process.communicate(timeout=60)
     finally:
@@ -144,9 +142,8 @@ def test_ctrl_c_ends_all_and_the_same_command_goes_on(tmp_path: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130, error
     assert error.strip().splitlines()[-1].startswith("interrupted")
-    deadline = time.monotonic() + 30  # Python's own helper process notices the end of the others a moment later
-    while group_is_there(process.pid) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    # Python's own helper process notices the end of the others a moment later.
+    wait_for(lambda: not group_is_there(process.pid), 30)
     assert not group_is_there(process.pid)
     assert not list(tmp_path.rglob("record.json"))
     assert len(list(tmp_path.rglob("last.pth"))) == 2
@@ -154,34 +151,15 @@ def test_ctrl_c_ends_all_and_the_same_command_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_workers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "run.py"), "--suite", "digits", "--only", "baseline", "sar"]
-    command += [
-        "--seeds",
-        "1",
-        "--epochs",
-        "4000",
-        "--jobs-per-device",
-        "2",
-        "--work-dir",
-        str(tmp_path),
-        "--device",
-        "cpu",
-    ]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+    process = start_two_runs(tmp_path, 4000)
     try:
-        deadline = time.monotonic() + 200
-        while len(list(tmp_path.rglob("last.pth"))) < 2 and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.1)
+        wait_for(lambda: len(list(tmp_path.rglob("last.pth"))) >= 2 or process.poll() is not None, 200)
         os.kill(process.pid, signal.SIGKILL)
         # Until the last process that holds a pipe is gone. Two runs of 4000 epochs would not end by themselves.
         _, error = process.communicate(timeout=60)
         assert "Traceback" not in error
         assert not list(tmp_path.rglob("error.log"))
-        deadline = time.monotonic() + 30
-        while group_is_there(process.pid) and time.monotonic() < deadline:
-            time.sleep(0.1)
+        wait_for(lambda: not group_is_there(process.pid), 30)
         assert not group_is_there(process.pid)
     finally:
         if group_is_there(process.pid):
