@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sar_cls.data.labelled_images import LabelledImages
 from sar_cls.errors import InputError
 
 # The label of pixels that belong to no class, everywhere in this project.
@@ -19,7 +19,7 @@ VOID = 255
 
 
 @dataclass(frozen=True, eq=False)
-class MaskedImageSet:
+class MaskedImageSet(LabelledImages):
     """Images of one size with their masks, on one device.
 
     It stands where an :class:`~sar_cls.data.image_set.ImageSet` does; what is counted in images there is counted in pixels here.
@@ -39,28 +39,14 @@ class MaskedImageSet:
             labelled pixel.
     """
 
-    images: Tensor
-    labels: Tensor
-    classes: tuple[str, ...]
-    name: str
-    split: str
     files: tuple[str, ...] = ()
     order: str = ""
 
+    _kind: ClassVar[tuple[str, ...]] = ("masks",)
+
     def __post_init__(self) -> None:
+        self._check("masks", torch.uint8, 3)
         what = f"{self.name} ({self.split})"
-        if self.images.dtype != torch.uint8 or self.images.dim() != 4 or self.images.shape[3] != 3:
-            shape = list(self.images.shape)
-            raise InputError(f"{what}: images must be uint8 [n, H, W, 3], got {self.images.dtype} {shape}")
-        if self.labels.dtype != torch.uint8 or self.labels.shape != self.images.shape[:3]:
-            wanted, shape = list(self.images.shape[:3]), list(self.labels.shape)
-            raise InputError(f"{what}: masks must be uint8 {wanted}, got {self.labels.dtype} {shape}")
-        if self.labels.device != self.images.device:
-            raise InputError(
-                f"{what}: images are on {self.images.device}, masks on {self.labels.device}; use to(device)"
-            )
-        if self.images.numel() == 0:
-            raise InputError(f"{what} holds no images")
         if not 2 <= self.num_classes <= VOID:
             raise InputError(f"{what} has {self.num_classes} classes; give from 2 to {VOID}")
         if len(self.files) not in (0, len(self)):
@@ -73,26 +59,6 @@ class MaskedImageSet:
         if sum(self.counts) == 0:
             raise InputError(f"{what}: every pixel is void; check the masks")
 
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __repr__(self) -> str:
-        n, height, width, _ = self.images.shape
-        return f"MaskedImageSet({self.name}/{self.split}, {n} images {height}x{width}, {self.num_classes} classes)"
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.classes)
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(H, W) in pixels."""
-        return self.images.shape[1], self.images.shape[2]
-
-    @property
-    def device(self) -> torch.device:
-        return self.images.device
-
     @cached_property
     def _histogram(self) -> list[int]:
         return torch.bincount(self.labels.flatten(), minlength=VOID + 1).tolist()
@@ -102,38 +68,13 @@ class MaskedImageSet:
         """Number of pixels of each class."""
         return self._histogram[: self.num_classes]
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """sha256 (hex) of shape, class names, images and masks, all in order; the same on every device."""
-        digest = hashlib.sha256(json.dumps([list(self.images.shape), list(self.classes), "masks"]).encode())
-        digest.update(self.images.cpu().contiguous().numpy().data)
-        digest.update(self.labels.cpu().contiguous().numpy().data)
-        return digest.hexdigest()
-
-    def to(self, device: torch.device | str) -> MaskedImageSet:
-        """The same set on ``device``; the set itself where it is there already."""
-        images = self.images.to(device)
-        if images is self.images:
-            return self
-        moved = replace(self, images=images, labels=self.labels.to(device))
-        if "fingerprint" in self.__dict__:  # the content is the same: do not hash it again
-            moved.__dict__["fingerprint"] = self.fingerprint
-        return moved
-
     def subset(self, indices: Tensor | np.ndarray | Sequence[int], *, split: str | None = None) -> MaskedImageSet:
         """The images at ``indices`` (integers in ``[0, n)``), in that order, with all classes kept.
 
         Raises:
             InputError: an index that is no integer or out of range.
         """
-        index = torch.as_tensor(indices)
-        if index.dim() != 1 or index.is_floating_point() or index.dtype == torch.bool:
-            raise InputError(
-                f"subset of {self.name}: indices must be a list of integers, got {index.dtype} {list(index.shape)}"
-            )
-        if len(index) and not (int(index.min()) >= 0 and int(index.max()) < len(self)):
-            raise InputError(f"subset of {self.name}: indices must lie in [0, {len(self)})")
-        index = index.to(self.device, torch.int64)
+        index = self._index(indices)
         return replace(
             self,
             images=self.images.index_select(0, index),
