@@ -1,9 +1,8 @@
-"""Metrics against loops over samples, classes and bins, written from the definitions in float64."""
+"""Accuracy, shot groups and all metrics at once against the loops of ``accuracy_loops.py``."""
 
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 import warnings
@@ -11,112 +10,19 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from accuracy_loops import check_equal, loop_evaluate, random_case, ranking
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sar_cls.errors import InputError
 from sar_cls.metrics import (
     INDEX_GROUPS,
-    calibration_error,
     correct_at_k,
     evaluate,
-    evaluate_calibrated,
     per_class_accuracy,
-    reliability_bins,
     shot_groups,
     topk_accuracy,
 )
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    out = np.zeros(logits.shape)
-    for i, row in enumerate(logits):
-        powers = [math.exp(v - max(row)) for v in row]
-        out[i] = [p / sum(powers) for p in powers]
-    return out
-
-
-def ranking(row: np.ndarray) -> list[int]:
-    return sorted(range(len(row)), key=lambda c: (-row[c], c))
-
-
-def loop_ece(confidence: list[float], correct: list[bool], bins: int = 15) -> float:
-    total = 0.0
-    for b in range(bins):
-        last = b == bins - 1
-        inside = [i for i, p in enumerate(confidence) if b / bins <= p < (b + 1) / bins or (last and p == 1)]
-        if inside:
-            accuracy = sum(correct[i] for i in inside) / len(inside)
-            total += len(inside) / len(confidence) * abs(accuracy - sum(confidence[i] for i in inside) / len(inside))
-    return 100 * total
-
-
-def loop_evaluate(logits: np.ndarray, labels: np.ndarray, counts: list[int] | None) -> dict:
-    """All that ``evaluate`` returns, one plain loop after the other."""
-    n, num_classes = logits.shape
-    prob = softmax(logits)
-    right = [ranking(logits[i])[0] == labels[i] for i in range(n)]
-    confidence = [max(prob[i]) for i in range(n)]
-    recall = {
-        c: 100 * float(np.mean([right[i] for i in range(n) if labels[i] == c]))
-        for c in range(num_classes)
-        if c in labels
-    }
-    values = list(recall.values())
-    zero = min(values) == 0
-    out = {
-        "top1": 100 * sum(right) / n,
-        "top5": 100 * sum(labels[i] in ranking(logits[i])[:5] for i in range(n)) / n if num_classes >= 5 else None,
-        "macro": sum(values) / len(values),
-        "harmonic_mean": 0.0 if zero else len(values) / sum(1 / v for v in values),
-        "geometric_mean": 0.0 if zero else math.prod(v / 100 for v in values) ** (1 / len(values)) * 100,
-        "worst_class": min(values),
-        "ece": loop_ece(confidence, right),
-        "classwise_ece": sum(
-            loop_ece([prob[i][c] for i in range(n)], [labels[i] == c for i in range(n)]) for c in range(num_classes)
-        )
-        / num_classes,
-        "nll": -sum(math.log(prob[i][labels[i]]) for i in range(n)) / n,
-        "brier": sum((prob[i][c] - (labels[i] == c)) ** 2 for i in range(n) for c in range(num_classes)) / n,
-        "empty_classes": [c for c in range(num_classes) if c not in labels],
-        "untrained_classes": [],
-    }
-    rules = {}
-    if counts is not None:
-        out["untrained_classes"] = [c for c in range(num_classes) if counts[c] == 0]
-        rules["many_shot"] = [c for c in range(num_classes) if counts[c] > 100]
-        rules["medium_shot"] = [c for c in range(num_classes) if 20 <= counts[c] <= 100]
-        rules["few_shot"] = [c for c in range(num_classes) if counts[c] < 20]
-    if num_classes == 100:
-        rules["many_shot_index"] = list(range(36))
-        rules["medium_shot_index"] = list(range(36, 71))
-        rules["few_shot_index"] = list(range(71, 100))
-    if num_classes == 10:
-        rules |= {"many_shot_index": [0, 1, 2], "medium_shot_index": [3, 4, 5, 6], "few_shot_index": [7, 8, 9]}
-    out["empty_groups"] = []
-    for name, classes in rules.items():
-        tested = [recall[c] for c in classes if c in recall]
-        rows = [i for i in range(n) if labels[i] in classes]
-        out[name] = sum(tested) / len(tested) if tested else None
-        out[f"ece_{name}"] = loop_ece([confidence[i] for i in rows], [right[i] for i in rows]) if tested else None
-        if not tested:
-            out["empty_groups"].append(name)
-    return out
-
-
-def check_equal(found: dict, expected: dict) -> None:
-    assert found.keys() == expected.keys()
-    for name, value in expected.items():
-        wanted = pytest.approx(value, rel=1e-5, abs=2e-5) if isinstance(value, float) else value
-        assert found[name] == wanted, name
-
-
-def random_case(n: int, num_classes: int, seed: int, sharp: float = 2.0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(num_classes, size=n)
-    logits = sharp * rng.standard_normal((n, num_classes))
-    logits[np.arange(n), labels] += rng.choice([0.0, 2 * sharp], size=n)
-    return logits, labels
 
 
 @pytest.mark.parametrize(
@@ -257,52 +163,6 @@ def test_per_class_accuracy_is_nan_exactly_at_absent_classes() -> None:
     np.testing.assert_array_equal(accuracy, [100.0, np.nan, 50.0, np.nan])
 
 
-@settings(deadline=None, max_examples=30)
-@given(
-    values=st.lists(st.tuples(st.floats(0, 1, width=16), st.booleans()), min_size=1, max_size=40),
-    bins=st.sampled_from([1, 2, 8, 16]),  # binary edges and values: no rounding at the edges
-)
-def test_calibration_error_against_a_loop(values: list[tuple[float, bool]], bins: int) -> None:
-    confidence, correct = [v for v, _ in values], [c for _, c in values]
-    found = calibration_error(torch.tensor(confidence), torch.tensor(correct), bins)
-    assert found == pytest.approx(loop_ece(confidence, correct, bins), rel=1e-5, abs=1e-5)
-
-
-def test_full_confidence_shares_the_last_bin() -> None:
-    # 1.0 wrong and 0.95 right: one bin, |1/2 - 0.975|. Two bins of one each would give (1 + 0.05) / 2.
-    found = calibration_error(torch.tensor([1.0, 0.95]), torch.tensor([False, True]))
-    assert found == pytest.approx(47.5, rel=1e-5)
-
-
-def test_perfect_and_worst_calibration() -> None:
-    assert calibration_error(torch.full((4,), 0.75), torch.tensor([True, True, True, False])) == pytest.approx(
-        0, abs=1e-5
-    )
-    assert calibration_error(torch.ones(4), torch.zeros(4, dtype=torch.bool)) == pytest.approx(100, rel=1e-5)
-
-
-def test_reliability_bins_average_to_the_ece(device: torch.device) -> None:
-    logits, labels = random_case(200, 4, 3)
-    bins = reliability_bins(torch.tensor(logits, device=device), torch.tensor(labels, device=device))
-    assert bins["edges"].tolist() == pytest.approx(np.linspace(0, 1, 16).tolist())
-    assert bins["count"].sum() == 200
-    empty = bins["count"] == 0
-    assert empty.any()
-    assert np.array_equal(np.isnan(bins["accuracy"]), empty)
-    assert np.array_equal(np.isnan(bins["confidence"]), empty)
-    gap = np.abs(bins["accuracy"] - bins["confidence"])[~empty]
-    ece = (bins["count"][~empty] * gap).sum() / 200
-    assert ece == pytest.approx(evaluate(logits, labels)["ece"], rel=1e-5)
-    assert ece == pytest.approx(loop_evaluate(logits, labels, None)["ece"], rel=1e-5)
-
-
-def test_saturated_logits_are_fine() -> None:
-    metrics = evaluate(np.array([[60000, -60000], [60000, -60000]], dtype=np.float16), np.array([0, 1]))
-    assert metrics["nll"] == pytest.approx(60000.0)
-    assert metrics["ece"] == pytest.approx(50.0, rel=1e-5)
-    assert metrics["brier"] == pytest.approx(1.0)
-
-
 @pytest.mark.parametrize(
     ("logits", "labels", "counts", "message"),
     [
@@ -334,22 +194,6 @@ def test_plain_accuracy_needs_no_torchmetrics() -> None:
         "assert not {'torchmetrics', 'torchvision', 'scipy', 'mmengine'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_evaluate_calibrated__undoes_a_known_temperature() -> None:
-    rng = np.random.default_rng(0)
-    logits = rng.normal(size=(4000, 5)) * 2
-    # Labels drawn from the logits' own softmax: T = 1 is right for them, and T = 3 for three times the logits.
-    prob = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = np.array([rng.choice(5, p=row) for row in prob])
-    result = evaluate_calibrated(3 * logits[:2000], labels[:2000], 3 * logits[2000:], labels[2000:])
-    assert result["temperature"] == pytest.approx(3.0, rel=0.1)
-    scaled = 3 * logits[:2000] / result["temperature"]
-    log_prob = scaled - np.log(np.exp(scaled).sum(axis=1, keepdims=True))
-    assert result["nll_calibrated"] == pytest.approx(-log_prob[np.arange(2000), labels[:2000]].mean(), rel=1e-5)
-    plain = evaluate(3 * logits[:2000], labels[:2000])
-    assert result["ece_calibrated"] < plain["ece"] / 2
-    assert set(result) == {"temperature", *(f"{key}_calibrated" for key in ("ece", "classwise_ece", "nll", "brier"))}
 
 
 def test_severity_of_mistakes_is_asked_for_by_superclasses() -> None:
