@@ -13,6 +13,7 @@ from sar_cls import REGULARIZERS, SAR, Regularizer
 from .sar_cases import nearest_anchor_classifier
 
 NUM_CLASSES, FEAT_DIM, NUM_SAMPLES = 5, 6, 8
+IGNORE = 255  # the label of pixels without a class, as every method has it by default
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "SAR open": ("SAR", {"delta": 0.01, "momentum": 0.9}),
