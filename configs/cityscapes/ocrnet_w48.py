@@ -9,35 +9,13 @@ of it.
 
 _base_ = "mmseg::ocrnet/ocrnet_hr48_4xb2-80k_cityscapes-512x1024.py"
 
-norm_cfg = dict(type="SyncBN", requires_grad=True)
+# A recipe's hash counts every name of a config, and runs of these rows know this one.
 inputs = dict(in_channels=[48, 96, 192, 384], in_index=(0, 1, 2, 3), input_transform="resize_concat")
-# A list takes the place of its base's, so both stages stand here, as they are there but for the type of the last one.
+# A list takes the place of its base's, so both stages stand here, as mmengine hands them on from there, with another last type.
 model = dict(
     decode_head=[
-        dict(
-            **inputs,
-            type="FCNHead",
-            channels=sum([48, 96, 192, 384]),
-            kernel_size=1,
-            num_convs=1,
-            norm_cfg=norm_cfg,
-            concat_input=False,
-            dropout_ratio=-1,
-            num_classes=19,
-            align_corners=False,
-            loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=0.4),
-        ),
-        dict(
-            **inputs,
-            type="RegularizedOCRHead",
-            channels=512,
-            ocr_channels=256,
-            norm_cfg=norm_cfg,
-            dropout_ratio=-1,
-            num_classes=19,
-            align_corners=False,
-            loss_decode=dict(type="CrossEntropyLoss", use_sigmoid=False, loss_weight=1.0),
-        ),
+        _base_.model.decode_head[0],
+        dict(_base_.model.decode_head[1], type="RegularizedOCRHead"),
     ]
 )
 train_dataloader = dict(batch_size=8)
