@@ -65,7 +65,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cache() -> Any:
-    """The digits, read once."""
+    """Image sets, read once."""
     from sar_cls.engine.run import DataCache
 
     return DataCache()

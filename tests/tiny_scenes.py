@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sar_cls.cli import CONFIGS
+
+if TYPE_CHECKING:
+    from sar_cls.engine.job import Job
 
 
 def write_camvid(root: Path, n: int = 3, size: tuple[int, int] = (12, 16), suffix: str = ".png") -> Path:
@@ -49,6 +53,16 @@ data_preprocessor = dict(crop_size=(32, 32))
 train_cfg = dict(max_iters=4, val_interval=2)
 param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=4, by_epoch=False)]
 """
+
+
+def camvid_job(folder: Path, row: str, text: str) -> Job:
+    """A run of this config, seed 1, in the work directory ``folder``."""
+    from sar_cls.engine.job import Job
+    from sar_cls.suites.rows import Source
+
+    config = folder / f"{row}.py"
+    config.write_text(text)
+    return Job("camvid", row, Source(config), 1, folder / "camvid" / row / "seed1")
 
 
 def _write(image_file: Path, mask_file: Path, mask: np.ndarray) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_scenes import DENSE, DENSE_SAR, write_camvid
+from tiny_scenes import DENSE, DENSE_SAR
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
 
@@ -24,18 +24,6 @@ from sar_cls.runs.history import read_history
 from .killed_in_a_fork import killed
 
 MakeJob = Callable[..., Job]
-
-
-@pytest.fixture(scope="module")
-def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
-    root = tmp_path_factory.mktemp("data")
-    write_camvid(root, size=(40, 48))
-    return Options(data_root=str(root))
-
-
-@pytest.fixture(scope="module")
-def cache() -> DataCache:
-    return DataCache()
 
 
 @pytest.fixture

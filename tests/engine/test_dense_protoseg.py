@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_scenes import DENSE, DISALIGN, write_camvid
+from tiny_scenes import DENSE, DISALIGN, camvid_job
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
 
@@ -24,7 +24,7 @@ from sar_cls.runs.dense_outputs import read_dense_outputs
 from sar_cls.runs.folder import LAST
 from sar_cls.runs.history import read_history
 from sar_cls.runs.record import read_record
-from sar_cls.suites.rows import Source, load_suite
+from sar_cls.suites.rows import load_suite
 
 from .killed_in_a_fork import killed
 
@@ -33,24 +33,10 @@ PROTOSEG = DENSE + 'model["decode_head"]["classifier"] = dict(type="protoseg", p
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
-    root = tmp_path_factory.mktemp("data")
-    write_camvid(root, size=(40, 48))
-    return Options(data_root=str(root))
-
-
-@pytest.fixture(scope="module")
-def cache() -> DataCache:
-    return DataCache()
-
-
-@pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, options: Options, cache: DataCache) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    (folder / "net.py").write_text(PROTOSEG)
-    place = folder / "camvid" / "segformer_protoseg" / "seed1"
-    run(Job("camvid", "segformer_protoseg", Source(folder / "net.py"), 1, place), options, cache)
-    return place
+    job = camvid_job(tmp_path_factory.mktemp("run"), "segformer_protoseg", PROTOSEG)
+    run(job, options, cache)
+    return job.run_dir
 
 
 def test_it_trains_and_its_net_gives_the_outputs_of_the_run(finished: Path, options: Options, cache: DataCache) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_runs import TINY
-from tiny_scenes import DENSE_SAR, DISALIGN, write_camvid
+from tiny_scenes import DENSE_SAR, DISALIGN, camvid_job
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
 
@@ -38,25 +38,11 @@ MakeJob = Callable[..., Job]
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
-    root = tmp_path_factory.mktemp("data")
-    write_camvid(root, size=(40, 48))
-    return Options(data_root=str(root))
-
-
-@pytest.fixture(scope="module")
-def cache() -> DataCache:
-    return DataCache()
-
-
-@pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory, options: Options, cache: DataCache) -> Path:
     """The folder of a finished first stage, with SAR."""
-    folder = tmp_path_factory.mktemp("first")
-    (folder / "sar.py").write_text(DENSE_SAR)
-    place = folder / "camvid" / "segformer_sar" / "seed1"
-    run(Job("camvid", "segformer_sar", Source(folder / "sar.py"), 1, place), options, cache)
-    return place
+    job = camvid_job(tmp_path_factory.mktemp("first"), "segformer_sar", DENSE_SAR)
+    run(job, options, cache)
+    return job.run_dir
 
 
 def state(folder: Path) -> dict[str, torch.Tensor]:
