@@ -137,6 +137,15 @@ def to_frame(results: Iterable[tuple[Suite, Iterable[Line]]]) -> pd.DataFrame:
     return frame
 
 
+LINE_COLUMNS = ("suite", "imbalance", "stage", "row", "label", "deviations")
+
+
+def line_columns(suite: Suite, line: Line) -> dict[str, Any]:
+    """What says of which line a number is, in tables of numbers that have several for each: ``LINE_COLUMNS``."""
+    values = (suite.name, line.imbalance, line.row.stage, line.row.name, line.row.label)
+    return dict(zip(LINE_COLUMNS, (*values, "; ".join(line.deviations) or None), strict=True))
+
+
 def _entry(suite: Suite, line: Line) -> dict[str, Any]:
     recipe = line.group.recipe if line.group else None
     difference = line.to_baseline

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sar_cls.reporting.comparison import Line, compare, families
+from sar_cls.reporting.comparison import LINE_COLUMNS, Line, compare, families, line_columns
 from sar_cls.reporting.paper import figures
 from sar_cls.reporting.stats import Summary, summarize
 from sar_cls.reporting.tables.cells import EMPTY, Notes, label_cell, mean_cell
@@ -36,19 +36,7 @@ def seed_tables(suites: Iterable[Suite], records: Sequence[Mapping[str, Any]], w
             baseline = next(line for line in lines if line.group is family[0].baseline)
             tables.append(_table(suite, baseline, family))
             entries += _entries(suite, baseline, family)
-    columns = [
-        "suite",
-        "imbalance",
-        "stage",
-        "row",
-        "label",
-        "deviations",
-        "metric",
-        "seed",
-        "last",
-        "baseline",
-        "to_baseline",
-    ]
+    columns = [*LINE_COLUMNS, "metric", "seed", "last", "baseline", "to_baseline"]
     return SuiteTables(tuple(tables), pd.DataFrame(entries, columns=columns))
 
 
@@ -124,12 +112,7 @@ def _entries(suite: Suite, baseline: Line, family: Sequence[Line]) -> list[dict[
     reference = _values(suite, baseline)
     return [
         {
-            "suite": suite.name,
-            "imbalance": line.imbalance,
-            "stage": line.row.stage,
-            "row": line.row.name,
-            "label": line.row.label,
-            "deviations": "; ".join(line.deviations) or None,
+            **line_columns(suite, line),
             "metric": suite.metric,
             "seed": seed,
             "last": value,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sar_cls.errors import InputError
-from sar_cls.reporting.comparison import Line, compare, families
+from sar_cls.reporting.comparison import LINE_COLUMNS, Line, compare, families, line_columns
 from sar_cls.reporting.groups import Group
 from sar_cls.reporting.paper import figures
 from sar_cls.reporting.stats import paired_difference, summarize
@@ -71,20 +71,8 @@ def rare_class_tables(suites: Iterable[Suite], runs: _Runs, number: int, warn: W
             table, figures_of = _table(suite, title, members, found, accuracies)
             tables.append(table)
             entries += figures_of
-    columns = [
-        "suite",
-        "imbalance",
-        "stage",
-        "row",
-        "label",
-        "deviations",
-        "class",
-        "name",
-        "train_count",
-        "n",
-        "last_mean",
-    ]
-    columns += ["last_std", "baseline", "to_baseline", "to_baseline_low", "to_baseline_high", "pairs"]
+    columns = [*LINE_COLUMNS, "class", "name", "train_count", "n", "last_mean", "last_std"]
+    columns += ["baseline", "to_baseline", "to_baseline_low", "to_baseline_high", "pairs"]
     if entries:
         tables.append(_published())
     return SuiteTables(tuple(tables), pd.DataFrame(entries, columns=columns))
@@ -144,12 +132,7 @@ def _table(
             differences.append(difference_cell(difference))
             entries.append(
                 {
-                    "suite": suite.name,
-                    "imbalance": line.imbalance,
-                    "stage": line.row.stage,
-                    "row": line.row.name,
-                    "label": line.row.label,
-                    "deviations": "; ".join(line.deviations) or None,
+                    **line_columns(suite, line),
                     "class": None if position is None else tail.labels[position],
                     "name": f"mean of the {len(heads)}" if position is None else tail.names[position],
                     "train_count": None if position is None else tail.counts[position],
