@@ -14,7 +14,7 @@ from sar_cls.data.labelled_images import LabelledImages
 from sar_cls.errors import InputError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ImageSet(LabelledImages):
     """Images of one size with their labels, on one device.
 

@@ -18,7 +18,7 @@ from sar_cls.errors import InputError
 VOID = 255
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MaskedImageSet(LabelledImages):
     """Images of one size with their masks, on one device.
 
