@@ -10,7 +10,7 @@ _base_ = "mmseg::ocrnet/ocrnet_hr48_4xb4-160k_ade20k-512x512.py"
 
 # A recipe's hash counts every name of a config, and runs of these rows know this one.
 inputs = dict(in_channels=[48, 96, 192, 384], in_index=(0, 1, 2, 3), input_transform="resize_concat")
-# A list takes the place of its base's, so both stages stand here, as mmengine hands them on from there, with another last type.
+# A list takes the place of its base's, so both stages stand here: the base's own (mmengine's `_base_`), the last of another type.
 model = dict(
     decode_head=[
         _base_.model.decode_head[0],
