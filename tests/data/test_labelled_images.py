@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from sar_cls.data import ImageSet, MaskedImageSet
-from sar_cls.data.labelled_images import LabelledImages
 from sar_cls.errors import InputError
 
 
-def build(masked: bool, n: int = 4, size: tuple[int, int] = (3, 5)) -> LabelledImages:
+def build(masked: bool, n: int = 4, size: tuple[int, int] = (3, 5)) -> ImageSet | MaskedImageSet:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (n, *size, 3), generator=generator, dtype=torch.uint8)
     names = ("ant", "bee")
@@ -70,7 +70,7 @@ def test_moved_it_is_of_its_kind_and_is_not_hashed_again(masked: bool) -> None:
 
 @both
 @pytest.mark.parametrize("indices", [[3, 0, 3], np.array([1, 2]), torch.tensor([2], dtype=torch.int32)], ids=repr)
-def test_subset_takes_images_and_labels_in_order(masked: bool, indices: object) -> None:
+def test_subset_takes_images_and_labels_in_order(masked: bool, indices: Any) -> None:
     found = build(masked)
     part = found.subset(indices, **({} if masked else {"allow_empty_classes": True}))
     wanted = [int(index) for index in indices]
