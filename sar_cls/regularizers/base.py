@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sar_cls.regularizers.classifier_call import HALF, in_precision, on_vectors
 from sar_cls.regularizers.inputs import CheckedInputs

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from tiny_runs import TINY, TINY_SAR, files_of
 from torch import Tensor
@@ -273,9 +274,9 @@ class TestRefused:
         models = []
         for depth, classes in ((8, 10), (14, 10), (8, 10)):
             config.model.backbone.depth = depth
-            models.append(
-                MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
-            )
+            with DefaultScope.overwrite_default_scope("mmpretrain"):
+                built = MODELS.build(dict(config.model.to_dict(), data_preprocessor=config.data_preprocessor.to_dict()))
+            models.append(built)
             assert classes == models[-1].head.num_classes
         small, deep, _ = (model.state_dict() for model in models)
         assert set(first_stage_weights(small, models[0], "here")) == set(small)
