@@ -157,3 +157,12 @@ def test_tables_of_mislas_say_that_its_figures_are_best_epochs(two_stages: Suite
     ]
     assert said(tables) == [True, True, False]  # the third has no top-1 of the paper
     assert said(suite_tables(small, tmp_path)) == [False]
+
+
+def test_a_metric_that_some_records_do_not_know_says_how_many_do(two_stages: Suite, tmp_path: Path) -> None:
+    write_run(tmp_path, with_extra(make_record("cifar100_lt", "mixup", 1, 39.0), 60.0, 8.0))
+    for seed in (2, 3):
+        write_run(tmp_path, make_record("cifar100_lt", "mixup", seed, 39.0, metrics={"many_shot": 60.0 + seed}))
+    extra = suite_tables(two_stages, tmp_path).tables[-1].frame
+    assert extra.iloc[0].tolist()[1:3] == ["3", "61.67 ± 1.53"]
+    assert "8.00 (1 of 3)" in extra.iloc[0].tolist()

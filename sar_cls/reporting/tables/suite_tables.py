@@ -20,6 +20,8 @@ from sar_cls.suites.rows import Suite
 if TYPE_CHECKING:
     import pandas as pd
 
+    from sar_cls.reporting.stats import Summary
+
 _BY_COUNT = {"many_shot", "medium_shot", "few_shot"}
 _BY_INDEX = {"many_shot_index", "medium_shot_index", "few_shot_index"}
 _HEAD_BODY_TAIL = {"head", "body", "tail"}
@@ -241,6 +243,12 @@ def _any_family(lines: Sequence[Line]) -> bool:
     return any(line.adjusted is not None for line in lines)
 
 
+def _extra_cell(summary: Summary | None, runs: int) -> str:
+    """Mean ± std, with the number of runs behind it where not all of them know the metric (records of before it was made)."""
+    of_some = summary is not None and 0 < summary.n < runs
+    return mean_cell(summary) + (f" ({summary.n} of {runs})" if of_some and summary is not None else "")
+
+
 def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | None:
     """Further metrics at the last epoch, a line for each row and stage; None where nothing is known.
 
@@ -257,7 +265,7 @@ def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | Non
             continue
         cells = [label_cell(line, notes, suite.full_label(line.row)), str(line.last.n or EMPTY)]
         for metric in suite.extra_metrics:
-            cells.append(mean_cell(line.extra.get(metric)))
+            cells.append(_extra_cell(line.extra.get(metric), line.last.n))
             if metric in published:
                 cells += [mean_cell(line.extra_best.get(metric))] if metric in of_best else []
                 figure = line.extra_paper.get(metric)
