@@ -25,6 +25,7 @@ from sar_cls.files import check_file
 NETS = ("resnet32", "resnet18", "resnet50")
 DENSE_NETS = ("segformer", "uper")
 CONTENDERS = ("bare", "loop", "sar", "car", "center", "fixed", "stock", "stock_fp32", "mmpretrain")
+DENSE_CONTENDERS = ("bare", "loop", "sar", "car", "protoseg")
 
 
 def parse() -> argparse.Namespace:
@@ -51,7 +52,14 @@ def parse() -> argparse.Namespace:
         help=f"the training step of these nets of suite camvid, on its images or random ones: {', '.join(DENSE_NETS)}",
     )
     add("--all", action="store_true", help="step, data path, evaluation and cost")
-    add("--only", nargs="+", choices=CONTENDERS, metavar="NAME", help=f"only these: {', '.join(CONTENDERS)}")
+    known = tuple(dict.fromkeys((*CONTENDERS, *DENSE_CONTENDERS)))
+    add(
+        "--only",
+        nargs="+",
+        choices=known,
+        metavar="NAME",
+        help=f"only these: {', '.join(CONTENDERS)}; of --dense {', '.join(DENSE_CONTENDERS)}",
+    )
     add = parser.add_argument_group("with which setting").add_argument
     add("--net", nargs="+", choices=NETS, default=["resnet32"], help="default: resnet32")
     add("--batch-size", type=argument_types.positive_int, metavar="N", help="default: 128, of --dense 8")
@@ -103,6 +111,8 @@ def parse() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.epochs < 3:
         parser.error("--epochs must be at least 3: the first and the last epoch of a run do not count")
+    if arguments.only and not arguments.dense and not set(arguments.only) & set(CONTENDERS):
+        parser.error(f"--only {' '.join(arguments.only)} is of segmentation nets: add --dense {DENSE_NETS[0]}")
     if arguments.workers < 0:
         parser.error("--workers must be 0 or more")
     return arguments

@@ -96,6 +96,7 @@ def test_the_script_prints_its_table(
     scenes: DataSplits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert speed.DENSE_NETS == dense.NETS
+    assert speed.DENSE_CONTENDERS == dense.NAMES
     monkeypatch.setattr(dense, "load_masked_images", lambda data_root: (scenes, "images: given"))
     file = tmp_path / "speed.json"
     monkeypatch.setattr(

@@ -63,6 +63,7 @@ def test_tables_and_json(
     ("arguments", "message"),
     [
         (["--net", "resnet33"], "invalid choice: 'resnet33'"),
+        (["--only", "protoseg"], "--only protoseg is of segmentation nets: add --dense segformer"),
         (["--workers", "-1"], "--workers must be 0 or more"),
         (["--rounds", "0"], "must be a whole number of at least 1"),
         (["--json", f"{SCRIPT}/speed.json"], "is a file"),
