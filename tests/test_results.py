@@ -114,3 +114,16 @@ def test_p_values_follow_from_the_records(after: str, of_sar: str, of_the_loss_a
     adjusted = holm([stats.ttest_1samp(values, 0).pvalue for values in found])
     for value, sentence in zip(adjusted, [of_sar, of_the_loss_alone], strict=False):
         assert sentence.format(value) in ANSWERS, sentence.format(value)
+
+
+@pytest.mark.parametrize(("row", "label"), [("mixup", "MixUp"), ("mixup_sar", "MixUp+SAR")])
+def test_table_10_is_that_of_the_records(row: str, label: str) -> None:
+    cells = []
+    for epoch in ("last", "best"):
+        stages = []
+        for name in (row, f"{row}_mislas"):
+            files = [*(RESULTS / "cifar100_lt" / "cifar100_lt" / name).glob("*/record.json")]
+            stages.append(np.mean([json.loads(path.read_bytes())["metrics"][epoch]["top1"] for path in files]))
+        cells.append(f"{stages[0]:.2f} / {stages[1]:.2f}")
+    (line,) = [text for text in (RESULTS / "README.md").read_text(encoding="utf-8").splitlines() if f"| {label} |" in text]
+    assert [cell.strip() for cell in line.split("|")[3:6]] == [*cells, str(len(files))]
