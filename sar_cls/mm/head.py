@@ -72,6 +72,11 @@ def apart_from_the_model() -> Iterator[None]:
         yield
 
 
+def is_protoseg(classifier: Any) -> bool:
+    """Whether a decode head's entry ``classifier`` asks for prototypes, which are no linear classifier."""
+    return isinstance(classifier, dict) and classifier.get("type") == "protoseg"
+
+
 def head_of(model: Any) -> Any:
     """The head whose classifier gives the result: a classifier's, a segmentor's, or the last of a segmentor's cascade."""
     head = getattr(model, "head", None)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from mmengine.model import initialize
 from torch import nn
 
-from sar_cls.mm.head import PIXEL_CLASSIFIERS, apart_from_the_model
+from sar_cls.mm.head import PIXEL_CLASSIFIERS, apart_from_the_model, is_protoseg
 from sar_cls.models import ScoreCalibration
 from sar_cls.regularizers import REGULARIZERS
 from sar_cls.regularizers.arguments import check_arguments
 from sar_cls.regularizers.nearest_prototypes import NearestPrototypes, PrototypeEmbedding
 from sar_cls.regularizers.proto_seg import ProtoSeg
-
-# The name of the 1x1 convolution in all of mmseg's decode heads.
-_CONVOLUTION = "conv_seg"
 
 
 class Prototypes(NamedTuple):
@@ -57,12 +52,15 @@ def check_entries(
             f"a head with {out_channels} output{'s' * (out_channels != 1)} for {num_classes} classes has no scores for each to "
             "regularize: leave out_channels out"
         )
-    is_protoseg = isinstance(classifier, dict) and classifier.get("type") == "protoseg"
-    if is_protoseg and regularizer is not None:
+    if is_protoseg(classifier) and regularizer is not None:
         raise ValueError(
             "protoseg brings its own losses and has no class weights to regularize: leave the regularizer out"
         )
-    if (regularizer is not None or is_protoseg) and ignore_index is not None and 0 <= ignore_index < num_classes:
+    if (
+        (regularizer is not None or is_protoseg(classifier))
+        and ignore_index is not None
+        and 0 <= ignore_index < num_classes
+    ):
         raise ValueError(
             f"ignore_index {ignore_index} of the head is one of its {num_classes} classes: give a label of no class, such as 255"
         )
@@ -101,38 +99,3 @@ def build_classifier(
     near = str(kind).lower()
     hint = f"did you mean {near!r}?" if near in PIXEL_CLASSIFIERS else f"choose one of {', '.join(PIXEL_CLASSIFIERS)}"
     raise ValueError(f"unknown classifier {kind!r}: {hint}")
-
-
-def without_convolution(init_cfg: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A head's rules for initial weights, parted into those for all but its 1x1 convolution, and those that name that one.
-
-    Prototypes in its place would get the convolution's weights in their layer norm.
-
-    Args:
-        init_cfg: mmengine's, a rule, several or none.
-    """
-    rest, own = [], []
-    for rule in [init_cfg] if isinstance(init_cfg, dict) else list(init_cfg or []):
-        overrides = rule.get("override") or []
-        overrides = [overrides] if isinstance(overrides, dict) else list(overrides)
-        of_convolution = [override for override in overrides if override.get("name") == _CONVOLUTION]
-        others = [override for override in overrides if override not in of_convolution]
-        bare = {key: value for key, value in rule.items() if key != "override"}
-        if of_convolution:
-            own.append({**{key: bare[key] for key in bare if key != "layer"}, "override": of_convolution})
-        if others or not of_convolution or "layer" in rule:
-            rest.append({**bare, "override": others} if others else bare)
-    return rest, own
-
-
-def draw_as_convolution(rules: Iterable[dict[str, Any]], num_classes: int, feat_dim: int) -> None:
-    """Draws the numbers that a head's 1x1 convolution would be initialized with, and drops them.
-
-    So the rest of the net gets the same weights with and without prototypes in its place: runs of one seed are paired.
-    """
-    with apart_from_the_model():
-        convolution = nn.Conv2d(feat_dim, num_classes, 1)
-    stand_in = nn.Module()
-    stand_in.add_module(_CONVOLUTION, convolution)
-    for rule in rules:
-        initialize(stand_in, rule)

@@ -20,13 +20,8 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from sar_cls.mm.head import build_regularizer
-from sar_cls.mm.seg.classifiers import (
-    Prototypes,
-    build_classifier,
-    check_entries,
-    draw_as_convolution,
-    without_convolution,
-)
+from sar_cls.mm.seg.classifiers import Prototypes, build_classifier, check_entries
+from sar_cls.mm.seg.initial_weights import draw_as_convolution, without_convolution
 from sar_cls.whole_batch import total
 
 

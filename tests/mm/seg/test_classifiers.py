@@ -12,7 +12,6 @@ pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip instal
 
 from mm.seg.test_heads import SETTINGS, C, build, losses, maps, masks
 from sar_cls.mm.seg import build_classifier
-from sar_cls.mm.seg.classifiers import without_convolution
 from sar_cls.models import ScoreCalibration
 from sar_cls.regularizers.nearest_prototypes import NearestPrototypes
 
@@ -80,37 +79,6 @@ def test_the_rest_of_the_head_and_what_is_drawn_after_it_is_as_without_it(head: 
     assert expected
     assert others(made).keys() == expected.keys()
     assert all(torch.equal(value, expected[key]) for key, value in others(made).items())
-
-
-def test_rules_for_initial_weights_that_do_not_name_the_convolution_hold() -> None:
-    rule = dict(
-        type="Constant", val=0.5, layer="Conv2d", override=[dict(type="Normal", std=1.0, name="conv_seg")], bias=0.25
-    )
-    made = build("RegularizedFCNHead", classifier=PROTOSEG, init_cfg=rule)
-    for convolution in (made.convs[0].conv, made.embedding.projection[0]):
-        assert torch.equal(convolution.weight, torch.full_like(convolution.weight, 0.5))
-    assert torch.equal(made.conv_seg.norm.weight, torch.ones(C))
-
-
-@pytest.mark.parametrize(
-    ("given", "rest", "own"),
-    [
-        (None, [], []),
-        (
-            dict(type="Normal", std=0.01, override=dict(name="conv_seg")),
-            [],
-            [dict(type="Normal", std=0.01, override=[dict(name="conv_seg")])],
-        ),
-        (
-            [dict(type="A", layer="Conv2d", override=[dict(name="conv_seg"), dict(name="x")]), dict(type="B")],
-            [dict(type="A", layer="Conv2d", override=[dict(name="x")]), dict(type="B")],
-            [dict(type="A", override=[dict(name="conv_seg")])],
-        ),
-        (dict(type="A", override=dict(name="x")), [dict(type="A", override=[dict(name="x")])], []),
-    ],
-)
-def test_rules_are_parted_by_what_they_name(given: Any, rest: list[Any], own: list[Any]) -> None:
-    assert without_convolution(given) == (rest, own)
 
 
 @pytest.mark.parametrize(
