@@ -26,7 +26,7 @@ from sar_cls.speed.other_pipelines import mmpretrain_step, prepare, stock_step
 from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender, repeat
 from sar_cls.speed.setting import Setting, setting_config, source_of
-from sar_cls.steps.captured import WARM_UP, CudaRecorder
+from sar_cls.steps.captured import WARM_UP, CudaRecorder, Recorder
 from sar_cls.steps.precision import autocast
 from sar_cls.suites.rows import Source
 
@@ -81,10 +81,7 @@ def bare_step(setting: Setting, splits: DataSplits) -> Contender:
 
     replay = step
     if setting.mode != "eager" and setting.device.type == "cuda":
-        recorder = CudaRecorder(setting.device)
-        for _ in range(WARM_UP):
-            recorder.warm_up(step)
-        replay, modes = recorder.record(step), [*modes, "cudagraph"]
+        replay, modes = recorded(step, CudaRecorder(setting.device)), [*modes, "cudagraph"]
     return Contender(
         BARE,
         "(a) bare step: forward, cross-entropy, backward, optimizer",
@@ -94,6 +91,18 @@ def bare_step(setting: Setting, splits: DataSplits) -> Contender:
         settle=replay,
         mode=lambda: "+".join(modes) or "eager",
     )
+
+
+def recorded(step: Callable[[], None], recorder: Recorder) -> Callable[[], None]:
+    """The step as a replay that holds it: a CUDA graph reads the memory of model and batch, which live as long as the step."""
+    for _ in range(WARM_UP):
+        recorder.warm_up(step)
+    replay = recorder.record(step)
+
+    def run(held: Callable[[], None] = step) -> None:
+        replay()
+
+    return run
 
 
 def own_step(

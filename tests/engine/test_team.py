@@ -22,7 +22,8 @@ pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available() or not hasattr(os, "fork"), reason="needs gloo and forks"
 )
 # An epoch of these rows is 9 steps.
-RUN = ["run", "--suite", "digits_lt", "--seed", "1024", "--epochs", "2", "--only"]
+# On the CPU: a machine with one GPU has no device for each process.
+RUN = ["run", "--device", "cpu", "--suite", "digits_lt", "--seed", "1024", "--epochs", "2", "--only"]
 
 
 @pytest.fixture(scope="module")

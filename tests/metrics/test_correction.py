@@ -108,7 +108,8 @@ def test_fit_finds_the_minimum(temperature: float, seed: int) -> None:
 
 def test_fit_scales_with_the_logits(device: torch.device) -> None:
     torch.manual_seed(0)
-    logits, labels = torch.randn(200, 3, device=device) * 3, torch.randint(3, (200,), device=device)
+    logits, labels = torch.randn(200, 3) * 3, torch.randint(3, (200,))  # the same numbers on every device
+    logits, labels = logits.to(device), labels.to(device)
     once = fit_temperature(logits, labels)
     assert fit_temperature(logits * 2, labels) == pytest.approx(2 * once, rel=1e-4)
 

@@ -175,7 +175,8 @@ def test_car_with_the_published_treatment_of_ignored_samples(
     check(losses["loss_intra"], features, intra, [1] * 8)
     check(losses["loss_inter_c2s"], features, c2s, [1] * 8)
     if 1 < len(kept) < 8:
-        plain = CAR(NUM_CLASSES, FEAT_DIM).double().to(device)(features, targets, None, torch.tensor(counts).double())
+        weights = torch.tensor(counts).double().to(device)
+        plain = CAR(NUM_CLASSES, FEAT_DIM).double().to(device)(features, targets, None, weights)
         assert losses["loss_intra"].item() < plain["loss_intra"].item()
         assert losses["loss_inter_c2s"].item() != plain["loss_inter_c2s"].item()
         assert losses["loss_inter_c2c"].item() == plain["loss_inter_c2c"].item()

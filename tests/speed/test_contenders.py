@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -219,6 +222,36 @@ def test_evaluation_in_rounds(setting: Setting, splits: DataSplits) -> None:
     ]  # fmt: skip
     for entrant in entrants:
         entrant.run()
+
+
+def test_a_recorded_step_keeps_its_memory() -> None:
+    """A graph holds addresses, not tensors: were the step let go, its replays would read what others wrote there."""
+
+    class Recording:
+        def warm_up(self, step: Callable[[], None]) -> list[str]:
+            step()
+            return []
+
+        def record(self, step: Callable[[], None]) -> Callable[[], None]:
+            return lambda: done.append("replayed")
+
+    done: list[str] = []
+    batch = torch.zeros(4)
+    alive = weakref.ref(batch)
+
+    def stepping(inputs: torch.Tensor) -> Callable[[], None]:
+        return lambda: done.append(f"{len(inputs)} images")
+
+    replay = contenders.recorded(stepping(batch), Recording())
+    del batch
+    gc.collect()
+    assert done == ["4 images"] * 3
+    replay()
+    assert done[3:] == ["replayed"]
+    assert alive() is not None
+    del replay
+    gc.collect()
+    assert alive() is None
 
 
 @pytest.mark.cuda
