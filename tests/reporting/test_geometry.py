@@ -145,6 +145,9 @@ class TestSaidAndLeftOut:
         assert found["mixup"].figures["test", "all", "nc1"].summary.n == 3
         assert len(warnings) == 1
         assert "mixup/seed7 and 1 more have no features: sar-cls features makes them" in warnings[0]
+        # Those of a segmentation net are too many: it keeps none, and nothing can make them.
+        (run_dir / "segmentation.npz").touch()
+        assert "mixup/seed7 has no features" in lines(work_dir)[1][0]
 
     def test_damaged_and_foreign_features(self, work_dir: Path) -> None:
         sar = work_dir / "digits_lt" / "mixup_sar"

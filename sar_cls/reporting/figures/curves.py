@@ -1,4 +1,4 @@
-"""Curves over epochs: training (accuracy and loss) and what regularizers say of themselves (SAR's gate)."""
+"""Curves over training: accuracy and loss, and what regularizers say of themselves (SAR's gate)."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ LEAST_SPAN = 2.0  # percentage points
 
 @dataclass(frozen=True)
 class Curve:
-    """One row's values over epochs.
+    """One row's values over epochs, or over the iterations of a recipe without epochs.
 
     Attributes:
         label: of the row.
         style: of the row.
-        epochs: int [E].
+        places: the epochs or iterations, int [E].
         values: float [runs, E].
+        unit: what ``places`` counts.
     """
 
     label: str
     style: RowStyle
-    epochs: np.ndarray
+    places: np.ndarray
     values: np.ndarray
+    unit: str = "epoch"
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def with_readings(series: Sequence[Series], drawn: Sequence[str] | dict[str, str
 
 
 def draw(data: Sequence[Panel]) -> Figure:
-    """The panels below each other, over one axis of epochs."""
+    """The panels below each other, over one axis of epochs or iterations."""
     labels = list(dict.fromkeys(curve.label for panel in data for curve in panel.curves))
     height = 1.15 if len(data) > 2 else 1.45
     figure = new_figure(height * len(data) + 0.25 + legend_height(labels))
@@ -142,8 +144,8 @@ def draw(data: Sequence[Panel]) -> Figure:
         if panel.limits is not None:
             axis.set(ylim=panel.limits, yticks=range(0, 101, 25))
         _at_least(axis, panel.least_span)
-    axes[-1].set_xlabel("Epoch")
-    _epochs_axis(axes[-1], [curve.epochs for panel in data for curve in panel.curves])
+    axes[-1].set_xlabel(data[0].curves[0].unit.capitalize())
+    _whole_numbers(axes[-1], [curve.places for panel in data for curve in panel.curves])
     figure.align_ylabels(axes)
     legend_below(figure, list(handles.values()), list(handles))
     return figure
@@ -155,7 +157,7 @@ def caption_training(data: Sequence[Panel], series: Sequence[Series]) -> str:
     what = "top-1 accuracy of the test images"
     if column != "test_top1":
         what = f"mean IoU on the {'validation' if column == 'val_miou' else 'test'} images"
-    over = "epochs" if column == "test_top1" else "evaluations"
+    over = f"{data[0].curves[0].unit}s"
     return (
         f"Training curves: {what} (above) and classification loss of the training images, without the "
         f"terms of regularizers (below), over {over}. {_bands(series)}{provenance(series)}"
@@ -166,7 +168,8 @@ def caption_readings(data: Sequence[Panel], series: Sequence[Series]) -> str:
     """What is drawn, and of which runs."""
     shown = with_readings(series)
     titles = "; ".join(panel.title.removesuffix(" (%)") for panel in data)
-    what = "What the regularizer says of itself, in the mean over the steps of an epoch"
+    steps = "the steps of an epoch" if data[0].curves[0].unit == "epoch" else "the iterations between two evaluations"
+    what = f"What the regularizer says of itself, in the mean over {steps}"
     return f"{what}: {titles}. {_bands(shown)}{provenance(shown)}"
 
 
@@ -180,28 +183,29 @@ def _curve(entry: Series, label: str, column: str, scale: float = 1.0) -> Curve:
     if any(column not in history.columns for history in histories):
         raise InputError(f"the history of {entry.label} has no column {column!r}; run this row again")
     length = min(len(history) for history in histories)
-    epochs = histories[0]["epoch"].to_numpy()[:length]
+    unit = "iteration" if all("iteration" in history.columns for history in histories) else "epoch"
+    places = histories[0][unit].to_numpy()[:length]
     values = scale * np.stack([history[column].to_numpy(dtype=float)[:length] for history in histories])
-    return Curve(label, entry.style, epochs, values)
+    return Curve(label, entry.style, places, values, unit)
 
 
 def _band(axis: Axes, curve: Curve) -> Any:
     """Mean of the runs, and the range between the lowest and the highest of them."""
-    few: dict[str, Any] = {"marker": curve.style.marker} if len(curve.epochs) < 12 else {}
-    (line,) = axis.plot(curve.epochs, curve.values.mean(axis=0), label=curve.label, **curve.style.line, **few)
+    few: dict[str, Any] = {"marker": curve.style.marker} if len(curve.places) < 12 else {}
+    (line,) = axis.plot(curve.places, curve.values.mean(axis=0), label=curve.label, **curve.style.line, **few)
     low, high = curve.values.min(axis=0), curve.values.max(axis=0)
-    if len(curve.values) > 1 and len(curve.epochs) > 1:
-        axis.fill_between(curve.epochs, low, high, color=curve.style.color, alpha=0.18, linewidth=0)
+    if len(curve.values) > 1 and len(curve.places) > 1:
+        axis.fill_between(curve.places, low, high, color=curve.style.color, alpha=0.18, linewidth=0)
     elif len(curve.values) > 1:  # a band of one epoch has no width
-        axis.vlines(curve.epochs, low, high, color=curve.style.color, alpha=0.4, linewidth=2)
+        axis.vlines(curve.places, low, high, color=curve.style.color, alpha=0.4, linewidth=2)
     return line
 
 
-def _epochs_axis(axis: Axes, epochs: Sequence[np.ndarray]) -> None:
-    """Whole epochs alone as ticks, and room around a single one."""
+def _whole_numbers(axis: Axes, places: Sequence[np.ndarray]) -> None:
+    """Whole epochs or iterations alone as ticks, and room around a single one."""
     from matplotlib.ticker import MaxNLocator
 
-    first, last = min(map(min, epochs)), max(map(max, epochs))
+    first, last = min(map(min, places)), max(map(max, places))
     if first == last:
         axis.set(xlim=(first - 1, first + 1), xticks=[first])
     else:

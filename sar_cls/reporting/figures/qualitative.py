@@ -11,14 +11,15 @@ import numpy as np
 from sar_cls.errors import InputError
 from sar_cls.reporting.figures.labels import names, provenance, wrapped
 from sar_cls.reporting.figures.series import NothingToDraw, Series
-from sar_cls.reporting.figures.style import new_figure
+from sar_cls.reporting.figures.style import COLUMN, PAGE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 VOID = 255
 MOST_IN_LEGEND = 24
-ROOM_OF_A_LINE = 0.16  # inches, of the legend
+ROOM_OF_A_LINE = 0.16  # inches, of the legend and of the headings
+ROOM_OF_A_SIGN = 0.068  # inches, of a heading
 
 
 @dataclass(frozen=True)
@@ -80,19 +81,20 @@ def draw(data: Examples) -> Figure:
     for label, predicted in data.predictions.items():
         columns.append((label, colours[np.where(data.truth == VOID, VOID, predicted)]))
     shown = [label for label in np.unique(data.truth) if label != VOID][:MOST_IN_LEGEND]
-    lines_of_legend = -(-len(shown) // 3)
     height, width = data.truth.shape[1:]
-    figure = new_figure(1.0)
-    side = figure.get_size_inches()[0] / len(columns)
-    figure.set_figheight(side * height / width * len(data.truth) + 0.4 + ROOM_OF_A_LINE * lines_of_legend)
+    over = COLUMN if len(columns) <= 4 else PAGE  # more than two rows need the page's width
+    side, in_a_line = over / len(columns), 3 if over == COLUMN else 6
+    headings = [wrapped(title, int(side / ROOM_OF_A_SIGN)) for title, _ in columns]
+    lines = -(-len(shown) // in_a_line) + max(heading.count("\n") + 1 for heading in headings)
+    figure = new_figure(side * height / width * len(data.truth) + 0.2 + ROOM_OF_A_LINE * lines, over)
     axes = figure.subplots(len(data.truth), len(columns), squeeze=False)
-    for column, (title, pictures) in enumerate(columns):
-        axes[0, column].set_title(wrapped(title, 16))
+    for column, (heading, (_, pictures)) in enumerate(zip(headings, columns, strict=True)):
+        axes[0, column].set_title(heading)
         for line, picture in enumerate(pictures):
             axes[line, column].imshow(picture, interpolation="nearest")
             axes[line, column].set_axis_off()
     handles = [Patch(color=colours[label] / 255, label=data.classes[label]) for label in shown]
-    figure.legend(handles=handles, ncols=3, loc="outside lower center")
+    figure.legend(handles=handles, ncols=in_a_line, loc="outside lower center")
     return figure
 
 

@@ -12,7 +12,7 @@ from sar_cls.errors import InputError
 from sar_cls.reporting.html.confusion import Outcomes, encoded, outcomes_of, pooled, reliability
 from sar_cls.reporting.html.numbers import all_short
 from sar_cls.reporting.html.views import Entry
-from sar_cls.runs.folder import OUTPUTS_FILE, PER_CLASS_FILE
+from sar_cls.runs.folder import OUTPUTS_FILE, PER_CLASS_FILE, SEGMENTATION_FILE
 from sar_cls.runs.ledger import Warn
 from sar_cls.runs.per_class import read_per_class
 
@@ -62,7 +62,10 @@ class ClassData:
     def _outcomes(self, entry: Entry, folders: Sequence[Path], classes: int) -> tuple[list[Outcomes], list[Path]]:
         """The outcomes of the runs whose outputs are sound, and the folders of the others."""
         if not folders:
-            self._without.append((entry.name, entry.run_dirs[0]))
+            if not any(
+                (run_dir / SEGMENTATION_FILE).exists() for run_dir in entry.run_dirs
+            ):  # those have other outputs
+                self._without.append((entry.name, entry.run_dirs[0]))
             return [], []
         sound, bad = [], []
         for folder in folders:

@@ -1,4 +1,4 @@
-"""Curves over epochs: mean over the seeds of a row, with the range between the lowest and the highest of them."""
+"""Curves over epochs or iterations: mean over the seeds of a row, with the range between the lowest and the highest of them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def curves_of(run_dirs: Sequence[Path], columns: Sequence[str], shares: Sequence
         shares: those of the columns that are shares and become percent.
 
     Returns:
-        ``epoch`` and, by column, ``mean``, and for several runs ``low`` and ``high``: lists of at most 200 points.
+        ``at``, the epochs, or iterations for a recipe without epochs, ``unit``, which of them, and, by column, ``mean``, and for
+        several runs ``low`` and ``high``: lists of at most 200 points.
 
     Raises:
         InputError: a history is missing or damaged.
@@ -52,7 +53,8 @@ def curves_of(run_dirs: Sequence[Path], columns: Sequence[str], shares: Sequence
     histories: list[pd.DataFrame] = [read_history(run_dir) for run_dir in run_dirs]
     length = min(len(history) for history in histories)
     kept = np.unique(np.linspace(0, length - 1, min(length, MOST_POINTS)).round().astype(int))
-    found: dict[str, Any] = {"epoch": [int(epoch) for epoch in histories[0]["epoch"].to_numpy()[kept]]}
+    unit = "iteration" if all("iteration" in history.columns for history in histories) else "epoch"
+    found: dict[str, Any] = {"unit": unit, "at": [int(place) for place in histories[0][unit].to_numpy()[kept]]}
     for column in columns:
         if any(column not in history.columns for history in histories):
             continue

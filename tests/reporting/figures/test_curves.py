@@ -69,3 +69,17 @@ def test_the_gate_of_rows_that_have_one(work_dir: Path) -> None:
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [4, 8, 12, 16, 20])  # epoch / 25, in percent
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mixup_sar"]
     assert curves.caption_readings(data, rows).endswith("mixup_sar: 2 runs; seeds 1, 2.")
+
+
+def test_a_recipe_without_epochs_is_drawn_over_iterations(work_dir: Path) -> None:
+    rows = [entry(work_dir, "mixup_sar", runs=1)]
+    history = pd.read_csv(rows[0].run_dirs[0] / "history.csv")
+    history["iteration"] = 150 * history["epoch"]
+    history.rename(columns={"test_top1": "val_miou"}).to_csv(rows[0].run_dirs[0] / "history.csv", index=False)
+    data = curves.prepare_training(rows)
+    above, below = curves.draw(data).axes
+    assert list(above.lines[0].get_xdata()) == [150, 300, 450, 600, 750]
+    assert (below.get_xlabel(), above.get_ylabel()) == ("Iteration", "Validation mIoU (%)")
+    assert "regularizers (below), over iterations." in curves.caption_training(data, rows)
+    readings = curves.prepare_readings(rows)
+    assert "in the mean over the iterations between two evaluations" in curves.caption_readings(readings, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from sar_cls.errors import InputError
 from sar_cls.reporting.figures.gallery import DENSE_KINDS, KINDS, Easel
 from sar_cls.reporting.figures.qualitative import caption, draw, palette, prepare
 from sar_cls.reporting.figures.series import NothingToDraw, Series
+from sar_cls.reporting.figures.style import paper_style
 from sar_cls.runs.dense_outputs import Evaluated, write_dense_outputs
 
 
@@ -51,6 +53,18 @@ def test_image_truth_and_each_row_stand_side_by_side(tmp_path: Path) -> None:
         assert np.array_equal(shown[3], colours[expected])
         assert (shown[2][0] == 0).all()  # no class, no colour
     assert caption(data, [plain, sar]).startswith("4 test images with the most of the rarest classes")
+
+
+def test_headings_of_many_rows_do_not_touch(tmp_path: Path) -> None:
+    rows = ["SegFormer head", "SegFormer head+CAR", "SegFormer head+SAR", "SegFormer head+SAR, auxiliary loss alone"]
+    with paper_style():
+        figure = draw(prepare([entry(tmp_path, row, seed) for seed, row in enumerate(rows)]))
+        figure.draw_without_rendering()  # lays it out
+    boxes = [axis.title.get_window_extent() for axis in figure.axes[:6]]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert boxes[0].x0 >= 0
+    assert boxes[-1].x1 <= figure.bbox.x1
+    assert max(box.y1 for box in boxes) <= figure.bbox.y1
 
 
 def test_runs_on_other_images_are_drawn_apart(tmp_path: Path) -> None:

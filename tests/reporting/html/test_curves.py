@@ -20,7 +20,8 @@ def history(folder: Path, values: list[object], column: str = "test_top1") -> Pa
 def test_mean_lowest_and_highest_as_far_as_all_go(tmp_path: Path) -> None:
     runs = [history(tmp_path / "a", [10, 20, 30]), history(tmp_path / "b", [20, 40])]
     assert curves_of(runs, ["test_top1", "loss"], []) == {
-        "epoch": [1, 2],
+        "unit": "epoch",
+        "at": [1, 2],
         "test_top1": {"mean": [15, 30], "low": [10, 20], "high": [20, 40]},
     }
 
@@ -32,14 +33,23 @@ def test_one_run_has_no_band_and_shares_become_percent(tmp_path: Path) -> None:
 
 def test_long_histories_keep_both_ends(tmp_path: Path) -> None:
     found = curves_of([history(tmp_path / "a", list(range(1000)))], ["test_top1"], [])
-    assert (found["epoch"][0], found["epoch"][-1], len(found["epoch"])) == (1, 1000, MOST_POINTS)
-    assert [epoch - 1 for epoch in found["epoch"]] == found["test_top1"]["mean"]
+    assert (found["at"][0], found["at"][-1], len(found["at"])) == (1, 1000, MOST_POINTS)
+    assert [epoch - 1 for epoch in found["at"]] == found["test_top1"]["mean"]
+
+
+def test_a_recipe_without_epochs_counts_iterations(tmp_path: Path) -> None:
+    run = history(tmp_path / "a", [30, 40], "val_miou")
+    (run / "history.csv").write_text("epoch,iteration,val_miou\n1,150,30\n2,300,40\n")
+    assert curves_of([run], ["val_miou"], []) == {"unit": "iteration", "at": [150, 300], "val_miou": {"mean": [30, 40]}}
+    older = history(tmp_path / "b", [20, 30], "val_miou")
+    assert curves_of([run, older], ["val_miou"], [])["unit"] == "epoch"
 
 
 def test_a_column_that_a_run_lacks_or_without_a_number_is_left_out(tmp_path: Path) -> None:
     runs = [history(tmp_path / "a", [1]), history(tmp_path / "b", [1], "loss")]
-    assert curves_of(runs, ["test_top1", "loss"], []) == {"epoch": [1]}
-    assert curves_of([history(tmp_path / "c", ["x", "y"])], ["test_top1"], []) == {"epoch": [1, 2]}
+    assert curves_of(runs, ["test_top1", "loss"], []) == {"unit": "epoch", "at": [1]}
+    found = curves_of([history(tmp_path / "c", ["x", "y"])], ["test_top1"], [])
+    assert found == {"unit": "epoch", "at": [1, 2]}
 
 
 def test_a_damaged_history_is_refused(tmp_path: Path) -> None:
