@@ -41,8 +41,11 @@ def read_history(run_dir: Path) -> pd.DataFrame:
     import pandas as pd
 
     path = run_dir / HISTORY_FILE
+    # pandas 3.1 reads numbers exactly and deprecates the argument; older ones round the last digit without it.
+    version = tuple(int(part) for part in pd.__version__.split(".")[:2])
+    exact: dict[str, Any] = {} if version >= (3, 1) else {"float_precision": "round_trip"}
     try:
-        history = pd.read_csv(path, float_precision="round_trip")  # older pandas round the last digit otherwise
+        history = pd.read_csv(path, **exact)
     except FileNotFoundError:
         raise InputError(f"{path} is missing; run this row again") from None
     except OSError as error:

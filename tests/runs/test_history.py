@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sar_cls.errors import InputError
@@ -54,3 +55,12 @@ def test_a_folder_in_its_place(tmp_path: Path) -> None:
     (tmp_path / HISTORY_FILE).mkdir()
     with pytest.raises(InputError, match="a folder is where a file should be"):
         read_history(tmp_path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_come_back_to_the_bit(tmp_path: Path) -> None:
+    """Without a warning of pandas, whose argument for it comes and goes."""
+    rng = np.random.default_rng(0)
+    values = (rng.standard_normal(2000) * 10.0 ** rng.integers(-12, 12, 2000)).tolist()
+    write_history([{"epoch": epoch, "loss": value} for epoch, value in enumerate(values, 1)], tmp_path)
+    assert read_history(tmp_path)["loss"].tolist() == values
