@@ -14,21 +14,22 @@ from scipy import stats
 
 RESULTS = Path(__file__).parents[1] / "results"
 ANSWERS = " ".join((RESULTS / "README.md").read_text(encoding="utf-8").split())  # on one line
-PARTS, RIVALS, SUPCON, LT16 = "digits-parts", "digits-rivals", "digits-supcon", "cifar100_lt_16"
+PARTS, RIVALS, SUPCON, LT16, CAMVID = "digits-parts", "digits-rivals", "digits-supcon", "cifar100_lt_16", "camvid"
 FAMILY = ["mixup_sar", "mixup_aux_alone", "mixup_sar_shielded"]  # rows at 16x16 that share a baseline, in each stage
 
 
-def top1(folder: str, row: str) -> dict[int, float]:
-    """Seed -> top-1 at the last epoch, of all kept runs of a row."""
+def last(folder: str, row: str, metric: str = "") -> dict[int, float]:
+    """Seed -> metric at the last epoch, of all kept runs of a row; by default top-1, of a segmentation net mIoU."""
+    metric = metric or ("miou" if folder == CAMVID else "top1")
     records = [json.loads(path.read_bytes()) for path in (RESULTS / folder).glob(f"*/{row}/*/record.json")]
-    found = {record["seed"]: record["metrics"]["last"]["top1"] for record in records}
+    found = {record["seed"]: record["metrics"]["last"][metric] for record in records}
     assert 0 < len(found) == len(records), f"{folder}: {len(records)} runs of {row}, {len(found)} seeds"
     return found
 
 
-def differences(folder: str, row: str, baseline: str) -> np.ndarray:
+def differences(folder: str, row: str, baseline: str, metric: str = "") -> np.ndarray:
     """Row minus baseline, seed by seed."""
-    ours, theirs = top1(folder, row), top1(folder, baseline)
+    ours, theirs = last(folder, row, metric), last(folder, baseline, metric)
     return np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
 
 
@@ -88,6 +89,13 @@ def holm(values: list[float]) -> list[float]:
             "gains {d:.1f} over the two views alone [{low:+.1f}, {high:+.1f}]",
         ),
         (SUPCON, "mixup_two_views", "mixup", 10, "which gain {d:.1f} ("),
+        (CAMVID, "segformer_sar", "segformer", 3, "SAR {d:+.1f} over the plain head [{low:+.1f}, {high:+.1f}]"),
+        (CAMVID, "segformer_aux", "segformer", 3, "the auxiliary loss alone {d:+.1f} [{low:+.1f}, {high:+.1f}] (p"),
+        (CAMVID, "segformer_sar", "segformer_aux", 3, "the pull adds {d:+.1f} [{low:+.1f}, {high:+.1f}]; CAR"),
+        (CAMVID, "segformer_car", "segformer", 3, "CAR {d:+.1f} [{low:+.1f}, {high:+.1f}] (p"),
+        (CAMVID, "segformer_disalign", "segformer", 3, "gains as much, {d:+.1f} [{low:+.1f}, {high:+.1f}]"),
+        (CAMVID, "segformer_sar_disalign", "segformer_disalign", 3, "SAR is {d:.1f} ahead [{low:+.1f}, {high:+.1f}]"),
+        (CAMVID, "segformer_aux_disalign", "segformer_disalign", 3, "alone {d:.1f} [{low:+.1f}, {high:+.1f}]."),
     ],
 )
 def test_headline_figures_follow_from_the_records(
@@ -96,7 +104,7 @@ def test_headline_figures_follow_from_the_records(
     found = differences(folder, row, baseline)
     assert len(found) == seeds
     low, high = stats.t.interval(0.95, seeds - 1, found.mean(), stats.sem(found))
-    mean = np.mean(list(top1(folder, row).values()))
+    mean = np.mean(list(last(folder, row).values()))
     expected = sentence.format(d=found.mean(), loss=-found.mean(), low=low, high=high, mean=mean)
     assert expected in ANSWERS, expected
 
@@ -114,6 +122,22 @@ def test_p_values_follow_from_the_records(after: str, of_sar: str, of_the_loss_a
     adjusted = holm([stats.ttest_1samp(values, 0).pvalue for values in found])
     for value, sentence in zip(adjusted, [of_sar, of_the_loss_alone], strict=False):
         assert sentence.format(value) in ANSWERS, sentence.format(value)
+
+
+def test_what_camvid_says_of_its_classes_follows_from_the_records() -> None:
+    found = differences(CAMVID, "segformer_sar", "segformer", "tail")
+    low, high = stats.t.interval(0.95, 2, found.mean(), stats.sem(found))
+    assert f"{found.mean():.1f} points of their mean IoU [{low:+.1f}, {high:+.1f}]" in ANSWERS
+    assert "pedestrians {:+.1f}, fences {:+.1f}, poles {:+.1f}".format(*of_classes(9, 7, 2)) in ANSWERS
+    rows = ["segformer_car", "segformer_sar", "segformer_aux"]
+    values = [stats.ttest_1samp(differences(CAMVID, row, "segformer"), 0).pvalue for row in rows]
+    assert {f"{value:.2f}" for value in holm(values)} == {"0.04"}
+
+
+def of_classes(*labels: int) -> list[float]:
+    """Mean gain in IoU of SAR on CamVid."""
+    ours, theirs = last(CAMVID, "segformer_sar", "iou"), last(CAMVID, "segformer", "iou")
+    return [float(np.mean([ours[seed][label] - theirs[seed][label] for seed in ours])) for label in labels]
 
 
 @pytest.mark.parametrize(("row", "label"), [("mixup", "MixUp"), ("mixup_sar", "MixUp+SAR")])
