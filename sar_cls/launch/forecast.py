@@ -129,4 +129,4 @@ def _backbone(planned: PlannedRun) -> str:
 
 
 def _dataset(planned: PlannedRun) -> str:
-    return planned.config.train_dataloader.dataset.name
+    return dense.data_name(planned.config)  # a data set of mmseg has a type and no name

@@ -74,6 +74,22 @@ def test_times_are_the_median_of_the_row_else_of_its_net_on_its_data(tmp_path: P
     assert state.seconds is None
 
 
+@pytest.mark.parametrize("suite", ["camvid", "cityscapes", "ade20k", "pascal_context"])
+def test_a_suite_of_segmentation_nets_is_foretold(suite: str, tmp_path: Path) -> None:
+    """Data sets of mmseg have no name in a config: what records call them is what times are looked up by."""
+    pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
+    rows = load_suite(CONFIGS, suite).rows
+    (planned,) = plan_runs(
+        [next(row for row in rows if row.stage == 1)], [1], Options(weights="none"), tmp_path / "new"
+    )
+    names = dict(backbone=forecast._backbone(planned), dataset={"pascal_context": "pascalcontext"}.get(suite, suite))
+    record = make_record(suite, planned.row, 1, 50.0, wall_seconds=30.0, epochs=10, epochs_recipe=10)
+    write_run(tmp_path, record | names)
+    (state,) = forecast.look([planned], tmp_path, "cpu", quiet)
+    assert state.seconds == pytest.approx(3.0 * planned.epochs)
+    assert f"about {forecast._words(state.seconds)}" in str(state)
+
+
 def state_of(planned: PlannedRun, seconds: float | None) -> forecast.State:
     return forecast.State(planned, "to run", seconds=seconds)
 
