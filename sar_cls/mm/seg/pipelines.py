@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.fileio import list_dir_or_file
 from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader, Dataset
 
+from sar_cls.data.decoding import decoding
+from sar_cls.data.mask_files import check_headers, require_classes, require_decodable
 from sar_cls.data.rng import epoch_seed
 from sar_cls.data.samplers import EndlessShuffle
 from sar_cls.errors import InputError
@@ -90,38 +93,45 @@ class PipelineSet:
         return total[: self.num_classes].tolist()
 
     def _mask(self, index: int) -> np.ndarray:
-        """Labels uint8 [H, W] as mmseg's LoadAnnotations reads them."""
+        """Labels uint8 [H, W] as mmseg's LoadAnnotations reads them.
+
+        Raises:
+            InputError: the file is damaged, or holds a label that is no class.
+        """
         from mmseg.datasets.transforms import LoadAnnotations
 
         info = self.dataset.get_data_info(index)
-        return LoadAnnotations()(info)["gt_seg_map"].astype(np.uint8)
+        with decoding(info["seg_map_path"], "fetch it again"):
+            labels = LoadAnnotations()(info)["gt_seg_map"].astype(np.uint8)
+        require_classes(labels, info["seg_map_path"], self.num_classes, self.name, info["reduce_zero_label"])
+        return labels
 
     def check(self) -> None:
-        """Looks at the masks of the first images: whether they are there, of their images' sizes and in range.
+        """Looks at the headers of all files, and at the labels of the first mask.
+
+        The labels of the others are looked at as they are read for training and evaluation: all of them at once would take as
+        long as an epoch.
 
         Raises:
-            InputError: a mask is missing, of another size, or holds a label that is no class.
+            InputError: a file is missing or damaged, a mask is without image, no mask of labels or of another size than its
+                image, or holds a label that is no class.
         """
-        from PIL import Image
+        check_headers(self.files)
+        self._check_masks_have_images()
+        self._mask(0)
 
-        for index, (image, mask) in enumerate(self.files):
-            if not mask.is_file():
-                raise InputError(f"{image} has no mask {mask}: add it, or remove the image")
-            if index:
-                continue
-            labels = self._mask(index)
-            with Image.open(image) as opened:
-                size = (opened.height, opened.width)
-            if labels.shape != size:
-                raise InputError(
-                    f"{mask} is of {labels.shape[0]}x{labels.shape[1]} pixels and its image of {size[0]}x{size[1]}: give a mask of "
-                    "the same size"
-                )
-            wrong = [int(label) for label in np.unique(labels) if self.num_classes <= label < 255]
-            if wrong:
-                raise InputError(
-                    f"{mask} holds label {wrong[0]}: {self.name} has the classes 0 to {self.num_classes - 1} and 255 for none"
-                )
+    def _check_masks_have_images(self) -> None:
+        """Where the folder of the images says which there are, and no list."""
+        dataset = self.dataset
+        images, masks = (dataset.data_prefix.get(key) for key in ("img_path", "seg_map_path"))
+        if masks is None or (dataset.ann_file and not Path(dataset.ann_file).is_dir()):
+            return
+        known = {str(mask) for _, mask in self.files}
+        # As mmseg lists the images.
+        for name in sorted(list_dir_or_file(masks, list_dir=False, suffix=dataset.seg_map_suffix, recursive=True)):
+            image = Path(images, name.removesuffix(dataset.seg_map_suffix) + dataset.img_suffix)
+            if str(Path(masks, name)) not in known and not image.is_file():
+                raise InputError(f"{Path(masks, name)} has no image {image}: add it, or remove the mask")
 
 
 def load_pipelines(config: Mapping[str, Any], data_root: str | None = None) -> DataSplits:
@@ -213,7 +223,11 @@ class PipelineLoader:
         return self.batches(range(len(self)))
 
     def batches(self, steps: range) -> Iterator[dict[str, Any]]:
-        """Yields some of the epoch's batches alone."""
+        """Yields some of the epoch's batches alone.
+
+        Raises:
+            InputError: an image or mask of a batch is damaged, or holds a label that is no class.
+        """
         if self.seed is None:
             order = list(range(len(self.image_set)))
         else:
@@ -223,24 +237,50 @@ class PipelineLoader:
         rank, processes = self.part
         places = [range(step * self.batch_size, min((step + 1) * self.batch_size, len(order))) for step in steps]
         for batch in DataLoader(
-            _Seeded(self.image_set.dataset, order, seeds),
+            _Seeded(self.image_set, order, seeds),
             batch_sampler=[
                 list(batch[rank * len(batch) // processes : (rank + 1) * len(batch) // processes]) for batch in places
             ],
             num_workers=self.num_workers,
-            collate_fn=pseudo_collate,
+            collate_fn=_collate,
             pin_memory=self.device.type == "cuda",
         ):
+            if isinstance(batch, InputError):
+                raise batch
             yield batch if processes == 1 else {**batch, "share": 1.0}
 
 
 class _Seeded(Dataset):
-    """The samples of an epoch by their place in it, each with generators of its own."""
+    """The samples of an epoch by their place in it, each with generators of its own, and its labels looked at.
 
-    def __init__(self, dataset: Any, order: list[int], seed: int | None) -> None:
-        self.dataset, self.order, self.seed = dataset, order, seed
+    A sample that has to be refused is the `InputError` itself: raised in a worker process it would reach the run with that
+    process's traceback in its sentence.
+    """
+
+    def __init__(self, images: PipelineSet, order: list[int], seed: int | None) -> None:
+        self.dataset, self.order, self.seed = images.dataset, order, seed
+        self.num_classes, self.name = images.num_classes, images.name
 
     def __getitem__(self, place: int) -> Any:
+        info = self.dataset.get_data_info(self.order[place])
+        try:
+            sample = self._sample(place)
+            masks = sample["data_samples"].get("gt_sem_seg") if "data_samples" in sample else None
+            if masks is not None:
+                labels, file = masks.data.numpy(), info["seg_map_path"]
+                require_classes(labels, file, self.num_classes, self.name, info["reduce_zero_label"])
+            return sample
+        except InputError as error:
+            return error
+        except Exception:  # of a pipeline, which does not say what file it was at
+            try:
+                for key in ("img_path", "seg_map_path"):
+                    require_decodable(Path(info[key]))
+            except InputError as error:
+                return error
+            raise
+
+    def _sample(self, place: int) -> Any:
         if self.seed is None:
             return self.dataset[self.order[place]]
         before = random.getstate(), np.random.get_state()  # noqa: NPY002 (the generator that mmseg draws from)
@@ -252,3 +292,9 @@ class _Seeded(Dataset):
         finally:
             random.setstate(before[0])
             np.random.set_state(before[1])  # noqa: NPY002 (the generator that mmseg draws from)
+
+
+def _collate(samples: list[Any]) -> Any:
+    """A batch as mmengine makes one, or the first sample's `InputError`."""
+    refused = [sample for sample in samples if isinstance(sample, InputError)]
+    return refused[0] if refused else pseudo_collate(samples)

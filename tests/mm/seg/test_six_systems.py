@@ -199,7 +199,7 @@ def test_a_mask_out_of_range_is_named(tmp_path: Path) -> None:
     row = load_suite(CONFIGS, "ade20k").row("fcn_r101")
     mask = next(iter(sorted((tmp_path / "ade" / "ADEChallengeData2016" / "annotations" / "training").iterdir())))
     Image.new("L", (96, 64), 200).save(mask)
-    with pytest.raises(InputError, match=f"{mask.name} holds label 199: ade20k has the classes 0 to 149"):
+    with pytest.raises(InputError, match=f"{mask.name} holds label 200: ade20k has the classes 1 to 150"):
         load_splits(resolve(row.source, Options()).data, str(tmp_path))
     Image.new("L", (95, 64), 1).save(mask)
     with pytest.raises(InputError, match=f"{mask.name} is of 64x95 pixels and its image of 64x96"):

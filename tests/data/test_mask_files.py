@@ -1,0 +1,109 @@
+"""What is refused about files of images and masks, each fault in a file behind good ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sar_cls.data.mask_files import check_headers, require_classes, require_decodable
+from sar_cls.errors import InputError
+
+Image = pytest.importorskip("PIL.Image")
+SIZE = (12, 16)
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> list[tuple[Path, Path]]:
+    found = [(tmp_path / f"image{index}.png", tmp_path / f"mask{index}.png") for index in range(40)]
+    for image, mask in found:
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(image)
+        Image.fromarray(np.zeros(SIZE, np.uint8)).save(mask)
+    return found
+
+
+def test_good_files_pass(pairs: list[tuple[Path, Path]]) -> None:
+    Image.fromarray(np.zeros(SIZE, np.uint8)).convert("P").save(pairs[7][1])
+    check_headers(pairs)
+
+
+def spoil(image: Path, mask: Path, fault: str) -> None:
+    if fault == "no mask":
+        mask.unlink()
+    elif fault == "no image":
+        image.unlink()
+    elif fault == "other size":
+        Image.fromarray(np.zeros((12, 15), np.uint8)).save(mask)
+    elif fault == "turned":
+        Image.fromarray(np.zeros((16, 12), np.uint8)).save(mask)
+    elif fault == "colours":
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(mask)
+    elif fault == "16 bits":
+        Image.fromarray(np.full(SIZE, 258, np.uint16)).save(mask)
+    elif fault == "a damaged mask":
+        mask.write_bytes(b"no image")
+    elif fault == "a damaged image":
+        image.write_bytes(b"no image")
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("no mask", "image33.png has no mask .*mask33.png: add it, or remove the image"),
+        ("no image", "image33.png: it is not there"),
+        ("other size", "mask33.png is of 12x15 pixels and its image of 12x16: give a mask of the same size"),
+        ("turned", "mask33.png is of 16x12 pixels and its image of 12x16: give a mask of the same size"),
+        ("colours", "mask33.png has pixels of type RGB and is no mask of labels: save it as 8-bit greyscale"),
+        ("16 bits", "mask33.png has pixels of type I;16 and is no mask of labels: save it as 8-bit greyscale"),
+        ("a damaged mask", "mask33.png is damaged or no image .*: fetch it again"),
+        ("a damaged image", "image33.png is damaged or no image .*: fetch it again"),
+    ],
+)
+def test_a_bad_file_is_named_wherever_it_stands(pairs: list[tuple[Path, Path]], fault: str, message: str) -> None:
+    spoil(*pairs[33], fault)
+    with pytest.raises(InputError, match=message) as error:
+        check_headers(pairs)
+    assert "\n" not in str(error.value)
+
+
+def test_the_first_of_several_is_named(pairs: list[tuple[Path, Path]]) -> None:
+    for index in (39, 5, 20):
+        spoil(*pairs[index], "colours")
+    with pytest.raises(InputError, match=r"mask5\.png"):
+        check_headers(pairs)
+
+
+@pytest.mark.parametrize("size", [(12, 16), (16, 12)])
+def test_a_mask_of_a_photograph_on_its_side_may_be_drawn_on_either(tmp_path: Path, size: tuple[int, int]) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / "image.jpg", exif=exif)
+    Image.fromarray(np.zeros(size, np.uint8)).save(tmp_path / "mask.png")
+    check_headers([(tmp_path / "image.jpg", tmp_path / "mask.png")])
+
+
+@pytest.mark.parametrize("label", [0, 18, 19, 100, 254, 255])
+def test_labels_from_the_number_of_classes_to_254_are_refused(label: int) -> None:
+    labels = np.array([[0, 18], [255, label]], dtype=np.int64)
+    if label in (*range(19), 255):
+        require_classes(labels, "m.png", 19, "cityscapes")
+        return
+    with pytest.raises(
+        InputError, match=f"^m.png holds label {label}: cityscapes has the classes 0 to 18 and 255 for none$"
+    ):
+        require_classes(labels, "m.png", 19, "cityscapes")
+
+
+def test_where_the_file_has_0_for_none_its_own_values_are_named() -> None:
+    with pytest.raises(InputError, match=r"^m.png holds label 200: ade20k has the classes 1 to 150 and 0 for none$"):
+        require_classes(np.array([3, 255, 199], dtype=np.uint8), "m.png", 150, "ade20k", none_is_zero=True)
+
+
+def test_half_a_file_is_refused_where_it_is_read_to_its_end(tmp_path: Path) -> None:
+    whole, half = tmp_path / "whole.png", tmp_path / "half.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(whole)
+    half.write_bytes(whole.read_bytes()[:2000])
+    require_decodable(whole)
+    with pytest.raises(InputError, match=r"half.png is damaged or no image .*: fetch it again"):
+        require_decodable(half)
