@@ -150,6 +150,7 @@ def check_heads(config: Config, source: Source) -> None:
             known = f"Regularized{kind}"
             hint = f"write {known}" if known in HEADS else f"heads with one are {', '.join(HEADS)}"
             raise InputError(f"{source}: {kind} takes no {name}; {hint}")
+    _check_labels(config, source)
     head = heads[-1]
     if not isinstance(head.get("num_classes"), int):
         raise InputError(f"{source}: decode_head has no num_classes; add it")
@@ -172,13 +173,31 @@ def check_heads(config: Config, source: Source) -> None:
         raise InputError(f"{source}, {error}") from error
 
 
-def _parts(config: Config) -> Iterator[tuple[str, Any]]:
-    yield "backbone", config.model.get("backbone")
-    yield "neck", config.model.get("neck")
+def _check_labels(config: Config, source: Source) -> None:
+    """Whether all heads, auxiliary ones too, know the label of a pixel without a class, which is 255 in all masks here.
+
+    mmseg's loss would fail in the first step, with an index out of bounds, or train that label as a class.
+    """
+    for title, head in _titled_heads(config):
+        given = head.get("ignore_index", VOID)
+        if given != VOID:
+            raise InputError(
+                f"{source}: {title} has ignore_index {given} and pixels without a class have the label {VOID} here; leave "
+                "ignore_index out"
+            )
+
+
+def _titled_heads(config: Config) -> Iterator[tuple[str, Any]]:
     for head in heads_of(config):
         yield "decode_head", head
     for head in auxiliary_heads_of(config):
         yield "auxiliary_head", head
+
+
+def _parts(config: Config) -> Iterator[tuple[str, Any]]:
+    yield "backbone", config.model.get("backbone")
+    yield "neck", config.model.get("neck")
+    yield from _titled_heads(config)
     yield "data_preprocessor", config.get("data_preprocessor")
 
 

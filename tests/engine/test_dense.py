@@ -23,6 +23,7 @@ from sar_cls.runs.history import read_history
 
 from .killed_in_a_fork import killed
 
+AUXILIARY = "model['auxiliary_head'] = dict(type='FCNHead', in_channels=48, in_index=2, channels=8, num_classes=11)"
 MakeJob = Callable[..., Job]
 
 
@@ -146,6 +147,14 @@ def test_fewer_iterations_shorten_the_schedule_and_mark_the_run(
             "Mask2FormerHead takes no regularizer; heads with one are RegularizedFCNHead",
         ),
         ("model['decode_head']['type'] = 'SegfomerHead'", {}, "there is no decode_head 'SegfomerHead'"),
+        (
+            "model['decode_head']['ignore_index'] = 254",
+            {},
+            "decode_head has ignore_index 254 and pixels without a class",
+        ),
+        ("model['decode_head']['ignore_index'] = 3", {}, "have the label 255 here; leave ignore_index out"),
+        ("model['decode_head']['ignore_index'] = None", {}, "decode_head has ignore_index None and"),
+        (f"{AUXILIARY[:-1]}, ignore_index=254)", {}, "auxiliary_head has ignore_index 254 and"),
         ("model['decode_head']['regularizer'] = dict(type='SAR', taw=1)", {}, "SAR has no argument 'taw'"),
         ("model['backbone']['name'] = 'timm:efficientnot'", {}, "timm has no model 'efficientnot'"),
     ],

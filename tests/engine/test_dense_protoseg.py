@@ -130,7 +130,7 @@ def test_what_stands_in_another_place_is_told_where_it_belongs(text: str, messag
         ('["classifier"]["ignore_index"] = 3', "gets ignore_index from the model: leave it out"),
         ('["classifier"]["type"] = "ProtoSeg"', "unknown classifier 'ProtoSeg': did you mean 'protoseg'"),
         ('["classifier"] = "protoseg"', r"write one as dict\(type="),
-        ('["ignore_index"] = 4', "ignore_index 4 of the head is one of its 11 classes"),
+        ('["ignore_index"] = 4', "decode_head has ignore_index 4 and pixels without a class have the label 255"),
         ('["out_channels"] = 1', "a head with 1 output for 11 classes has no scores for each"),
         ('["type"] = "SegformerHead"', "takes no classifier; write RegularizedSegformerHead"),
     ],
