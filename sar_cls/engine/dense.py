@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from sar_cls.data import VOID
+from sar_cls.data.mask_augment import MaskAugmentation
 from sar_cls.engine.config import before_data
 from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
@@ -151,6 +152,7 @@ def check_heads(config: Config, source: Source) -> None:
             hint = f"write {known}" if known in HEADS else f"heads with one are {', '.join(HEADS)}"
             raise InputError(f"{source}: {kind} takes no {name}; {hint}")
     _check_labels(config, source)
+    _check_augmentation(config, source)
     head = heads[-1]
     if not isinstance(head.get("num_classes"), int):
         raise InputError(f"{source}: decode_head has no num_classes; add it")
@@ -171,6 +173,27 @@ def check_heads(config: Config, source: Source) -> None:
         check_parts(config, scope="mmseg", parts=_parts(config))
     except ValueError as error:
         raise InputError(f"{source}, {error}") from error
+
+
+def _check_augmentation(config: Config, source: Source) -> None:
+    """Whether crop and scale are what :class:`sar_cls.data.mask_augment.MaskAugmentation` takes; pipelines have their own."""
+    given = {name: config.data_preprocessor.get(name) for name in ("crop_size", "scale")}
+    for name, kind, wanted in (
+        ("crop_size", int, "[height, width] in pixels"),
+        ("scale", (int, float), "[smallest, largest] factor"),
+    ):
+        value = given[name]
+        if value is None:
+            continue
+        is_pair = isinstance(value, (list, tuple)) and len(value) == 2
+        if not is_pair or not all(isinstance(item, kind) and not isinstance(item, bool) for item in value):
+            raise InputError(f"{source}: {name} of data_preprocessor is {value!r}: give {wanted}")
+    if given["crop_size"] is not None:
+        chosen: dict[str, Any] = {name: tuple(value) for name, value in given.items() if value is not None}
+        try:
+            MaskAugmentation(**chosen)
+        except ValueError as error:
+            raise InputError(f"{source}, data_preprocessor: {error}: correct the config") from error
 
 
 def _check_labels(config: Config, source: Source) -> None:

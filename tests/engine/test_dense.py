@@ -147,6 +147,21 @@ def test_fewer_iterations_shorten_the_schedule_and_mark_the_run(
             "Mask2FormerHead takes no regularizer; heads with one are RegularizedFCNHead",
         ),
         ("model['decode_head']['type'] = 'SegfomerHead'", {}, "there is no decode_head 'SegfomerHead'"),
+        ("data_preprocessor['crop_size'] = 32", {}, r"crop_size of data_preprocessor is 32: give \[height, width\]"),
+        (
+            "data_preprocessor['crop_size'] = [32]",
+            {},
+            r"crop_size of data_preprocessor is \[32\]: give \[height, width\]",
+        ),
+        (
+            "data_preprocessor['crop_size'] = '32'",
+            {},
+            r"crop_size of data_preprocessor is '32': give \[height, width\]",
+        ),
+        ("data_preprocessor['crop_size'] = [32, 32.0]", {}, r"is \[32, 32.0\]: give \[height, width\]"),
+        ("data_preprocessor['crop_size'] = [32, 0]", {}, "crop_size must be height and width of at least 1 pixel"),
+        ("data_preprocessor['scale'] = 2", {}, r"scale of data_preprocessor is 2: give \[smallest, largest\] factor"),
+        ("data_preprocessor['scale'] = [2, 0.5]", {}, "scale must be two factors above 0, the smaller one first"),
         (
             "model['decode_head']['ignore_index'] = 254",
             {},
