@@ -151,11 +151,11 @@ def check_heads(config: Config, source: Source) -> None:
             known = f"Regularized{kind}"
             hint = f"write {known}" if known in HEADS else f"heads with one are {', '.join(HEADS)}"
             raise InputError(f"{source}: {kind} takes no {name}; {hint}")
+    for title, part in _titled_heads(config):
+        _check_num_classes(title, part.get("num_classes"), source)
     _check_labels(config, source)
     _check_augmentation(config, source)
     head = heads[-1]
-    if not isinstance(head.get("num_classes"), int):
-        raise InputError(f"{source}: decode_head has no num_classes; add it")
     try:
         regularizer = head.get("regularizer")
         build_regularizer(before_data(regularizer), head.num_classes, head.get("channels", 1))
@@ -173,6 +173,15 @@ def check_heads(config: Config, source: Source) -> None:
         check_parts(config, scope="mmseg", parts=_parts(config))
     except ValueError as error:
         raise InputError(f"{source}, {error}") from error
+
+
+def _check_num_classes(title: str, given: Any, source: Source) -> None:
+    if given is None:
+        raise InputError(f"{source}: {title} has no num_classes; add it")
+    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
+        raise InputError(
+            f"{source}: {title} has num_classes {given!r}; give a whole number of at least 1, without quotes"
+        )
 
 
 def _check_augmentation(config: Config, source: Source) -> None:

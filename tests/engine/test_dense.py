@@ -162,6 +162,11 @@ def test_fewer_iterations_shorten_the_schedule_and_mark_the_run(
         ("data_preprocessor['crop_size'] = [32, 0]", {}, "crop_size must be height and width of at least 1 pixel"),
         ("data_preprocessor['scale'] = 2", {}, r"scale of data_preprocessor is 2: give \[smallest, largest\] factor"),
         ("data_preprocessor['scale'] = [2, 0.5]", {}, "scale must be two factors above 0, the smaller one first"),
+        ("model['decode_head']['num_classes'] = '11'", {}, "decode_head has num_classes '11'; give a whole number"),
+        ("model['decode_head']['num_classes'] = 11.0", {}, "decode_head has num_classes 11.0; give a whole number"),
+        ("model['decode_head']['num_classes'] = True", {}, "decode_head has num_classes True; give a whole number"),
+        ("model['decode_head']['num_classes'] = None", {}, "decode_head has no num_classes; add it"),
+        (AUXILIARY.replace("=11)", "='11')"), {}, "auxiliary_head has num_classes '11'; give a whole number"),
         (
             "model['decode_head']['ignore_index'] = 254",
             {},
