@@ -13,10 +13,14 @@ try:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
         import mmseg.models  # noqa: F401 (registers the nets)
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "mmseg":
-        raise
-    raise InputError("segmentation needs mmsegmentation: install it with pip install 'sar-cls[seg]'") from error
+except (ImportError, AssertionError) as error:  # the second where its version and that of mmcv do not go together
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "mmseg":
+        raise InputError("segmentation needs mmsegmentation: install it with pip install 'sar-cls[seg]'") from error
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    raise InputError(
+        f"the installed mmsegmentation cannot be imported ({reason}): replace it by the maintained one, onedl-mmsegmentation, with "
+        "pip install 'sar-cls[seg]'"
+    ) from error
 
 from sar_cls.mm.seg import backbones, loops, losses, preprocessor, second_stage
 from sar_cls.mm.seg.classifiers import build_classifier, check_entries
