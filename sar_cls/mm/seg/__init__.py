@@ -4,6 +4,8 @@ Importing it registers everything by name, so that an mmseg config needs no more
 ``custom_imports = dict(imports=["sar_cls.mm.seg"])``. mmsegmentation comes with the extra ``sar-cls[seg]``.
 """
 
+import contextlib
+import io
 import warnings
 
 import sar_cls.mm  # noqa: F401  (makes torchvision and mmcv importable first)
@@ -12,7 +14,10 @@ from sar_cls.errors import InputError
 try:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Fail to import ``MultiScaleDeformableAttention``")
-        import mmseg.models  # noqa: F401 (registers the nets)
+        import mmseg.models  # registers the nets
+    # Its data sets, which mmengine would import when it builds a part, print twice that a client is missing which nothing needs.
+    with contextlib.redirect_stdout(io.StringIO()):
+        import mmseg.datasets  # noqa: F401
 except (ImportError, AssertionError) as error:  # the second where its version and that of mmcv do not go together
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == "mmseg":
         raise InputError("segmentation needs mmsegmentation: install it with pip install 'sar-cls[seg]'") from error
