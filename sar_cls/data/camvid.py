@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,8 +38,8 @@ def load_camvid(split: str, root: Path) -> MaskedImageSet:
         root: the folder that holds ``CamVid``, or that folder.
 
     Raises:
-        InputError: there is no such folder; an image without mask or a mask without image; a file that is damaged, of
-            another size than the first, or a mask that is no greyscale or palette image; a label above 11.
+        InputError: there is no such folder; an image without mask or a mask without image; two files of one name; a file that is
+            damaged, of another size than the first, or a mask that is no greyscale or palette image; a label above 11.
     """
     folder = next((place for place in (root / FOLDER, root) if (place / "train").is_dir()), None)
     if folder is None:
@@ -71,8 +70,7 @@ def _pairs(folder: Path, split: str) -> list[tuple[Path, Path]]:
     for place in (images, masks):
         if not place.is_dir():
             raise InputError(f"there is no folder {place}: {_WHERE}")
-    by_name = {file.stem: file for file in _files(images, _IMAGES)}
-    mask_names = {file.stem: file for file in _files(masks, (".png",))}
+    by_name, mask_names = _by_name(images, _IMAGES), _by_name(masks, (".png",))
     lacking = sorted(set(by_name) - set(mask_names))
     if lacking:
         raise InputError(f"{by_name[lacking[0]]} has no mask {masks / lacking[0]}.png: add it, or remove the image")
@@ -84,10 +82,16 @@ def _pairs(folder: Path, split: str) -> list[tuple[Path, Path]]:
     return [(by_name[name], mask_names[name]) for name in sorted(by_name)]
 
 
-def _files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    for file in folder.iterdir():
-        if file.suffix.lower() in suffixes and not file.name.startswith("."):
-            yield file
+def _by_name(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """The files of a folder by their names without suffix, of which each may be there once."""
+    found: dict[str, Path] = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() not in suffixes or file.name.startswith("."):
+            continue
+        if file.stem in found:
+            raise InputError(f"{folder} has {found[file.stem].name} and {file.name}: keep one of the two")
+        found[file.stem] = file
+    return found
 
 
 def _image(file: Path) -> np.ndarray:

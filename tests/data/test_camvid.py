@@ -38,6 +38,10 @@ def spoil(folder: Path, fault: str) -> None:
         mask.unlink()
     elif fault == "no image":
         image.unlink()
+    elif fault == "an image twice":
+        Image.fromarray(np.zeros((12, 16, 3), np.uint8)).save(image.with_suffix(".jpg"))
+    elif fault == "a mask twice":
+        Image.fromarray(np.zeros((12, 16), np.uint8)).save(mask.with_suffix(".PNG"), format="png")
     elif fault == "other size":
         Image.fromarray(np.zeros((12, 15), np.uint8)).save(mask)
     elif fault == "colours":
@@ -62,6 +66,8 @@ def spoil(folder: Path, fault: str) -> None:
     [
         ("no mask", "train1.png has no mask .*trainannot/train1.png: add it"),
         ("no image", "trainannot/train1.png has no image"),
+        ("an image twice", r"CamVid/train has train1\.jpg and train1\.png: keep one of the two"),
+        ("a mask twice", r"CamVid/trainannot has train1\.PNG and train1\.png: keep one of the two"),
         ("other size", "trainannot/train1.png is of 12x15 pixels and its image of 12x16"),
         ("colours", "trainannot/train1.png has pixels of type RGB and is no mask"),
         ("out of range", "trainannot/train1.png holds label 12: CamVid has the classes 0 to 10 and void as 11"),
