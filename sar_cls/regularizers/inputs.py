@@ -98,7 +98,7 @@ class CheckedInputs(nn.Module):
             if weights is not None:  # no matter what label stands where nothing counts
                 targets = targets.masked_fill(weights == 0, 0)
             in_range = (targets >= 0) & (targets < num_classes)
-            besides = f", or {self.ignore_index} for none," if is_dense else ""
+            besides = f", or {self.ignore_index} for none" if is_dense else ""
             self._check_values(
                 in_range, f"{me}: class indices must be from 0 to {num_classes - 1}{besides}: check the labels"
             )
