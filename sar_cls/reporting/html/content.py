@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sar_cls.errors import InputError
+from sar_cls.reporting.class_metric import class_metric
 from sar_cls.reporting.geometry import RunGeometries, compare_geometry
 from sar_cls.reporting.html.answers import published_gain
 from sar_cls.reporting.html.cells import HtmlTable, plain_table
@@ -56,6 +57,7 @@ def content_of(views: Sequence[View], all_runs: Runs, warn: Warn) -> Content:
             {
                 "key": view.key,
                 "metricLabel": METRIC_LABELS.get(view.suite.metric, view.suite.metric),
+                "classMetric": asdict(class_metric(view.suite)) | {"heading": class_metric(view.suite).heading},
                 "shared": _shared_text(view),
                 "entries": [_entry(view, entry, classes, histories) for entry in view.entries],
                 "maps": class_maps(view, geometries),

@@ -47,7 +47,12 @@ CLASSES = Figure(
     "At the last epoch. Accuracies are means over the seeds of a row; confusion and reliability pool the test "
     "images of all its seeds.",
 )
-
+DENSE_CLASSES = Figure(
+    "classes",
+    "Classes: two rows compared",
+    "After the last iteration. The IoU of a class is the mean over the seeds of a row; confusion pools the test pixels of all its "
+    "seeds.",
+)
 
 MAPS = Figure(
     "maps",
@@ -63,6 +68,7 @@ def figures_of(
     maps: Mapping[str, Any],
     readings: Mapping[str, Any],
     training: Mapping[str, Any],
+    dense: bool = False,
 ) -> list[Figure]:
     """The figures for which there are data.
 
@@ -71,9 +77,11 @@ def figures_of(
         maps: its points of classes; empty without features.
         readings: columns of a history that regularizers say of themselves.
         training: the other columns that are drawn.
+        dense: whether the rows are segmentation nets.
     """
     found = [DOTS] if any(entry["delta"] for entry in entries) else []
     for figure, columns in ((TRAINING, training), (READINGS, readings)):
         found += [figure] if any(set(columns) & set(entry["curves"] or ()) for entry in entries) else []
     found += [MAPS] if maps else []
-    return found + ([CLASSES] if any(entry.get("accuracy") for entry in entries) else [])
+    classes = DENSE_CLASSES if dense else CLASSES
+    return found + ([classes] if any(entry.get("accuracy") for entry in entries) else [])

@@ -16,6 +16,7 @@ from typing import Any
 from sar_cls import __version__
 from sar_cls.errors import InputError
 from sar_cls.files import replacing
+from sar_cls.reporting.class_metric import is_dense
 from sar_cls.reporting.html.answers import Answers, answers
 from sar_cls.reporting.html.cells import Column, HtmlTable, plain_table, view_tables
 from sar_cls.reporting.html.content import Content, content_of
@@ -187,7 +188,9 @@ def _caution(found: Answers) -> str:
 
 def _shown(view: View, content: Content, first: bool) -> dict[str, Any]:
     data = next(part for part in content.data["views"] if part["key"] == view.key)
-    figures = figures_of(data["entries"], data["maps"], content.data["readings"], content.data["training"])
+    figures = figures_of(
+        data["entries"], data["maps"], content.data["readings"], content.data["training"], is_dense(view.suite)
+    )
     counts = {len(entry.group.runs[0]["train_counts"]) for entry in view.entries}
     missing = ""
     if len(counts) > 1:

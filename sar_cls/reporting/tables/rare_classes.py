@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sar_cls.errors import InputError
+from sar_cls.reporting.class_metric import IOU, class_metric
 from sar_cls.reporting.comparison import LINE_COLUMNS, Line, compare, families, line_columns
 from sar_cls.reporting.groups import Group
 from sar_cls.reporting.paper import figures
@@ -116,8 +117,8 @@ def _table(
 
     notes = Notes()
     heads = [f"{name} ({count:.4g})" for name, count in zip(tail.names, tail.counts, strict=True)]
-    unit = "pixels" if suite.metric == "miou" else "images"
-    data: dict[str, list[str]] = {f"class (training {unit})": [*heads, f"mean of the {len(heads)}"]}
+    metric = class_metric(suite)
+    data: dict[str, list[str]] = {f"class (training {metric.unit}s)": [*heads, f"mean of the {len(heads)}"]}
     baseline = members[0]
     entries = []
     for line in members:
@@ -150,7 +151,7 @@ def _table(
             data[f"Δ {label} [95 %]"] = differences
     texts = [
         *notes.texts(),
-        f"{'IoU' if suite.metric == 'miou' else 'Accuracy on the test images'} of the class at the last epoch, in percent, mean ± "
+        f"{'IoU' if metric is IOU else 'Accuracy on the test images'} of the class at the last epoch, in percent, mean ± "
         "std over seeds; Δ: paired by seed, n.s. "
         "where the 95 % interval holds 0. The intervals are not corrected for the number of classes: judge by the last line.",
     ]

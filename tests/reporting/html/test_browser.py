@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dense_runs
 import numpy as np
 import pytest
 from report_pages import NO_SCRIPT, make_suite, write_runs
@@ -251,3 +252,18 @@ def test_prints(opened: Any) -> None:
     pdf = base64.b64decode(printed["data"])
     assert pdf.startswith(b"%PDF")
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 3
+
+
+def test_a_segmentation_nets_classes_have_iou_and_pixels(browser: Any, tmp_path: Path) -> None:
+    runs = dense_runs.write_runs(tmp_path / "work")
+    path = write_report([dense_runs.make_suite(tmp_path)], runs, tmp_path / "report.html", warn=pytest.fail)
+    browser.get(path.as_uri())
+    figure = browser.execute_script(
+        "const figure = document.querySelector('figure[data-figure=classes]');"
+        "figure.querySelectorAll('details').forEach((details) => { details.open = true; });"
+        "return new Promise((done) => setTimeout(() => done(figure.textContent), 50))"
+    )
+    for words in ("IoU of each class in percent", "Training pixels", "Difference in IoU (points)", "Sky", "Rider"):
+        assert words in figure
+    assert not re.search(r"accurac|image|reliability", figure, re.IGNORECASE)
+    assert [entry["message"] for entry in browser.get_log("browser")] == []

@@ -7,13 +7,14 @@ function drawClasses(figure, view) {
   const state = { a: first.key, b: first.baselineEntry || (able.find((entry) => entry !== first && entry.accuracy.length === first.accuracy.length) || first).key };
   const options = (list) => list.map((entry) => [entry.key, `${entry.short} (${plural(entry.accuracyRuns, "run")})`]);
   const parts = { scatter: node("div"), reliability: node("div"), confusion: node("div"), table: node("div") };
-  const heading = (text) => node("h4", {}, text);
+  const heading = (text) => node("h4", {}, text), metric = view.classMetric;
+  const dense = metric.unit === "pixel"; // of a segmentation net's pixels no confidence is kept
   const pair = () => [entries.get(state.a), entries.get(state.b)];
   const names = (entry) => entry.accuracy.map((_, index) => (entry.names && entry.names[index]) || String(index));
 
   const scatter = keepDrawnLater(parts.scatter, (width) => {
     const [a, b] = pair();
-    drawGain(parts.scatter, width, a, b, names(a));
+    drawGain(parts.scatter, width, a, b, names(a), metric);
   }, 330);
   const reliability = keepDrawnLater(parts.reliability, (width) => {
     const drawn = [...new Set(pair())].filter((entry) => entry.reliability);
@@ -33,16 +34,17 @@ function drawClasses(figure, view) {
       ...(view.shared ? [node("p", { class: "quiet" }, view.shared)] : []));
     scatter.again(); reliability.again();
     drawConfusion(parts.confusion, a, b, names(a));
-    numbersBelow(parts.table, `All ${a.accuracy.length} classes as a table`, () => plainTable(`Accuracy of each class in percent: ${a.short} against ${b.short}`,
-      ["Class", "Training images", a.short, b.short, "Difference"], a.accuracy.map((value, index) => {
+    numbersBelow(parts.table, `All ${a.accuracy.length} classes as a table`, () => plainTable(`${metric.heading} of each class in percent: ${a.short} against ${b.short}`,
+      ["Class", `Training ${metric.unit}s`, a.short, b.short, "Difference"], a.accuracy.map((value, index) => {
         const other = b.accuracy[index], gain = known(value) && known(other) ? value - other : null;
         return [[names(a)[index], null], [String(a.counts[index]), a.counts[index]], [number(value), value], [number(other), other], [signed(gain), gain]];
       })));
   };
   place.replaceChildren(
-    node("div", { class: "side" }, node("div", {}, heading("Gain of each class against its frequency"), parts.scatter), node("div", {}, heading("Reliability"), parts.reliability)),
+    node("div", { class: "side" }, node("div", {}, heading("Gain of each class against its frequency"), parts.scatter), ...(dense ? [] : [node("div", {}, heading("Reliability"), parts.reliability)])),
     heading("Confusion"), parts.confusion, parts.table);
-  scatter.start(); reliability.start();
+  scatter.start();
+  if (!dense) reliability.start();
   update();
 }
 /* Like keepDrawn, for a place that is not yet in the page. */
@@ -51,17 +53,17 @@ function keepDrawnLater(place, draw, paper) {
   return { start() { drawing = keepDrawn(place, draw, paper); }, again() { if (drawing) drawing.again(); } };
 }
 
-function drawGain(place, width, a, b, names) {
+function drawGain(place, width, a, b, names, metric) {
   const points = a.accuracy.map((value, index) => ({ index, count: a.counts[index], gain: known(value) && known(b.accuracy[index]) ? value - b.accuracy[index] : null })).filter((point) => known(point.gain));
-  if (!points.length) { place.replaceChildren(node("p", { class: "quiet" }, "No class has an accuracy in both rows.")); return; }
+  if (!points.length) { place.replaceChildren(node("p", { class: "quiet" }, `No class has an ${metric.name} in both rows.`)); return; }
   const counts = points.map((point) => point.count), [least, most] = [Math.min(...counts), Math.max(...counts)];
   const even = least === most, log = least > 0 && most > 5 * least;
-  const x = even ? { domain: [-0.5, points.length - 0.5], label: `Class (all have ${least} training images)`, whole: true }
-    : { domain: log ? [least / 1.15, most * 1.15] : padded(counts, 1), log, label: "Training images of the class" };
+  const x = even ? { domain: [-0.5, points.length - 0.5], label: `Class (all have ${least} training ${metric.unit}s)`, whole: true }
+    : { domain: log ? [least / 1.15, most * 1.15] : padded(counts, 1), log, label: `Training ${metric.unit}s of the class` };
   const height = Math.max(240, Math.min(360, width * 0.6)), gains = points.map((point) => point.gain);
   const mean = gains.reduce((sum, value) => sum + value, 0) / gains.length;
-  const { root, plot, sx, sy, box, inner } = frame(width, height, { x, y: { domain: padded([...gains, 0], 2), label: "Difference in accuracy (points)" },
-    label: `Accuracy of each class, ${a.short} minus ${b.short}, against the class's training images; mean ${signed(mean)} points; ${gains.filter((gain) => gain > 0).length} classes gain, ${gains.filter((gain) => gain < 0).length} lose. Arrow keys read the classes.` });
+  const { root, plot, sx, sy, box, inner } = frame(width, height, { x, y: { domain: padded([...gains, 0], 2), label: `Difference in ${metric.name} (points)` },
+    label: `${metric.heading} of each class, ${a.short} minus ${b.short}, against the class's training ${metric.unit}s; mean ${signed(mean)} points; ${gains.filter((gain) => gain > 0).length} classes gain, ${gains.filter((gain) => gain < 0).length} lose. Arrow keys read the classes.` });
   plot.append(shape("line", { class: "axis", x1: box.left, x2: box.left + inner.width, y1: sy(0), y2: sy(0), "stroke-width": 1.5 }));
   const at = (point) => [sx(even ? point.index : point.count), sy(point.gain)];
   const marks = points.map((point) => shape("circle", { cx: at(point)[0], cy: at(point)[1], r: 4.5, style: `fill:${a.color};stroke:var(--ground)`, "fill-opacity": 0.75 }));
@@ -71,7 +73,7 @@ function drawGain(place, width, a, b, names) {
   const read = (index, clientX, clientY, aloud) => {
     marks.forEach((mark, other) => { mark.setAttribute("r", other === index ? 7 : 4.5); });
     const point = points[index];
-    const text = [`${names[point.index]}, ${plural(point.count, "training image")}`, `${signed(point.gain)} points: ${number(a.accuracy[point.index])} against ${number(b.accuracy[point.index])}`];
+    const text = [`${names[point.index]}, ${plural(point.count, `training ${metric.unit}`)}`, `${signed(point.gain)} points: ${number(a.accuracy[point.index])} against ${number(b.accuracy[point.index])}`];
     tip.show(text, clientX, clientY);
     if (aloud) tip.speak(text);
   };
@@ -85,7 +87,7 @@ function drawGain(place, width, a, b, names) {
   root.addEventListener("pointerleave", leave);
   root.addEventListener("blur", leave);
   root.addEventListener("keydown", (event) => {
-    const move = { ArrowRight: -1, ArrowLeft: 1 }[event.key]; // to the right there are more images
+    const move = { ArrowRight: -1, ArrowLeft: 1 }[event.key]; // to the right there are more of them
     if (!move) return;
     event.preventDefault();
     current = Math.max(0, Math.min(ordered.length - 1, current + (even ? -move : move)));
