@@ -73,8 +73,8 @@ class Line:
 def compare(suite: Suite, records: Iterable[Mapping[str, Any]], warn: Warn) -> list[Line]:
     """The lines of a suite (without the included ones): variants one after the other, rows in the suite's order.
 
-    The suite's own imbalance factor comes first, with every row that is not optional, whether it was run or not. Other
-    imbalance factors follow where there are runs, from mild to strong.
+    The suite's own imbalance factor comes first, with every row that is not optional, whether it was run or not, and with the
+    optional ones that alone have a published figure. Other imbalance factors follow where there are runs, from mild to strong.
     """
     groups = group_runs(suite, records, warn)
     own = None if suite.imbalance is None else float(suite.imbalance)
@@ -206,7 +206,9 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
         extra_paper = {m: find(dataset, row.paper, m, row.stage) for m in suite.extra_metrics}
     published = {metric: value for metric, value in extra_paper.items() if value is not None}
     if not found:
-        return [] if row.optional else [Line(row, imbalance, None, figure, NO_RUNS, NO_RUNS, extra_paper=published)]
+        if row.optional and not _alone(suite, row, figure):
+            return []
+        return [Line(row, imbalance, None, figure, NO_RUNS, NO_RUNS, extra_paper=published)]
     lines = []
     target = figure.value if figure and row.paper_task is None else None
     for group in found:
@@ -233,6 +235,12 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
             )
         )
     return lines
+
+
+def _alone(suite: Suite, row: Row, figure: Figure | None) -> bool:
+    """Whether a row has a published figure that no row of its suite has that is not optional."""
+    others = {(other.paper, other.stage) for other in suite.rows if not other.optional}
+    return figure is not None and row.paper_task is None and (row.paper, row.stage) not in others
 
 
 def _difference(group: Group, baseline: Group, metric: str) -> PairedDifference:

@@ -81,6 +81,18 @@ def find(dataset: str | None, row: str | None, metric: str, stage: int | None = 
     return min(hits, key=lambda figure: _SOURCES.index(figure.source), default=None)
 
 
+def disagreeing(figure: Figure) -> list[Figure]:
+    """What the same source publishes of the same row in other tables with another value."""
+    same = (figure.source, figure.dataset, figure.row, figure.metric)
+    return [
+        other
+        for other in figures()
+        if (other.source, other.dataset, other.row, other.metric) == same
+        and other.stage in (figure.stage, None)
+        and other.value != figure.value
+    ]
+
+
 def find_of_other_task(dataset: str | None, row: str | None) -> Figure | None:
     """The paper's figure in percent for a data set and row, whatever its metric; None where there is none."""
     hits = (f for f in figures() if (f.source, f.dataset, f.row, f.unit) == ("SAR", dataset, row, "%"))

@@ -8,7 +8,7 @@ from typing import Any
 from sar_cls.official_images import ARCHIVE, MAY_DIFFER, RECOVERED
 from sar_cls.reporting.comparison import Line
 from sar_cls.reporting.families import Adjusted
-from sar_cls.reporting.paper import TABLE_NOTES
+from sar_cls.reporting.paper import TABLE_NOTES, disagreeing
 from sar_cls.reporting.stats import PairedDifference, Summary
 
 EMPTY = "–"
@@ -127,6 +127,11 @@ def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list
         )
     if paper_table in TABLE_NOTES and task is None and any(line.paper is not None for line in lines):
         notes.append(TABLE_NOTES[paper_table])
+    if task is None:
+        for label, figure in [(line.row.label, line.paper) for line in lines if line.paper is not None]:
+            for other in disagreeing(figure):
+                text = f"{label}: {other} in the paper's Tab. {other.table}, {figure} in its Tab. {figure.table}."
+                notes += [] if text in notes else [text]
     differences = [line.to_baseline for line in lines if line.to_baseline is not None]
     if any(difference.significant is not None for difference in differences):
         notes.append(
