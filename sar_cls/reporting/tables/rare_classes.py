@@ -1,23 +1,24 @@
 """The rarest classes of a long tail, each row beside its baseline (the SAR paper's Tab. 11 to 13, for classification).
 
 Accuracies come from the test outputs of finished runs, or from their ``per_class.csv``; none is made twice. The paper's classes
-are of other sets and its figures of another task, so they stand in a table of their own.
+are those of its sets and its figures IoU, so they stand in a table of their own, beside ours where the set is the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sar_cls.errors import InputError
-from sar_cls.reporting.class_metric import IOU, class_metric
+from sar_cls.reporting.class_metric import IOU, class_metric, is_dense
 from sar_cls.reporting.comparison import LINE_COLUMNS, Line, compare, families, line_columns
 from sar_cls.reporting.groups import Group
-from sar_cls.reporting.paper import figures
 from sar_cls.reporting.stats import paired_difference, summarize
-from sar_cls.reporting.tables.cells import EMPTY, Notes, difference_cell, label_cell, mean_cell
+from sar_cls.reporting.tables.cells import Notes, difference_cell, label_cell, mean_cell
+from sar_cls.reporting.tables.published_rare_classes import beside_ours, has_rare_classes, published_table
 from sar_cls.reporting.tables.suite_tables import SuiteTables, Table, variant_title
 from sar_cls.runs.ledger import Warn
 from sar_cls.runs.per_class import class_names, last_accuracies
@@ -47,13 +48,15 @@ def rare_class_tables(suites: Iterable[Suite], runs: _Runs, number: int, warn: W
         warn: called with a sentence for each run whose accuracies of the classes are missing.
 
     Returns:
-        The tables; for a balanced set one without lines that says so in its note. Where there is any, the paper's comes last.
+        The tables; for a balanced set one without lines that says so in its note. A suite of one of the paper's sets ends with the
+        paper's classes, also without runs; those of all sets come last where a table is of others.
     """
     import pandas as pd
 
     folders = {record["run_id"]: folder for folder, record in runs}
     tables: list[Table] = []
     entries: list[dict[str, Any]] = []
+    strange: list[Suite] = []  # whose figures are not of the paper's sets
     for suite in suites:
         lines = compare(suite, [record for _, record in runs], warn)
         accuracies: dict[str, Any] = {}
@@ -72,10 +75,15 @@ def rare_class_tables(suites: Iterable[Suite], runs: _Runs, number: int, warn: W
             table, figures_of = _table(suite, title, members, found, accuracies)
             tables.append(table)
             entries += figures_of
+            strange += [] if has_rare_classes(suite) else [suite]
+        if has_rare_classes(suite):
+            for line in lines:
+                accuracies |= _accuracies(line.group, folders, accuracies, warn)
+            tables.append(beside_ours(suite, lines, partial(_by_name, folders, accuracies)))
     columns = [*LINE_COLUMNS, "class", "name", "train_count", "n", "last_mean", "last_std"]
     columns += ["baseline", "to_baseline", "to_baseline_low", "to_baseline_high", "pairs"]
-    if entries:
-        tables.append(_published())
+    if strange:
+        tables.append(published_table(another_task=not all(is_dense(suite) for suite in strange)))
     return SuiteTables(tuple(tables), pd.DataFrame(entries, columns=columns))
 
 
@@ -93,6 +101,12 @@ def _accuracies(
             warn(f"a run is left out of the rarest classes: {error}.")
             found[run["run_id"]] = None
     return found
+
+
+def _by_name(folders: Mapping[str, Path], accuracies: Mapping[str, Any], run_id: str) -> dict[str, float]:
+    """IoU by the name of the class in small letters; empty where a run has none."""
+    found, names = accuracies[run_id], [name.lower() for name in class_names(folders[run_id])]
+    return {} if found is None or len(names) != len(found) else dict(zip(names, map(float, found), strict=True))
 
 
 def _tail(members: Sequence[Line], folders: Mapping[str, Path], number: int) -> _Tail | str:
@@ -169,26 +183,3 @@ def _by_seed(
             chosen = found[tail.labels]
             result[run["seed"]] = float(chosen.mean() if position is None else chosen[position])
     return result
-
-
-def _published() -> Table:
-    """The paper's Tab. 11 to 13."""
-    import pandas as pd
-
-    lines: dict[tuple[str, str, str], dict[str, float]] = {}
-    for figure in figures():
-        if figure.source == "SAR" and figure.table in ("11", "12", "13"):
-            what, _, method = figure.row.rpartition(" | ")
-            rare = figure.note.removeprefix("class ")
-            name = ", ".join(part for part in (rare, what) if part)
-            lines.setdefault((figure.table, figure.dataset, name), {})[method] = figure.value
-    rows = []
-    for (table, dataset, name), values in lines.items():
-        net = next(method for method in values if method not in ("CAR", "SAR"))
-        more = [f"{values[m]:.2f} ({values[m] - values[net]:+.2f})" if m in values else EMPTY for m in ("CAR", "SAR")]
-        rows.append([table, dataset, name, f"{net}: {values[net]:.2f}", *more])
-    columns = ["Tab.", "data set", "class", "net alone", "CAR", "SAR"]
-    note = (
-        "Intersection over union in percent, of single runs: another task, which says nothing about the figures above."
-    )
-    return Table("The paper's rarest classes (segmentation, IoU)", pd.DataFrame(rows, columns=columns), (note,))
