@@ -10,6 +10,7 @@ from sar_cls.reporting.comparison import Line
 from sar_cls.reporting.families import Adjusted
 from sar_cls.reporting.paper import TABLE_NOTES, disagreeing
 from sar_cls.reporting.stats import PairedDifference, Summary
+from sar_cls.reporting.tables.absent_notes import absent_notes
 
 EMPTY = "–"
 
@@ -169,6 +170,7 @@ def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list
             notes.append(
                 "Trained by iterations: the last epoch is the last iteration, the best epoch the best of the evaluations."
             )
+        notes += absent_notes(lines)
         notes += _orders(lines)
         notes.append(_provenance(runs))
     return notes

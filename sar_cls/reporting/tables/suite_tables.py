@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sar_cls.files import replacing
 from sar_cls.reporting.comparison import Line, beside_runs, compare, to_frame
+from sar_cls.reporting.tables.absent_notes import absent_notes
 from sar_cls.reporting.tables.cells import EMPTY, Cells, Notes, general_notes, label_cell, mean_cell
 from sar_cls.runs import ledger
 from sar_cls.suites.rows import Suite
@@ -301,6 +302,7 @@ def _extra_table(suite: Suite, title: str, lines: Sequence[Line]) -> Table | Non
         texts.append(
             "head, body, tail (by index): mean IoU of ADE20K's published ranges of classes: 0-19, 20-74, 75-149."
         )
+    texts += absent_notes(lines)
     if "ece" in suite.extra_metrics:
         texts.append("ECE: expected calibration error, 15 bins.")
     if "errors_within_superclass" in suite.extra_metrics:
