@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--recompute",
         action="store_true",
-        help="compute all metrics anew from the saved test logits (records stay, per_class.csv is written anew)",
+        help="compute all metrics anew from the saved test logits or confusion matrices (records stay, per_class.csv is written "
+        "anew)",
     )
     parser.add_argument(
         "--precisions", action="store_true", help="also compare fp32 with other precisions, where a row was run in both"
@@ -260,17 +262,26 @@ def completed(suite: suites.Suite, configs: Path, records: Sequence[dict[str, An
 
 
 def recomputed(record: dict[str, Any], run_dir: Path) -> dict[str, Any]:
-    """The record with new metrics, or as it is, with a warning, where its logits are not there."""
+    """The record with new metrics, or as it is, with a warning, where its outputs are not there."""
+    from sar_cls.runs.dense_outputs import is_dense_run, read_dense_outputs, recompute_dense
     from sar_cls.runs.outputs import recompute
-    from sar_cls.runs.per_class import PER_CLASS_FILE, write_per_class
+    from sar_cls.runs.per_class import PER_CLASS_FILE, write_dense_per_class, write_per_class
 
     try:
-        new = recompute(record, run_dir)
+        if is_dense_run(record):  # a segmentation net, which keeps counts of its pixels and no logits
+            outputs = read_dense_outputs(run_dir)
+            new = recompute_dense(record, outputs)
+            found = {"last": outputs.last, "best": outputs.best}
+            names = [str(name) for name in outputs.classes]
+            write = partial(write_dense_per_class, run_dir, record["train_counts"], names, found)
+        else:
+            new = recompute(record, run_dir)
+            write = partial(write_per_class, run_dir, new)
     except InputError as error:
         cli.warn(f"recorded metrics are kept: {error}")
         return record
     try:
-        write_per_class(run_dir, new)
+        write()
     except OSError as error:
         cli.warn(f"{PER_CLASS_FILE} is left as it is: {why(error, run_dir / PER_CLASS_FILE)}")
     return new

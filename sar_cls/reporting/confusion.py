@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from sar_cls.errors import InputError
+from sar_cls.reporting.class_metric import is_dense
 from sar_cls.reporting.groups import Group, baseline_of, group_runs
 from sar_cls.reporting.stats import PairedDifference, Summary, paired_difference, summarize
+from sar_cls.runs.dense_outputs import read_dense_outputs
 from sar_cls.runs.features import read_features
-from sar_cls.runs.folder import FEATURES_FILE, OUTPUTS_FILE
+from sar_cls.runs.folder import FEATURES_FILE, OUTPUTS_FILE, SEGMENTATION_FILE
 from sar_cls.runs.ledger import Warn
 from sar_cls.runs.outputs import read_outputs
 from sar_cls.runs.per_class import class_names
@@ -22,12 +24,13 @@ from sar_cls.suites.rows import Suite
 
 @dataclass(frozen=True)
 class Pair:
-    """Two classes that are taken for each other, in the mean over a row's seeds; shares in percent of the class's test images.
+    """Two classes that are taken for each other, in the mean over a row's seeds; shares in percent of the class's test images, of a
+    segmentation net of its test pixels.
 
     Attributes:
         first: the class that loses more, by name.
         second: the other.
-        counts: training images of both.
+        counts: training images (pixels) of both.
         lost: of the first that are taken for the second.
         returned: of the second that are taken for the first.
         lost_before: the baseline's figure; None without one.
@@ -51,7 +54,8 @@ class ConfusionLine:
         group: the runs.
         deviations: how the recipe differs from the row's own.
         runs: runs whose predictions are there.
-        flows: shot group -> ``"right"`` and ``"to_<group>"`` -> mean over seeds and difference to the baseline; percent.
+        flows: shot group, of a segmentation net "head", "body", "tail" -> ``"right"`` and ``"to_<group>"`` -> mean over seeds and
+            difference to the baseline; percent.
         pairs: the pairs most confused, the worst first.
     """
 
@@ -90,7 +94,7 @@ def compare_confusion(
             ours, baseline = by_seed(group), baseline_of(group, groups)
             if ours:
                 theirs = None if baseline is None else by_seed(baseline)
-                lines.append(_line(group, ours, theirs, folders[group.runs[0]["run_id"]], most))
+                lines.append(_line(group, ours, theirs, folders[group.runs[0]["run_id"]], most, is_dense(suite)))
     return lines
 
 
@@ -100,12 +104,15 @@ def _line(
     theirs: Mapping[int, np.ndarray] | None,
     run_dir: Path,
     most: int,
+    dense: bool,
 ) -> ConfusionLine:
     from sar_cls.metrics import shot_groups  # imports torch, so only once it is needed
     from sar_cls.metrics.confusion import between_groups, most_confused
+    from sar_cls.metrics.segmentation import frequency_groups
 
     counts = group.runs[0]["train_counts"]
-    parts = {name: classes for name, classes in shot_groups(counts).items() if len(classes)}
+    groups = frequency_groups(counts) if dense else shot_groups(counts)
+    parts = {name: classes for name, classes in groups.items() if len(classes)}
     own = {seed: between_groups(matrix, parts) for seed, matrix in ours.items()}
     other = {seed: between_groups(matrix, parts) for seed, matrix in (theirs or {}).items()}
     flows: dict[str, dict[str, tuple[Summary, PairedDifference | None]]] = {}
@@ -141,7 +148,7 @@ def _mean_rates(matrices: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def _matrix(run_dir: Path, record: Mapping[str, Any], warn: Warn) -> np.ndarray | None:
-    """The confusion matrix of a run's last epoch, from its features or its test outputs; None where neither is there and sound."""
+    """The confusion matrix of a run's last epoch, from its features or its outputs; None where none are there and sound."""
     from sar_cls.metrics.confusion import confusion_matrix
 
     try:
@@ -151,9 +158,21 @@ def _matrix(run_dir: Path, record: Mapping[str, Any], warn: Warn) -> np.ndarray 
         elif (run_dir / OUTPUTS_FILE).exists():
             outputs = read_outputs(run_dir)
             predictions, labels = outputs.logits.argmax(axis=1), outputs.labels
+        elif (run_dir / SEGMENTATION_FILE).exists():
+            return _kept_matrix(run_dir, len(record["train_counts"]))
         else:
             return None
         return confusion_matrix(predictions, labels, len(record["train_counts"]))
     except InputError as error:
         warn(f"a run is left out of the confusion: {str(error).rstrip('.')}.")
         return None
+
+
+def _kept_matrix(run_dir: Path, classes: int) -> np.ndarray:
+    """The matrix of pixels that a segmentation net has kept."""
+    matrix = read_dense_outputs(run_dir).last.confusion
+    if len(matrix) != classes:
+        raise InputError(
+            f"{run_dir / SEGMENTATION_FILE} has {len(matrix)} classes and the record {classes}; run this row again"
+        )
+    return matrix

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from sar_cls.errors import InputError
 from sar_cls.reporting.groups import Group, baseline_of, group_runs
 from sar_cls.reporting.stats import PairedDifference, Summary, paired_difference, summarize
+from sar_cls.runs.dense_outputs import is_dense_run
 from sar_cls.runs.features import Features, read_features
-from sar_cls.runs.folder import FEATURES_FILE, SEGMENTATION_FILE
+from sar_cls.runs.folder import FEATURES_FILE
 from sar_cls.runs.geometry import SPLITS, geometry_of, recorded_geometry
 from sar_cls.runs.ledger import Warn
 from sar_cls.suites.rows import Suite
@@ -134,7 +135,7 @@ class RunGeometries:
         folder = self._folders.get(record["run_id"])
         if folder is None or not (folder / FEATURES_FILE).exists():
             # A segmentation net keeps no features: those of its pixels are too many.
-            if needed and folder is not None and not (folder / SEGMENTATION_FILE).exists():
+            if needed and folder is not None and not is_dense_run(record):
                 self._without.append(folder)
             return None
         try:

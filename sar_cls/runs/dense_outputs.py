@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sar_cls.errors import InputError
 from sar_cls.files import replacing
 from sar_cls.runs.arrays import read_arrays
 from sar_cls.runs.folder import SEGMENTATION_FILE
@@ -122,3 +123,28 @@ def _problem(outputs: DenseOutputs) -> str | None:
     ):
         return "the examples do not fit the masks"
     return None
+
+
+def is_dense_run(record: Mapping[str, Any]) -> bool:
+    """Whether a record is of a segmentation net: what that keeps of the test set are counts of pixels, and no logits."""
+    return "miou" in record["metrics"]["last"]
+
+
+def recompute_dense(record: Mapping[str, Any], outputs: DenseOutputs) -> dict[str, Any]:
+    """The record with the metrics of its test set computed anew from its confusion matrices; all others stay as they are.
+
+    Raises:
+        InputError: the matrices do not fit the record.
+    """
+    from sar_cls.metrics.segmentation import evaluate_segmentation  # imports torch, so only once it is needed
+
+    counts = record["train_counts"]
+    if len(counts) != len(outputs.classes):
+        raise InputError(
+            f"{SEGMENTATION_FILE} of run {record['run_id']} has {len(outputs.classes)} classes and its record {len(counts)}; run "
+            "this row again"
+        )
+    metrics = {name: dict(values) for name, values in record["metrics"].items()}
+    for epoch, found in (("last", outputs.last), ("best", outputs.best)):
+        metrics[epoch] |= evaluate_segmentation(found.confusion, counts, [str(name) for name in outputs.classes])
+    return {**record, "metrics": metrics}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from sar_cls.reporting.html.numbers import all_short, short
+from sar_cls.runs.dense_outputs import read_dense_outputs
 from sar_cls.runs.outputs import read_outputs
 
 NUM_BINS = 15
@@ -18,7 +19,7 @@ NUM_BINS = 15
 
 @dataclass(frozen=True)
 class Outcomes:
-    """The outcomes of some runs on their test images, at the last epoch.
+    """The outcomes of some runs on their test images (or pixels), at the last epoch.
 
     Attributes:
         confusion: int64 [C, C]; of how many images of the class of the row it was said that they are of the column's.
@@ -51,6 +52,16 @@ def outcomes_of(run_dir: Path) -> Outcomes:
     confusion = np.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
     names = None if outputs.classes is None else [str(name) for name in outputs.classes]
     return Outcomes(confusion, _bins(logits, predicted == labels), 1, names)
+
+
+def dense_outcomes_of(run_dir: Path) -> Outcomes:
+    """The outcomes of a segmentation net on its test pixels; it has kept no confidence, so no bin holds any.
+
+    Raises:
+        InputError: its outputs are missing or damaged.
+    """
+    outputs = read_dense_outputs(run_dir)
+    return Outcomes(outputs.last.confusion, np.zeros((NUM_BINS, 3)), 1, [str(name) for name in outputs.classes])
 
 
 def pooled(parts: Sequence[Outcomes]) -> Outcomes:
@@ -88,8 +99,11 @@ def encoded(confusion: np.ndarray) -> dict[str, Any]:
     """The matrix for the page, in the shorter of two ways, base64 of little-endian whole numbers.
 
     ``dense``: uint16, or uint32 (``wide``) where counts need it, row by row. ``sparse``: uint32 pairs of place and count.
+    ``large``: float64, row by row, for pixels that are too many for either.
     """
     flat = confusion.ravel()
+    if flat.max(initial=0) >= 2**32:
+        return {"way": "large", "wide": True, "data": base64.b64encode(flat.astype("<f8").tobytes()).decode()}
     places = np.flatnonzero(flat)
     wide = bool(flat.max(initial=0) >= 2**16)
     if len(places) * 8 < flat.size * (4 if wide else 2):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from sar_cls.reporting.class_metric import class_metric
 from sar_cls.reporting.confusion import ConfusionLine
 from sar_cls.reporting.tables.cells import EMPTY, difference_cell, mean_cell
 from sar_cls.reporting.tables.geometry_tables import CLASSES
@@ -13,11 +14,11 @@ from sar_cls.reporting.tables.suite_tables import Table
 from sar_cls.suites.rows import Suite
 
 _FLOW_NOTE = (
-    "In percent of the test images of the classes: those that are classified right, and those taken for a wrong class of each "
+    "In percent of the test {unit}s of the classes: those that are classified right, and those taken for a wrong class of each "
     "group; Δ: mean difference to the baseline over paired seeds with its 95 % interval, n.s.: it holds 0."
 )
 _PAIR_NOTE = (
-    "In percent of a class's test images, mean over the seeds; in brackets the training images of the class, and the baseline's "
+    "In percent of a class's test {unit}s, mean over the seeds; in brackets the training {unit}s of the class, and the baseline's "
     "figure behind the slash."
 )
 
@@ -38,12 +39,12 @@ def confusion_tables(results: Sequence[tuple[Suite, Sequence[ConfusionLine]]]) -
 
 def _flows(suite: Suite, title: str, lines: Sequence[ConfusionLine]) -> Table:
     wheres = list(dict.fromkeys(where for line in lines for flow in line.flows.values() for where in flow))
-    headings = {where: "right" if where == "right" else f"to {CLASSES[where.removeprefix('to_')]}" for where in wheres}
+    headings = {where: "right" if where == "right" else f"to {_group(where.removeprefix('to_'))}" for where in wheres}
     compared = any(item[1] is not None for line in lines for flow in line.flows.values() for item in flow.values())
     rows = []
     for line in lines:
         for name, flow in line.flows.items():
-            cells = [_label(suite, line), CLASSES[name], str(line.runs)]
+            cells = [_label(suite, line), _group(name), str(line.runs)]
             for where in wheres:
                 summary, difference = flow.get(where, (None, None))
                 cells += [mean_cell(summary), *([difference_cell(difference)] if compared else [])]
@@ -51,7 +52,11 @@ def _flows(suite: Suite, title: str, lines: Sequence[ConfusionLine]) -> Table:
     columns = ["method", "classes", "n"]
     for where in wheres:
         columns += [headings[where], *([f"Δ {headings[where]}"] if compared else [])]
-    return Table(title, pd.DataFrame(rows, columns=columns), (_FLOW_NOTE,))
+    return Table(title, pd.DataFrame(rows, columns=columns), (_FLOW_NOTE.format(unit=class_metric(suite).unit),))
+
+
+def _group(name: str) -> str:
+    return CLASSES.get(name, name)
 
 
 def _pairs(suite: Suite, title: str, lines: Sequence[ConfusionLine]) -> Table:
@@ -68,7 +73,7 @@ def _pairs(suite: Suite, title: str, lines: Sequence[ConfusionLine]) -> Table:
                 ]
             )
     columns = ["method", "class", "taken for", "%", "the other way %"]
-    return Table(title, pd.DataFrame(rows, columns=columns), (_PAIR_NOTE,))
+    return Table(title, pd.DataFrame(rows, columns=columns), (_PAIR_NOTE.format(unit=class_metric(suite).unit),))
 
 
 def _beside(value: float, before: float | None) -> str:

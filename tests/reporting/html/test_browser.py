@@ -263,7 +263,8 @@ def test_a_segmentation_nets_classes_have_iou_and_pixels(browser: Any, tmp_path:
         "figure.querySelectorAll('details').forEach((details) => { details.open = true; });"
         "return new Promise((done) => setTimeout(() => done(figure.textContent), 50))"
     )
-    for words in ("IoU of each class in percent", "Training pixels", "Difference in IoU (points)", "Sky", "Rider"):
+    of_each = ("IoU of each class in percent", "Training pixels", "Difference in IoU (points)", "Sky", "Rider")
+    for words in (*of_each, "taken for", "true class's test pixels", "Training pixels, true / said"):
         assert words in figure
     assert not re.search(r"accurac|image|reliability", figure, re.IGNORECASE)
     assert [entry["message"] for entry in browser.get_log("browser")] == []

@@ -59,20 +59,6 @@ def test_everything_that_is_known_is_there(tmp_path: Path, warnings: list[str]) 
         assert known in text
 
 
-def test_a_segmentation_net_is_not_said_to_lack_what_it_has_not(tmp_path: Path, warnings: list[str]) -> None:
-    runs = write_runs(tmp_path / "work")
-    without = [run_dir for run_dir, _ in runs if not (run_dir / "features.npz").exists()]
-    for run_dir in without:
-        (run_dir / "test_outputs.npz").unlink()
-    render([make_suite(tmp_path)], runs, warn=warnings.append)
-    assert len(warnings) == 2  # no features, no confusion
-    warnings.clear()
-    for run_dir in without:
-        (run_dir / "segmentation.npz").touch()
-    render([make_suite(tmp_path)], runs, warn=warnings.append)
-    assert not warnings
-
-
 def test_the_accuracy_per_class_is_the_mean_over_the_seeds(tmp_path: Path) -> None:
     runs = write_runs(tmp_path / "work")
     found = entries_of(render([make_suite(tmp_path)], runs, warn=lambda _: None))["MixUp"]["accuracy"]

@@ -5,6 +5,7 @@ function decoded(entry) {
   const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0)), view = new DataView(bytes.buffer);
   const values = new Float64Array(size * size);
   if (way === "sparse") for (let at = 0; at < bytes.length; at += 8) values[view.getUint32(at, true)] = view.getUint32(at + 4, true);
+  else if (way === "large") for (let index = 0; index < values.length; index++) values[index] = view.getFloat64(8 * index, true);
   else for (let index = 0; index < values.length; index++) values[index] = wide ? view.getUint32(4 * index, true) : view.getUint16(2 * index, true);
   const totals = Array.from({ length: size }, (_, row) => values.subarray(row * size, (row + 1) * size).reduce((sum, value) => sum + value, 0));
   entry.matrix = { size, values, totals, share: (row, column) => (totals[row] ? (100 * values[row * size + column]) / totals[row] : null) };
@@ -71,9 +72,10 @@ function drawConfusion(place, a, b, names) {
     tip.speak(about(state.at));
   });
   map.append(...(modes.length > 1 ? [node("div", { class: "controls" }, selection("Show", modes, "a", (mode) => { state.mode = mode; paint(); }))] : []), canvas,
-    node("p", { class: "quiet" }, `Rows: true class; columns: what was said; both from the most (${names[order[0]]}) to the least frequent class (${names[order.at(-1)]}). Share of the true class's test images, pooled over ${plural(a.confusionRuns, "run")}; right answers are paler, so that mistakes show. In differences blue is more, orange less.`));
+    node("p", { class: "quiet" }, `Rows: true class; columns: what was said; both from the most (${names[order[0]]}) to the least frequent class (${names[order.at(-1)]}). Share of the true class's test ${a.view.classMetric.unit}s, pooled over ${plural(a.confusionRuns, "run")}; right answers are paler, so that mistakes show. In differences blue is more, orange less.`));
   pairs.append(confusedPairs(a, b, one, modes.length > 1 ? other : null, names));
-  const present = SHOTS.map(([name, fits]) => [name, names.map((_, index) => index).filter((index) => fits(a.counts[index]))]).filter(([, members]) => members.length);
+  // Shot groups are by images: of pixels every class has many.
+  const present = (a.view.classMetric.unit === "image" ? SHOTS : []).map(([name, fits]) => [name, names.map((_, index) => index).filter((index) => fits(a.counts[index]))]).filter(([, members]) => members.length);
   if (present.length > 1) groups.append(groupTable(a, one, present), ...(modes.length > 1 ? [groupTable(b, other, present)] : []));
   place.replaceChildren(node("div", { class: "side" }, map, node("div", {}, pairs, groups)));
   place.repaint = paint;
@@ -85,7 +87,7 @@ function confusedPairs(a, b, one, other, names) {
   for (let row = 0; row < one.size; row++) for (let column = 0; column < one.size; column++)
     if (row !== column && one.values[row * one.size + column]) found.push([row, column, one.share(row, column)]);
   found.sort((x, y) => y[2] - x[2]);
-  return plainTable(`Most confused by ${a.short}`, ["True class", "taken for", a.short, ...(other ? [b.short] : []), "Training images, true / said"], found.slice(0, 12).map(([row, column, share]) =>
+  return plainTable(`Most confused by ${a.short}`, ["True class", "taken for", a.short, ...(other ? [b.short] : []), `Training ${a.view.classMetric.unit}s, true / said`], found.slice(0, 12).map(([row, column, share]) =>
     [names[row], names[column], [`${number(share, 1)} %`, share], ...(other ? [[`${number(other.share(row, column), 1)} %`, other.share(row, column)]] : []), [`${a.counts[row]} / ${a.counts[column]}`, a.counts[row]]]));
 }
 
