@@ -22,6 +22,7 @@ from sar_cls.reporting.html.cells import Column, HtmlTable, plain_table, view_ta
 from sar_cls.reporting.html.content import Content, content_of
 from sar_cls.reporting.html.environment import RUN_COLUMNS, facts, run_rows
 from sar_cls.reporting.html.figures import figures_of
+from sar_cls.reporting.html.pictures import Pictures
 from sar_cls.reporting.html.rerun import commands
 from sar_cls.reporting.html.views import Runs, View, make_views
 from sar_cls.reporting.tables.suite_tables import Table
@@ -102,7 +103,11 @@ def render(
     content = content_of(views, runs, note)
     found = answers(views)
     names = [view.suite.name for view in views]
-    shown = [_shown(view, content, first=names.index(view.suite.name) == number) for number, view in enumerate(views)]
+    pictures = Pictures(runs, note)
+    shown = [
+        _shown(view, content, pictures, first=names.index(view.suite.name) == number)
+        for number, view in enumerate(views)
+    ]
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=False
     )
@@ -186,7 +191,7 @@ def _caution(found: Answers) -> str:
     return f"{looked}{chance}.{holm} {seeds}"
 
 
-def _shown(view: View, content: Content, first: bool) -> dict[str, Any]:
+def _shown(view: View, content: Content, pictures: Pictures, first: bool) -> dict[str, Any]:
     data = next(part for part in content.data["views"] if part["key"] == view.key)
     figures = figures_of(
         data["entries"], data["maps"], content.data["readings"], content.data["training"], is_dense(view.suite)
@@ -204,6 +209,7 @@ def _shown(view: View, content: Content, first: bool) -> dict[str, Any]:
         "tables": view_tables(view),
         "geometry": content.geometry.get(view.suite.name, []) if first else [],
         "figures": figures,
+        "pictures": pictures.of(view.suite) if first and view.entries else [],
         "missing": missing,
     }
 
