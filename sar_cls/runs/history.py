@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,11 @@ def epochs_so_far(run_dir: Path) -> int:
             return max(0, sum(1 for _ in csv.reader(file)) - 1)
     except (OSError, ValueError, csv.Error):
         return 0
+
+
+def unit_of(histories: Sequence[pd.DataFrame]) -> str:
+    """What the rows of these histories are counted by: ``"iteration"`` of recipes without epochs, else ``"epoch"``; a column."""
+    return "iteration" if all("iteration" in history.columns for history in histories) else "epoch"
 
 
 def read_history(run_dir: Path) -> pd.DataFrame:

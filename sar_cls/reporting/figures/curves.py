@@ -12,6 +12,7 @@ from sar_cls.errors import InputError
 from sar_cls.reporting.figures.labels import names, provenance, wrapped
 from sar_cls.reporting.figures.series import NothingToDraw, Series
 from sar_cls.reporting.figures.style import RowStyle, legend_below, legend_height, new_figure
+from sar_cls.runs.history import unit_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -183,7 +184,7 @@ def _curve(entry: Series, label: str, column: str, scale: float = 1.0) -> Curve:
     if any(column not in history.columns for history in histories):
         raise InputError(f"the history of {entry.label} has no column {column!r}; run this row again")
     length = min(len(history) for history in histories)
-    unit = "iteration" if all("iteration" in history.columns for history in histories) else "epoch"
+    unit = unit_of(histories)
     places = histories[0][unit].to_numpy()[:length]
     values = scale * np.stack([history[column].to_numpy(dtype=float)[:length] for history in histories])
     return Curve(label, entry.style, places, values, unit)

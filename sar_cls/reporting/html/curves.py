@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sar_cls.reporting.html.numbers import all_short
-from sar_cls.runs.history import read_history
+from sar_cls.runs.history import read_history, unit_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +53,7 @@ def curves_of(run_dirs: Sequence[Path], columns: Sequence[str], shares: Sequence
     histories: list[pd.DataFrame] = [read_history(run_dir) for run_dir in run_dirs]
     length = min(len(history) for history in histories)
     kept = np.unique(np.linspace(0, length - 1, min(length, MOST_POINTS)).round().astype(int))
-    unit = "iteration" if all("iteration" in history.columns for history in histories) else "epoch"
+    unit = unit_of(histories)
     found: dict[str, Any] = {"unit": unit, "at": [int(place) for place in histories[0][unit].to_numpy()[kept]]}
     for column in columns:
         if any(column not in history.columns for history in histories):
