@@ -75,6 +75,19 @@ class ImageSet(LabelledImages):
         means = (sums + factor * factor // 2) // (factor * factor)  # whole numbers: the same on every machine
         return replace(self, images=means.to(torch.uint8))
 
+    def of_first_classes(self, number: int) -> ImageSet:
+        """The images of the first ``number`` classes, in their order, and these classes alone.
+
+        Raises:
+            InputError: ``number`` is no whole number from 2 to the number of classes.
+        """
+        if not isinstance(number, int) or isinstance(number, bool) or not 2 <= number <= self.num_classes:
+            raise InputError(
+                f"num_classes must be a whole number from 2 to the {self.num_classes} of {self.name}, not {number!r}"
+            )
+        kept = self.labels < number
+        return replace(self, images=self.images[kept], labels=self.labels[kept], classes=self.classes[:number])
+
     def subset(
         self,
         indices: Tensor | np.ndarray | Sequence[int],

@@ -37,7 +37,7 @@ def load_image_set(
             directory where that cannot be written.
         size: the side in pixels that images are resized to: for ``"cub200"``, 600 by default; for ``"folder"``, whose
             images are otherwise taken as they are.
-        num_classes: for ``"cub200"``, the first so many classes; all 200 by default.
+        num_classes: for ``"cub200"``, ``"cifar10"`` and ``"cifar100"``, the first so many classes; all of them by default.
         build_cache: for ``"cub200"``, whether its images may be decoded, which takes minutes, where they are not yet.
 
     Raises:
@@ -47,8 +47,8 @@ def load_image_set(
         raise InputError(f"unknown data set {name!r}: choose one of {', '.join(IMAGE_SETS)}")
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
-    if name != "cub200" and num_classes is not None:
-        raise InputError(f"{name} is taken with all its classes: leave num_classes out, it is for cub200")
+    if name in ("digits", "folder") and num_classes is not None:
+        raise InputError(f"{name} is taken with all its classes: leave num_classes out, it is for CIFAR and cub200")
     if name not in ("cub200", "folder") and size is not None:
         raise InputError(f"{name} has images of one size: leave size out, it is for cub200 and folder")
     if split == "val" and name != "folder":
@@ -70,7 +70,8 @@ def load_image_set(
         return load_cub(split, root, num_classes or NUM_CLASSES, size or 600, cache, build=build_cache)
     from sar_cls.data.cifar import load_cifar
 
-    return load_cifar(name, split, root, download=download, cache_dir=cache)
+    image_set = load_cifar(name, split, root, download=download, cache_dir=cache)
+    return image_set if num_classes is None else image_set.of_first_classes(num_classes)
 
 
 def load_masked_set(name: str, split: str, data_root: str | Path | None = None) -> MaskedImageSet:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sar_cls.data import cifar, load_image_set, longtail_indices
@@ -65,6 +66,23 @@ def test_cifar100_pickles(tmp_path, place):
         assert (image_set.name, image_set.split) == ("cifar100", split)
         for image, x, y, channel in ((0, 0, 0, 0), (5, 31, 2, 1), (99, 3, 30, 2)):  # planes of 1,024, row by row
             assert image_set.images[image, y, x, channel] == data[image, channel * 1024 + y * 32 + x]
+
+
+def test_the_first_classes_alone(tmp_path):
+    write_cifar100(tmp_path / "cifar-100-python")
+    whole, first = (load_image_set("cifar100", "test", tmp_path, num_classes=number) for number in (None, 10))
+    assert first.classes == tuple(NAMES100[:10])
+    assert first.labels.tolist() == [label for label in whole.labels.tolist() if label < 10]
+    for image, label in zip(first.images, first.labels, strict=True):
+        assert torch.equal(image, whole.images[whole.labels == label][0])  # one image a class
+    with pytest.raises(InputError, match="from 2 to the 100 of cifar100, not 101"):
+        load_image_set("cifar100", "test", tmp_path, num_classes=101)
+
+
+@pytest.mark.parametrize("name", ["digits", "folder"])
+def test_other_sets_come_with_all_their_classes(tmp_path, name):
+    with pytest.raises(InputError, match="leave num_classes out, it is for CIFAR and cub200"):
+        load_image_set(name, "test", tmp_path, num_classes=3)
 
 
 @pytest.mark.parametrize("place", ["cifar-10-batches-py", "cifar10/cifar-10-batches-py"])

@@ -87,6 +87,22 @@ def test_downscaled__refuses_what_does_not_divide(factor):
         make_set(size=(6, 12)).downscaled(factor)
 
 
+def test_of_first_classes__keeps_their_images_in_order():
+    image_set = make_set()
+    first = image_set.of_first_classes(2)
+    assert first.classes == image_set.classes[:2]
+    kept = [index for index in range(len(image_set)) if index % 3 < 2]
+    assert first.labels.tolist() == [index % 3 for index in kept]
+    assert torch.equal(first.images, image_set.images[kept])
+    assert image_set.of_first_classes(3).fingerprint == image_set.fingerprint != first.fingerprint
+
+
+@pytest.mark.parametrize("number", [1, 0, -2, 4, 2.0, "2", True])
+def test_of_first_classes__refuses_what_is_no_number_of_classes(number):
+    with pytest.raises(InputError, match=f"from 2 to the 3 of .*, not {number!r}"):
+        make_set().of_first_classes(number)
+
+
 @pytest.mark.parametrize("kind", [list, np.array, torch.tensor])
 def test_subset__takes_images_in_the_order_given(kind):
     image_set = make_set()

@@ -69,7 +69,10 @@ class Sensitivity:
 
 
 def sweeps_of(suite: Suite) -> dict[tuple[str, int], tuple[str, list[Row]]]:
-    """Family and stage -> the setting's path and the rows of each grid over one setting that is a number."""
+    """Family and stage -> the setting's path and the rows of each grid over one setting that is a number.
+
+    The first path stands for several that have one value in each row.
+    """
     families: dict[tuple[str, int], list[Row]] = {}
     for row in suite.rows:
         if row.family:
@@ -79,7 +82,9 @@ def sweeps_of(suite: Suite) -> dict[tuple[str, int], tuple[str, list[Row]]]:
         settings = [_flat(_source(suite, row).source.changes) for row in rows]
         paths = sorted({path for one in settings for path in one})
         varying = [path for path in paths if any(one.get(path) != settings[0].get(path) for one in settings)]
-        if len(varying) == 1 and all(_is_number(one.get(varying[0])) for one in settings):
+        # Several paths are one setting where they have the same value in each row, as the sizes of two layers that meet.
+        same = all(len({one.get(path) for path in varying}) == 1 for one in settings)
+        if varying and same and all(_is_number(one.get(varying[0])) for one in settings):
             found[key] = (varying[0], rows)
     return found
 

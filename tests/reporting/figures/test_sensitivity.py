@@ -114,6 +114,52 @@ def test_a_grid_over_two_settings_is_drawn_among_the_rows(suite: Suite) -> None:
     assert [point.label for point in points] == ["SAR", "both"]
 
 
+def test_settings_of_one_value_are_one_setting(tmp_path: Path) -> None:
+    folder = tmp_path / "configs" / "s"
+    folder.mkdir(parents=True)
+    grids = """
+[[rows]]
+name = "width_{width}"
+like = "sar"
+label = "SAR, {width} dimensions"
+baseline = "net"
+grid.width = [64, 8]
+set.model.backbone.projection = "{width}"
+set.model.head.in_channels = "{width}"
+
+[[rows]]
+name = "unlike_{width}_{depth}"
+like = "sar"
+label = "SAR, {width} and {depth}"
+baseline = "net"
+grid.width = [2, 4]
+grid.depth = [2]
+set.model.backbone.projection = "{width}"
+set.model.backbone.depth = "{depth}"
+set.model.head.channels = "{width}"
+
+[[rows]]
+name = "crossed_{width}_{depth}"
+like = "sar"
+label = "SAR, {width} and {depth}"
+baseline = "net"
+grid.width = [2, 4]
+grid.depth = [2, 4]
+set.model.backbone.projection = "{width}"
+set.model.backbone.depth = "{depth}"
+"""
+    (folder / "suite.toml").write_text(SUITE + grids, encoding="utf-8")
+    (folder / "net.py").touch()
+    suite = load_suite(tmp_path / "configs", "s")
+    sweeps = {family: path for (family, _), (path, _) in sensitivity.sweeps_of(suite).items()}
+    assert sweeps["width_{width}"] == "model.backbone.projection"
+    assert sweeps["unlike_{width}_{depth}"] == "model.backbone.projection"  # the depth is the same in both
+    assert "crossed_{width}_{depth}" not in sweeps
+    lines = compare(suite, runs({"net": 0.0, "width_8": 3.0, "width_64": 1.0}), lambda _: None)
+    (sweep,) = sensitivity.prepare(suite, lines, row_styles(suite)).sweeps
+    assert sweep.values == (8.0, 64.0)
+
+
 def test_a_value_that_is_not_known_is_the_default(suite: Suite) -> None:
     assert math.isnan(sensitivity._value(suite.row("sar"), "optim_wrapper.optimizer.lr"))
     assert sensitivity._value(suite.row("sar"), "model.head.regularizer.delta") == 0.8
