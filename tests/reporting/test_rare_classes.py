@@ -152,6 +152,15 @@ def test_a_balanced_set_is_one_sentence(suite: Suite, tmp_path: Path, counts: li
     assert len(tables.frame) == 0
 
 
+def test_thousands_of_pixels_are_written_out(suite: Suite, tmp_path: Path) -> None:
+    counts = [9_000_000, 82_345, 1_000_000, 999, 1_000]
+    for row in ("plain", "sar"):
+        write(tmp_path, row, 1, [90, 10, 95, 20, 30], counts)
+    write(tmp_path, "plain", 2, [90, 10, 95, 20, 30], [*counts[:4], 1_501])
+    column = tables_of(suite, tmp_path, 4).tables[0].frame.iloc[:, 0].tolist()
+    assert column[:4] == ["olm (999)", "axolotl (1,167)", "newt (82,345)", "dog (1,000,000)"]
+
+
 def test_a_run_without_accuracies_of_its_classes_is_left_out_with_a_sentence(suite: Suite, tmp_path: Path) -> None:
     write(tmp_path, "plain", 1, [1, 2, 3, 4, 5])
     write(tmp_path, "plain", 2, None)

@@ -115,7 +115,7 @@ def _tail(members: Sequence[Line], folders: Mapping[str, Path], number: int) -> 
     counts = [sum(column) / len(runs) for column in zip(*(run["train_counts"] for run in runs), strict=True)]
     low, high = min(counts), max(counts)
     if high <= BALANCED * low:
-        images = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+        images = _number(low) if low == high else f"{_number(low)} to {_number(high)}"
         unit = "pixels" if (runs[0].get("extra") or {}).get("unit") == "iterations" else "images"
         return f"Balanced: every class has {images} training {unit}, so none is rare."
     names = next((found for run in runs if (found := class_names(folders[run["run_id"]]))), [])
@@ -124,13 +124,18 @@ def _tail(members: Sequence[Line], folders: Mapping[str, Path], number: int) -> 
     return _Tail(labels, shown, [counts[label] for label in labels])
 
 
+def _number(count: float) -> str:
+    """Of images or pixels; a mean over splits can be a fraction, of which nobody asks where there are thousands."""
+    return f"{count:.4g}" if count < 1000 else f"{count:,.0f}"
+
+
 def _table(
     suite: Suite, title: str, members: Sequence[Line], tail: _Tail, accuracies: Mapping[str, Any]
 ) -> tuple[Table, list[dict[str, Any]]]:
     import pandas as pd
 
     notes = Notes()
-    heads = [f"{name} ({count:.4g})" for name, count in zip(tail.names, tail.counts, strict=True)]
+    heads = [f"{name} ({_number(count)})" for name, count in zip(tail.names, tail.counts, strict=True)]
     metric = class_metric(suite)
     data: dict[str, list[str]] = {f"class (training {metric.unit}s)": [*heads, f"mean of the {len(heads)}"]}
     baseline = members[0]
