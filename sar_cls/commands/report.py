@@ -19,13 +19,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sar_cls import argument_types, cli, exit_codes, messages
 from sar_cls.errors import InputError
-from sar_cls.files import refusing, replacing, why
+from sar_cls.files import refusing
 from sar_cls.suites import by_method
 from sar_cls.suites import rows as suites
 
@@ -151,8 +150,10 @@ def main() -> int:
     chosen = [suite for suite in chosen if not suite.measure]
     chosen = [completed(suite, configs, [record for _, record in runs]) for suite in chosen]
     if arguments.recompute:
-        runs = [(run_dir, recomputed(record, run_dir)) for run_dir, record in runs]
-        warn_of_rounded_logits([run_dir for run_dir, _ in runs])
+        from sar_cls.runs.recomputed import recomputed, warn_of_rounded_logits
+
+        runs = [(run_dir, recomputed(record, run_dir, cli.warn)) for run_dir, record in runs]
+        warn_of_rounded_logits([run_dir for run_dir, _ in runs], cli.warn)
     tables = [shown_tables(arguments, chosen, runs, warn)] if chosen or not measured else []
     tables += costs(measured, work_dir)
     messages.result(
@@ -164,10 +165,15 @@ def main() -> int:
         found = precision_table(chosen, [record for _, record in runs], cli.warn)
         messages.result(f"\n{found or 'No row was run in two precisions with the same seed.'}")
     if arguments.geometry:
-        messages.result(f"\n{geometry_text(chosen, runs, arguments.format)}", end="")
+        from sar_cls.reporting.tables.geometry_text import geometry_text
+
+        messages.result(f"\n{geometry_text(chosen, runs, cli.warn, arguments.format)}", end="")
     if arguments.keep is not None:
+        from sar_cls.reporting.keep import keep, keep_costs
+
         with writing_to(arguments.keep, "--keep"):
-            keep(chosen, runs, arguments.keep, geometry=arguments.geometry)
+            copies = keep(chosen, runs, arguments.keep, cli.warn, geometry=arguments.geometry)
+            messages.remark(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {arguments.keep}")
             keep_costs(measured, work_dir, arguments.keep)
     if arguments.figures is not None:
         from sar_cls.reporting.figures.gallery import draw_figures
@@ -243,107 +249,10 @@ def costs(measured: Sequence[suites.Suite], work_dir: Path) -> list[SuiteTables]
     return [cost_tables(suite, work_dir) for suite in measured]
 
 
-def keep_costs(measured: Sequence[suites.Suite], work_dir: Path, folder: Path) -> None:
-    """Copies what was measured, and writes its tables."""
-    from sar_cls.reporting.tables.costs import cost_tables, read_costs, write_costs
-    from sar_cls.reporting.tables.suite_tables import save_tables
-
-    for suite in measured:
-        found = read_costs(suite, work_dir)
-        if found:
-            write_costs(suite, folder, found)
-            save_tables(cost_tables(suite, folder), suite, folder)
-
-
 def completed(suite: suites.Suite, configs: Path, records: Sequence[dict[str, Any]]) -> suites.Suite:
     """The suite as it is, or with rows for the methods that stage1.py and stage2.py were asked for beyond its own."""
     ran = {record["row"] for record in records if record["suite"] == suite.name}
     return by_method.with_methods(suite, configs) if ran - {row.name for row in suite.rows} else suite
-
-
-def recomputed(record: dict[str, Any], run_dir: Path) -> dict[str, Any]:
-    """The record with new metrics, or as it is, with a warning, where its outputs are not there."""
-    from sar_cls.runs.dense_outputs import is_dense_run, read_dense_outputs, recompute_dense
-    from sar_cls.runs.outputs import recompute
-    from sar_cls.runs.per_class import PER_CLASS_FILE, write_dense_per_class, write_per_class
-
-    try:
-        if is_dense_run(record):  # a segmentation net, which keeps counts of its pixels and no logits
-            outputs = read_dense_outputs(run_dir)
-            new = recompute_dense(record, outputs)
-            found = {"last": outputs.last, "best": outputs.best}
-            names = [str(name) for name in outputs.classes]
-            write = partial(write_dense_per_class, run_dir, record["train_counts"], names, found)
-        else:
-            new = recompute(record, run_dir)
-            write = partial(write_per_class, run_dir, new)
-    except InputError as error:
-        cli.warn(f"recorded metrics are kept: {error}")
-        return record
-    try:
-        write()
-    except OSError as error:
-        cli.warn(f"{PER_CLASS_FILE} is left as it is: {why(error, run_dir / PER_CLASS_FILE)}")
-    return new
-
-
-def warn_of_rounded_logits(run_dirs: Sequence[Path]) -> None:
-    """Says once, for all runs together, that recomputed figures come from logits that were saved in half precision."""
-    from sar_cls.runs.outputs import has_rounded_logits
-
-    rounded = [run_dir for run_dir in run_dirs if has_rounded_logits(run_dir)]
-    if rounded:
-        others = f" and {len(rounded) - 1} more" if len(rounded) > 1 else ""
-        cli.warn(
-            f"the test logits of {rounded[0]}{others} were saved in float16 by an older version: ties go to the lower class, and "
-            "recomputed figures can be off by some hundredths of a point."
-        )
-
-
-def geometry_text(chosen: Sequence[suites.Suite], runs: Sequence[tuple[Path, dict[str, Any]]], form: str = "md") -> str:
-    """The tables of features and confusion of the suites that have any, or a sentence; as CSV the figures of the geometry alone."""
-    from sar_cls.reporting.confusion import compare_confusion
-    from sar_cls.reporting.geometry import compare_geometry
-    from sar_cls.reporting.tables.confusion_tables import confusion_tables
-    from sar_cls.reporting.tables.geometry_tables import geometry_tables
-
-    tables = geometry_tables([(suite, compare_geometry(suite, runs, cli.warn)) for suite in chosen])
-    if form == "csv":
-        return tables.to_csv()
-    confusion = confusion_tables([(suite, compare_confusion(suite, runs, cli.warn)) for suite in chosen])
-    texts = [table.to_markdown() for table in (*tables.tables, *confusion)]
-    return "\n\n".join(texts or ["No run has features or test outputs."]) + "\n"
-
-
-def keep(
-    chosen: Sequence[suites.Suite],
-    runs: Sequence[tuple[Path, dict[str, Any]]],
-    folder: Path,
-    *,
-    geometry: bool = False,
-) -> None:
-    """Copies the runs of the chosen suites, and writes the tables of those that have any."""
-    from sar_cls.reporting.tables import suite_tables as table
-    from sar_cls.runs.keep import keep_runs
-
-    names, rows = {suite.name for suite in chosen}, {row.key for suite in chosen for row in suite.rows}
-    copies = keep_runs(
-        [(d, record) for d, record in runs if record["suite"] in names or (record["suite"], record["row"]) in rows],
-        folder,
-    )
-    for suite in chosen:
-        if any(record["suite"] == suite.name for _, record in runs):
-            table.write_tables(suite, folder, warn=cli.warn)
-            if geometry:
-                write_geometry(suite, runs, folder / suite.name)
-    messages.remark(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {folder}")
-
-
-def write_geometry(suite: suites.Suite, runs: Sequence[tuple[Path, dict[str, Any]]], folder: Path) -> None:
-    """Writes ``geometry.md`` and ``geometry.csv`` of a suite, each whole or not at all."""
-    for form in ("md", "csv"):
-        with replacing(folder / f"geometry.{form}") as temporary:
-            temporary.write_text(geometry_text([suite], runs, form), encoding="utf-8")
 
 
 @contextmanager
