@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sar_cls.errors import InputError
 from sar_cls.reporting.comparison import Line
 from sar_cls.reporting.figures.differences import (
     JOINT,
@@ -136,10 +137,12 @@ def _source(suite: Suite, row: Row) -> Row:
 
 
 def _value(row: Row, path: str) -> float:
-    """A row's value of a setting, or the default where it says nothing of it; NaN where that is not known."""
+    """A row's value of a setting: its own, its config's, or the default; NaN where that is not known."""
     settings = _flat(row.source.changes)
     value: Any = settings.get(path)
     name = path.rpartition(".")[2]
+    if value is None:
+        value = _of_config(row, path)
     if value is None:
         value = _DEFAULTS.get(name)
     if value is None and ".regularizer." in path:
@@ -149,6 +152,19 @@ def _value(row: Row, path: str) -> float:
         parameter = None if kind is None else inspect.signature(kind).parameters.get(name)
         value = None if parameter is None else parameter.default
     return float(value) if _is_number(value) else math.nan
+
+
+def _of_config(row: Row, path: str) -> Any:
+    """What the config of a row says; None where it says nothing, or cannot be read here."""
+    try:
+        from sar_cls.engine.config import load_config  # imports mmengine
+
+        value: Any = load_config(row.source.config).to_dict()
+    except (ImportError, InputError):
+        return None
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def _is_number(value: Any) -> bool:

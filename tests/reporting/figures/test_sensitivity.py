@@ -160,6 +160,17 @@ set.model.backbone.depth = "{depth}"
     assert sweep.values == (8.0, 64.0)
 
 
+def test_a_row_that_says_nothing_has_the_value_of_its_config(suite: Suite) -> None:
+    net = suite.row("net")
+    net.source.config.write_text("optim_wrapper = dict(optimizer=dict(lr=0.3), steps=[1])", encoding="utf-8")
+    assert sensitivity._value(net, "optim_wrapper.optimizer.lr") == 0.3
+    assert sensitivity._value(suite.row("sar_lr_0_2"), "optim_wrapper.optimizer.lr") == 0.2
+    for path in ("optim_wrapper.optimizer.lr.more", "optim_wrapper.steps", "optim_wrapper.optimizer.momentum"):
+        assert math.isnan(sensitivity._value(net, path))
+    net.source.config.write_text("what is this", encoding="utf-8")
+    assert math.isnan(sensitivity._value(net, "optim_wrapper.optimizer.lr"))
+
+
 def test_a_value_that_is_not_known_is_the_default(suite: Suite) -> None:
     assert math.isnan(sensitivity._value(suite.row("sar"), "optim_wrapper.optimizer.lr"))
     assert sensitivity._value(suite.row("sar"), "model.head.regularizer.delta") == 0.8
