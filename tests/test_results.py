@@ -15,6 +15,7 @@ from scipy import stats
 RESULTS = Path(__file__).parents[1] / "results"
 ANSWERS = " ".join((RESULTS / "README.md").read_text(encoding="utf-8").split())  # on one line
 PARTS, RIVALS, SUPCON, LT16, CAMVID = "digits-parts", "digits-rivals", "digits-supcon", "cifar100_lt_16", "camvid"
+EPOCHS, DIMENSIONS = "digits-epochs", "digits-dimensions"
 # Rows at 16x16 that share a baseline, in each stage; CAR has no logit adjustment.
 FAMILY = ["mixup_sar", "mixup_aux_alone", "mixup_sar_shielded", "mixup_car"]
 
@@ -57,6 +58,19 @@ def holm(values: list[float]) -> list[float]:
             "on top of it another {d:+.1f} [{low:+.1f}, {high:+.1f}], to {mean:.1f} %",
         ),
         (PARTS, "sar_aux_warmup_90", "mixup", 10, "(90 steps: {d:+.1f})"),
+        (EPOCHS, "sar_10", "mixup_10", 10, "is {d:+.1f} [{low:+.1f}, {high:+.1f}] after 10,"),
+        (EPOCHS, "sar_20", "mixup_20", 10, "what is {d:+.1f} after the recipe's 20 epochs"),
+        (EPOCHS, "sar_50", "mixup_50", 10, "{d:+.1f} [{low:+.1f}, {high:+.1f}] after 50,"),
+        (EPOCHS, "sar_100", "mixup_100", 10, "{d:+.1f} [{low:+.1f}, {high:+.1f}] after 100 and"),
+        (EPOCHS, "sar_200", "mixup_200", 10, "{d:+.1f} [{low:+.1f}, {high:+.1f}] after 200, where MixUp alone"),
+        (EPOCHS, "mixup_200", "mixup_200_logit_adjustment", 10, "MixUp alone is right for {mean:.1f} %"),
+        (
+            EPOCHS,
+            "mixup_200_logit_adjustment",
+            "mixup_200",
+            10,
+            "of the MixUp net gains {d:+.1f} [{low:+.1f}, {high:+.1f}] after 200 epochs",
+        ),
         (LT16, "mixup_sar", "mixup", 3, "SAR loses {loss:.1f} points to MixUp [{low:+.1f}, {high:+.1f}]"),
         (LT16, "mixup_sar_mislas", "mixup_mislas", 3, "after MiSLAS {loss:.1f} [{low:+.1f}, {high:+.1f}] (p"),
         (
