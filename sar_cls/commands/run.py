@@ -70,7 +70,7 @@ def parse() -> argparse.Namespace:
         "--classes",
         type=argument_types.positive_int,
         metavar="N",
-        help="only the first N classes of CUB-200 (a partial copy)",
+        help="only the first N classes of CIFAR or CUB-200 (a partial copy of which will do)",
     )
     add(
         "--iterations",

@@ -11,6 +11,8 @@ from sar_cls.errors import InputError
 IMAGE_SETS = ("digits", "cifar10", "cifar100", "cub200", "folder")
 MASKED_SETS = ("camvid",)  # a class for every pixel
 SPLITS = ("train", "test", "val")
+# Sets of which the first so many classes can be taken, and how many each has.
+CLASSES = {"cifar10": 10, "cifar100": 100, "cub200": 200}
 
 
 def load_image_set(
@@ -47,7 +49,7 @@ def load_image_set(
         raise InputError(f"unknown data set {name!r}: choose one of {', '.join(IMAGE_SETS)}")
     if split not in SPLITS:
         raise InputError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
-    if name in ("digits", "folder") and num_classes is not None:
+    if name not in CLASSES and num_classes is not None:
         raise InputError(f"{name} is taken with all its classes: leave num_classes out, it is for CIFAR and cub200")
     if name not in ("cub200", "folder") and size is not None:
         raise InputError(f"{name} has images of one size: leave size out, it is for cub200 and folder")
@@ -65,9 +67,9 @@ def load_image_set(
 
         return load_folder(root, split, cache_folder(root, cache), size=size)
     if name == "cub200":
-        from sar_cls.data.cub import NUM_CLASSES, load_cub
+        from sar_cls.data.cub import load_cub
 
-        return load_cub(split, root, num_classes or NUM_CLASSES, size or 600, cache, build=build_cache)
+        return load_cub(split, root, num_classes or CLASSES[name], size or 600, cache, build=build_cache)
     from sar_cls.data.cifar import load_cifar
 
     image_set = load_cifar(name, split, root, download=download, cache_dir=cache)

@@ -31,7 +31,7 @@ class Options:
         val_fraction: share of the training images held out to choose the best epoch.
         imbalance: imbalance factor instead of the config's; "none" takes all training images, with the tail they have.
         dataset: image set instead of the config's.
-        classes: the first so many classes of CUB-200.
+        classes: the first so many classes of CIFAR or CUB-200.
         backbone: ``timm:NAME`` or ``torchvision:NAME`` instead of the config's backbone.
         bn_batch: images that batch norm normalises together instead of the config's (whole batches where it has none).
         hold: how a second stage keeps its backbone, "shifted_bn" or "frozen", instead of the config's.

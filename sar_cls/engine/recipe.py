@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from mmengine.config import Config
 
+from sar_cls.data.load import CLASSES
 from sar_cls.engine import dense
 from sar_cls.engine.config import before_data, recipe_hash, row_config
 from sar_cls.engine.config_values import check_values
@@ -110,9 +111,16 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
         if options.image_size != dataset.get("size"):
             dataset.size = overrides["size"] = options.image_size
     if options.classes is not None and not second_stage:
-        if dataset.get("name") != "cub200":
-            raise InputError(f"--classes is for CUB-200: {source.title} takes all classes of {dense.data_name(config)}")
-        if options.classes != dataset.get("num_classes", 200):
+        whole = CLASSES.get(dataset.get("name"))
+        if whole is None:
+            raise InputError(
+                f"--classes is for CIFAR and CUB-200: {source.title} takes all classes of {dense.data_name(config)}"
+            )
+        if not 2 <= options.classes <= whole:
+            raise InputError(
+                f"--classes {options.classes}: {dataset.name} has {whole}; give a number from 2 to {whole}"
+            )
+        if options.classes != dataset.get("num_classes", whole):
             dataset.num_classes = overrides["classes"] = options.classes
     if options.backbone is not None and not second_stage:
         overrides["backbone"] = options.backbone

@@ -91,11 +91,6 @@ def test_a_partial_cub_has_a_head_of_its_size_and_is_marked() -> None:
     assert whole.recipe == resolved.recipe
 
 
-def test_classes_are_for_cub_only() -> None:
-    with pytest.raises(InputError, match="CUB-200"):
-        resolve(Source(CONFIGS / "digits" / "baseline.py"), Options(classes=5))
-
-
 def test_a_crop_larger_than_the_image() -> None:
     source = load_suite(CONFIGS, "cub200").row("resnet18").source
     with pytest.raises(InputError, match="crop of 448"):

@@ -29,6 +29,8 @@ MISLAS = Source(CONFIGS / "digits_lt" / "mislas.py")
         (PLAIN, {"imbalance": "none"}, {}),  # it has no tail as it is
         (PLAIN, {"dataset": "digits"}, {}),
         (PLAIN, {"dataset": "cifar10"}, {"dataset": "cifar10"}),
+        (PLAIN, {"dataset": "cifar100", "classes": 10}, {"dataset": "cifar100", "classes": 10}),
+        (PLAIN, {"dataset": "cifar100", "classes": 100}, {"dataset": "cifar100"}),
         (PLAIN, {"backbone": "timm:resnet18"}, {"backbone": "timm:resnet18"}),
         (PLAIN, {"bn_batch": 16}, {"bn_batch": 16}),
         (PLAIN, {"weights": "none"}, {"weights": "none"}),
@@ -51,7 +53,9 @@ def test_overrides(source: Source, options: dict[str, Any], overrides: dict[str,
     [
         (PLAIN, {"imbalance": 10}, "is no long-tailed row: leave --imbalance out"),
         (PLAIN, {"image_size": 16}, "--image-size is for folders of images: digits/baseline takes digits"),
-        (PLAIN, {"classes": 5}, "--classes is for CUB-200: digits/baseline takes all classes of digits"),
+        (PLAIN, {"classes": 5}, "--classes is for CIFAR and CUB-200: digits/baseline takes all classes of digits"),
+        (PLAIN, {"dataset": "cifar10", "classes": 11}, "--classes 11: cifar10 has 10; give a number from 2 to 10"),
+        (PLAIN, {"dataset": "cifar100", "classes": 1}, "--classes 1: cifar100 has 100; give a number from 2 to 100"),
         (PLAIN, {"bn_batch": 64}, "is not below the batch of 64"),
     ],
 )
