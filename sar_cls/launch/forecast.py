@@ -15,7 +15,7 @@ from sar_cls.engine.run import DataCache
 from sar_cls.launch.attempt import finished_before
 from sar_cls.pace import duration
 from sar_cls.runs import folder, ledger
-from sar_cls.runs.history import epochs_so_far
+from sar_cls.runs.history import trained_so_far
 
 Key = tuple[Any, ...]
 
@@ -27,7 +27,7 @@ class State:
     Attributes:
         planned: the run.
         state: "finished", "refused", "at work" (a process holds it), "begun" or "to run".
-        epochs: that it has trained so far.
+        epochs: that it has trained so far; iterations where its recipe counts those.
         seconds: it will still take on a device like those of the records; None where no record says anything about it.
         reason: why it is refused.
     """
@@ -42,7 +42,7 @@ class State:
         """``[2/9] digits/sar seed 1024: begun, epoch 12 of 20, about 0:12 left``."""
         parts = [self.state if not self.reason else f"refused, {self.reason}"]
         if self.state in ("at work", "begun") and self.epochs:
-            parts.append(f"epoch {self.epochs} of {self.planned.epochs}")
+            parts.append(f"{self.planned.unit.removesuffix('s')} {self.epochs} of {self.planned.epochs}")
         if self.state not in ("finished", "refused"):
             parts.append("no earlier record says how long" if self.seconds is None else f"about {_words(self.seconds)}")
         return f"{self.planned.title}: {', '.join(parts)}"
@@ -65,7 +65,7 @@ def look(runs: Sequence[PlannedRun], work_dir: Path, device: str, warn: Callable
             state = "refused" if before.refused else "finished"
             found.append(State(planned, state, reason=before.refused))
             continue
-        epochs = epochs_so_far(planned.run_dir)
+        epochs = trained_so_far(planned.run_dir)
         at_work = planned.run_dir.is_dir() and folder.is_locked(planned.run_dir)
         keys = cost_keys(planned.suite, planned.row, _backbone(planned), _dataset(planned), device, planned.precision)
         cost = next((costs[key] for key in keys if key in costs), None)

@@ -24,11 +24,15 @@ def write_history(rows: list[dict[str, Any]], run_dir: Path) -> None:
         writer.writerows(rows)
 
 
-def epochs_so_far(run_dir: Path) -> int:
-    """The whole epochs that a run has trained, by its history; 0 where there is none to read. Needs no pandas."""
+def trained_so_far(run_dir: Path) -> int:
+    """The whole epochs that a run has trained, or the iterations of a recipe of iterations, by its history.
+
+    0 where there is none to read. Needs no pandas.
+    """
     try:
         with (run_dir / HISTORY_FILE).open(newline="", encoding="utf-8") as file:
-            return max(0, sum(1 for _ in csv.reader(file)) - 1)
+            rows = list(csv.DictReader(file))
+        return int(rows[-1].get("iteration") or len(rows)) if rows else 0
     except (OSError, ValueError, csv.Error):
         return 0
 

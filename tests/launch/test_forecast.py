@@ -54,6 +54,18 @@ def test_states_and_nothing_is_touched(tmp_path: Path, monkeypatch: pytest.Monke
     assert text[3] == "3 runs: 1 finished, 1 at work, 1 to run; no earlier record says how long 1 of them take"
 
 
+def test_a_recipe_of_iterations_is_counted_in_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (planned,) = runs_of(tmp_path, ["baseline"])
+    monkeypatch.setattr(PlannedRun, "unit", "iterations")
+    net, data = forecast._backbone(planned), forecast._dataset(planned)
+    keys = forecast.cost_keys("digits", "baseline", net, data, "cpu", "fp32")
+    monkeypatch.setattr(forecast, "seconds_per_epoch", lambda _: dict.fromkeys(keys, 2.0))
+    planned.run_dir.mkdir(parents=True)
+    write_history([{"epoch": 1, "iteration": 5}, {"epoch": 2, "iteration": 10}], planned.run_dir)
+    (state,) = forecast.look([planned], tmp_path, "cpu", quiet)
+    assert str(state) == f"{planned.title}: begun, iteration 10 of 20, about 0:20"
+
+
 def test_times_are_the_median_of_the_row_else_of_its_net_on_its_data(tmp_path: Path) -> None:
     (planned,) = runs_of(tmp_path / "new", ["sar"])
     net, data = forecast._backbone(planned), forecast._dataset(planned)

@@ -10,7 +10,7 @@ import pytest
 
 from sar_cls.errors import InputError
 from sar_cls.runs.folder import HISTORY_FILE
-from sar_cls.runs.history import read_history, write_history
+from sar_cls.runs.history import read_history, trained_so_far, write_history
 
 
 def test_round_trip__a_column_that_comes_later_is_empty_before(tmp_path: Path) -> None:
@@ -49,6 +49,25 @@ def test_what_is_no_history_is_one_sentence(tmp_path: Path, content: bytes | Non
         read_history(tmp_path)
     assert str(tmp_path / HISTORY_FILE) in str(error.value)
     assert "run this row again" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "trained"),
+    [
+        (None, 0),
+        (b"", 0),
+        (b"epoch,loss\n", 0),
+        (b"\xff\xfe\x00", 0),
+        (b"epoch,loss\n1,0.5\n2,0.4\n", 2),
+        (b"epoch,iteration,loss\n1,150,0.5\n2,300,0.4\n", 300),
+        (b"epoch,iteration,loss\n1,,0.5\n", 1),
+        (b"epoch,iteration\n1,many\n", 0),
+    ],
+)
+def test_what_a_run_has_trained_so_far(tmp_path: Path, content: bytes | None, trained: int) -> None:
+    if content is not None:
+        (tmp_path / HISTORY_FILE).write_bytes(content)
+    assert trained_so_far(tmp_path) == trained
 
 
 def test_a_folder_in_its_place(tmp_path: Path) -> None:
