@@ -158,6 +158,20 @@ def of_classes(*labels: int) -> list[float]:
     return [float(np.mean([ours[seed][label] - theirs[seed][label] for seed in ours])) for label in labels]
 
 
+def test_what_camvid_says_after_three_times_the_iterations_follows_from_the_records() -> None:
+    short, long = (
+        {row: np.array(last(folder, row, "iou")[1270964153]) for row in ("segformer", "segformer_sar")}
+        for folder in (CAMVID, "camvid-4500")
+    )
+    before, after = (found["segformer_sar"] - found["segformer"] for found in (short, long))
+    found = f"comes to {long['segformer'].mean():.1f} where it was at {short['segformer'].mean():.1f}, and SAR is still"
+    assert found in ANSWERS
+    assert f"{after.mean():.1f} ahead where it was {before.mean():.1f}." in ANSWERS
+    assert f"pedestrians {after[9]:+.1f} where they had {before[9]:+.1f}," in ANSWERS
+    assert f"fences {after[7]:+.1f} ({before[7]:+.1f}), poles {after[2]:+.1f} ({before[2]:+.1f})," in ANSWERS
+    assert f"{after[10]:+.1f}, without whom the mean of the other ten is {after[:10].mean():+.1f}." in ANSWERS
+
+
 @pytest.mark.parametrize(("row", "label"), [("mixup", "MixUp"), ("mixup_sar", "MixUp+SAR")])
 def test_table_10_is_that_of_the_records(row: str, label: str) -> None:
     cells = []
