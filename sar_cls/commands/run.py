@@ -22,6 +22,7 @@ from sar_cls import argument_types, cli, exit_codes, messages, ranks
 from sar_cls.errors import InputError, RunFailed
 from sar_cls.files import check_file, why
 from sar_cls.suites import rows as suites
+from sar_cls.suites.listing import describe
 
 if TYPE_CHECKING:
     from sar_cls.engine.planned import PlannedRun
@@ -139,7 +140,7 @@ def main() -> int:
         else:  # each on its own: included ones are in the list themselves
             names = suites.list_suites(configs)
             shown = [suites.load_suite(configs, name).all_suites[0] for name in names]
-        messages.result("\n\n".join(suites.describe(suite) for suite in shown))
+        messages.result("\n\n".join(describe(suite) for suite in shown))
         return 0
     suite = suites.load_suite(configs, DEFAULT_SUITE if arguments.suite is None else arguments.suite)
     rows = suites.select_rows(suite, arguments.only, all_rows=arguments.all)

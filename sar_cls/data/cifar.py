@@ -17,7 +17,7 @@ from sar_cls.data.folder import load_folder
 from sar_cls.data.image_set import ImageSet
 from sar_cls.data.official_order import official_arrangement
 from sar_cls.errors import InputError
-from sar_cls.official_images import ARCHIVE, ARCHIVE_MD5, OTHER_PIXELS, RECOVERED, RECOVERED_CIFAR100, UNKNOWN
+from sar_cls.official_images import ARCHIVE, ARCHIVE_MD5, CLASSES, OTHER_PIXELS, RECOVERED, RECOVERED_CIFAR100, UNKNOWN
 
 SIDE = 32
 
@@ -41,7 +41,7 @@ class _Archive:
 _ARCHIVES = {
     "cifar10": _Archive(
         title="CIFAR-10",
-        num_classes=10,
+        num_classes=CLASSES["cifar10"],
         file="cifar-10-python.tar.gz",
         folder="cifar-10-batches-py",
         files={"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)},
@@ -53,7 +53,7 @@ _ARCHIVES = {
     ),
     "cifar100": _Archive(
         title="CIFAR-100",
-        num_classes=100,
+        num_classes=CLASSES["cifar100"],
         file="cifar-100-python.tar.gz",
         folder="cifar-100-python",
         files={"train": ("train",), "test": ("test",)},

@@ -11,11 +11,12 @@ from sar_cls.data.cache import cache_folder, source_key
 from sar_cls.data.image_set import ImageSet
 from sar_cls.data.memmap_cache import Split, load_split
 from sar_cls.errors import InputError
+from sar_cls.official_images import CLASSES
 
 FOLDER = "CUB_200_2011"
 ARCHIVE = "CUB_200_2011.tgz"
 ARCHIVE_MD5 = "97eceeb196236b17998738112f37df78"
-NUM_CLASSES = 200
+NUM_CLASSES = CLASSES["cub200"]
 INDEX_FILES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
 NAMES_SHOWN = 3
 AGAIN = "unpack the official archive again"

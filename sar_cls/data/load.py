@@ -7,12 +7,11 @@ from pathlib import Path
 from sar_cls.data.image_set import ImageSet
 from sar_cls.data.masked_set import MaskedImageSet
 from sar_cls.errors import InputError
+from sar_cls.official_images import CLASSES
 
 IMAGE_SETS = ("digits", "cifar10", "cifar100", "cub200", "folder")
 MASKED_SETS = ("camvid",)  # a class for every pixel
 SPLITS = ("train", "test", "val")
-# Sets of which the first so many classes can be taken, and how many each has.
-CLASSES = {"cifar10": 10, "cifar100": 100, "cub200": 200}
 
 
 def load_image_set(

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from mmengine.config import Config
 
-from sar_cls.data.load import CLASSES
 from sar_cls.engine import dense
 from sar_cls.engine.config import before_data, recipe_hash, row_config
 from sar_cls.engine.config_values import check_values
@@ -21,6 +20,7 @@ from sar_cls.engine.schedule import counts_iterations, recipe_epochs
 from sar_cls.errors import InputError
 from sar_cls.mm.head import build_regularizer
 from sar_cls.mm.second_stage import SECOND_STAGE, hold_of
+from sar_cls.official_images import CLASSES
 from sar_cls.steps.precision import DEFAULT_PRECISION, precision_of
 from sar_cls.suites.rows import Source
 

@@ -79,12 +79,6 @@ def test_the_first_classes_alone(tmp_path):
         load_image_set("cifar100", "test", tmp_path, num_classes=101)
 
 
-@pytest.mark.parametrize("name", ["digits", "folder"])
-def test_other_sets_come_with_all_their_classes(tmp_path, name):
-    with pytest.raises(InputError, match="leave num_classes out, it is for CIFAR and cub200"):
-        load_image_set(name, "test", tmp_path, num_classes=3)
-
-
 @pytest.mark.parametrize("place", ["cifar-10-batches-py", "cifar10/cifar-10-batches-py"])
 def test_cifar10_pickles(tmp_path, place):
     write_cifar10(tmp_path / place)

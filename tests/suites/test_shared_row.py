@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from sar_cls.errors import InputError
-from sar_cls.suites.rows import describe, load_suite, select_rows
+from sar_cls.suites.listing import describe
+from sar_cls.suites.rows import load_suite, select_rows
 
 from .small_suite import HEAD, ROWS, write_suite
 

@@ -63,13 +63,17 @@ set.model.head.regularizer = { tau = "{tau}", delta = "{delta}" }
 """
 
 
-@pytest.fixture
-def suite(tmp_path: Path) -> Suite:
+def written(tmp_path: Path, text: str) -> Suite:
     folder = tmp_path / "configs" / "s"
     folder.mkdir(parents=True)
-    (folder / "suite.toml").write_text(SUITE, encoding="utf-8")
+    (folder / "suite.toml").write_text(text, encoding="utf-8")
     (folder / "net.py").touch()
     return load_suite(tmp_path / "configs", "s")
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    return written(tmp_path, SUITE)
 
 
 def runs(gains: dict[str, float]) -> list[dict[str, Any]]:
@@ -115,8 +119,6 @@ def test_a_grid_over_two_settings_is_drawn_among_the_rows(suite: Suite) -> None:
 
 
 def test_settings_of_one_value_are_one_setting(tmp_path: Path) -> None:
-    folder = tmp_path / "configs" / "s"
-    folder.mkdir(parents=True)
     grids = """
 [[rows]]
 name = "width_{width}"
@@ -148,9 +150,7 @@ grid.depth = [2, 4]
 set.model.backbone.projection = "{width}"
 set.model.backbone.depth = "{depth}"
 """
-    (folder / "suite.toml").write_text(SUITE + grids, encoding="utf-8")
-    (folder / "net.py").touch()
-    suite = load_suite(tmp_path / "configs", "s")
+    suite = written(tmp_path, SUITE + grids)
     sweeps = {family: path for (family, _), (path, _) in sensitivity.sweeps_of(suite).items()}
     assert sweeps["width_{width}"] == "model.backbone.projection"
     assert sweeps["unlike_{width}_{depth}"] == "model.backbone.projection"  # the depth is the same in both
