@@ -111,3 +111,21 @@ def test_another_one_is_found(tmp_path: Path, line: str) -> None:
     (tmp_path / "sar_cls").mkdir()
     (tmp_path / "sar_cls" / "loose.py").write_text(f"import sys\n{line}\n")
     assert printing(tmp_path) == ["sar_cls/loose.py:2"]
+
+
+def loose_folders(tests: Path) -> set[str]:
+    """Folders below ``tests`` of tests that are no packages: two files of one name in such folders cannot both be collected."""
+    folders = {file.parent for file in tests.glob("*/**/test_*.py")}
+    return {str(folder.relative_to(tests)) for folder in folders if not (folder / "__init__.py").is_file()}
+
+
+def test_every_folder_of_tests_is_a_package() -> None:
+    assert loose_folders(ROOT / "tests") == set()
+
+
+def test_a_folder_that_is_none_is_found(tmp_path: Path) -> None:
+    for name in ("data", "weights", "weights/deep"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "test_load.py").touch()
+    (tmp_path / "data" / "__init__.py").touch()
+    assert loose_folders(tmp_path) == {"weights", "weights/deep"}

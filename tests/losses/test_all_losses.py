@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import loss_references as ref
 import numpy as np
 import pytest
 import torch
@@ -15,6 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sar_cls.losses import LOSSES
+
+from . import loss_references as ref
 
 COUNTS = [500, 60, 7, 7, 1]
 _WEIGHTS = ref.effective_number_weights(COUNTS, 0.9999)

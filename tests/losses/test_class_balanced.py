@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import loss_references as ref
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +9,8 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from sar_cls.losses import ClassBalancedCrossEntropy, FocalLoss, effective_number_weights, weighted_cross_entropy
+
+from . import loss_references as ref
 
 
 def one_hot(labels: torch.Tensor, num_classes: int) -> torch.Tensor:

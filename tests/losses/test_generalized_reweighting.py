@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import loss_references as ref
 import numpy as np
 import pytest
 import torch
@@ -11,6 +10,8 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from sar_cls.losses import GeneralizedReweighting, generalized_weights
+
+from . import loss_references as ref
 
 some_counts = st.lists(st.integers(1, 10**9), min_size=2, max_size=20)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import loss_references as ref
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sar_cls.losses import LabelAwareSmoothing, label_aware_smoothing, smoothing_factors
+
+from . import loss_references as ref
 
 SHAPES = ["concave", "linear", "convex", "exponential"]
 

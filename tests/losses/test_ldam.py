@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import loss_references as ref
 import numpy as np
 import pytest
 import torch
 
 from sar_cls.losses import LDAM, ldam_loss, ldam_margins
+
+from . import loss_references as ref
 
 COUNTS = [500, 60, 7, 1]
 

@@ -10,7 +10,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from accuracy_loops import check_equal, loop_evaluate, random_case, ranking
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +22,8 @@ from sar_cls.metrics import (
     shot_groups,
     topk_accuracy,
 )
+
+from .accuracy_loops import check_equal, loop_evaluate, random_case, ranking
 
 
 @pytest.mark.parametrize(

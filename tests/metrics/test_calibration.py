@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from accuracy_loops import loop_ece, loop_evaluate, random_case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,8 @@ from sar_cls.metrics import (
     evaluate_calibrated,
     reliability_bins,
 )
+
+from .accuracy_loops import loop_ece, loop_evaluate, random_case
 
 
 @settings(deadline=None, max_examples=30)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import geometry_references as slow
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,6 +11,8 @@ from sar_cls.metrics.agreement import gram_agreement
 from sar_cls.metrics.dependency import inter_class_dependency
 from sar_cls.metrics.effective_rank import effective_rank
 from sar_cls.metrics.neural_collapse import nearest_class
+
+from . import geometry_references as slow
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

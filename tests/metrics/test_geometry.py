@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import geometry_references as slow
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +12,8 @@ from hypothesis import strategies as st
 
 from sar_cls.metrics.class_statistics import ClassStatistics, class_statistics
 from sar_cls.metrics.geometry import ClassVectors, geometry
+
+from . import geometry_references as slow
 
 
 @dataclass

@@ -7,12 +7,13 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from attached_nets import C, Net, Recorder
 from torch import nn
 
 import sar_cls
 from sar_cls import SAR
 from sar_cls.models.attached_model import AttachedModel, attach
+
+from .attached_nets import C, Net, Recorder
 
 
 def test_equals_the_regularizer_called_by_hand(device):

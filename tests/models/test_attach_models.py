@@ -8,7 +8,6 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
-from attached_nets import C, Net, Recorder
 from torch import Tensor, nn
 
 import sar_cls
@@ -18,6 +17,8 @@ from sar_cls.models.attached_model import attach
 from sar_cls.models.classifiers import find_classifier
 from sar_cls.models.library_backbones import import_timm
 from sar_cls.torchvision_shim import import_torchvision
+
+from .attached_nets import C, Net, Recorder
 
 # name: (arguments, side, classifier, D)
 TIMM = {

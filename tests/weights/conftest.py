@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from state_files import State, randomised
 
 from sar_cls.torchvision_shim import import_torchvision
+
+from .state_files import State, randomised
 
 
 @pytest.fixture(scope="session")

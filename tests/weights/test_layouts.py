@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from state_files import State, randomised, refuses, timm_resnet18
 
 from sar_cls.errors import InputError
 from sar_cls.models.library_backbones import build_backbone, import_timm
 from sar_cls.weights import load_weights
 from sar_cls.weights.layouts import prefixes, unwrap
+
+from .state_files import State, randomised, refuses, timm_resnet18
 
 
 def to_efficientnet_pytorch(state: State) -> State:

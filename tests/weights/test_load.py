@@ -9,7 +9,6 @@ import re
 
 import pytest
 import torch
-from state_files import as_mmpretrain, assert_loaded, randomised, refuses, timm_resnet18
 from torch import nn
 
 from sar_cls import SAR
@@ -17,6 +16,8 @@ from sar_cls.models.attached_model import attach
 from sar_cls.models.library_backbones import build_backbone
 from sar_cls.torchvision_shim import import_torchvision
 from sar_cls.weights import load_weights
+
+from .state_files import as_mmpretrain, assert_loaded, randomised, refuses, timm_resnet18
 
 WRAPPERS = {
     "bare": lambda state: state,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from state_files import assert_loaded, randomised, refuses, timm_resnet18
 
 from sar_cls.models.library_backbones import import_timm
 from sar_cls.torchvision_shim import import_torchvision
 from sar_cls.weights import load_weights
 from sar_cls.weights import sources as pretrained
+
+from .state_files import assert_loaded, randomised, refuses, timm_resnet18
 
 
 def test_names(monkeypatch):
