@@ -151,7 +151,7 @@ def check_heads(config: Config, source: Source) -> None:
             known = f"Regularized{kind}"
             hint = f"write {known}" if known in HEADS else f"heads with one are {', '.join(HEADS)}"
             raise InputError(f"{source}: {kind} takes no {name}; {hint}")
-    for title, part in _titled_heads(config):
+    for title, part in titled_heads(config):
         _check_num_classes(title, part.get("num_classes"), source)
     _check_labels(config, source)
     _check_augmentation(config, source)
@@ -210,7 +210,7 @@ def _check_labels(config: Config, source: Source) -> None:
 
     mmseg's loss would fail in the first step, with an index out of bounds, or train that label as a class.
     """
-    for title, head in _titled_heads(config):
+    for title, head in titled_heads(config):
         given = head.get("ignore_index", VOID)
         if given != VOID:
             raise InputError(
@@ -219,7 +219,8 @@ def _check_labels(config: Config, source: Source) -> None:
             )
 
 
-def _titled_heads(config: Config) -> Iterator[tuple[str, Any]]:
+def titled_heads(config: Config) -> Iterator[tuple[str, Any]]:
+    """All heads, each with the name of its entry in the config."""
     for head in heads_of(config):
         yield "decode_head", head
     for head in auxiliary_heads_of(config):
@@ -229,7 +230,7 @@ def _titled_heads(config: Config) -> Iterator[tuple[str, Any]]:
 def _parts(config: Config) -> Iterator[tuple[str, Any]]:
     yield "backbone", config.model.get("backbone")
     yield "neck", config.model.get("neck")
-    yield from _titled_heads(config)
+    yield from titled_heads(config)
     yield "data_preprocessor", config.get("data_preprocessor")
 
 

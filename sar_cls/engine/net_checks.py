@@ -9,6 +9,7 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from torch import nn
 
+from sar_cls.engine.feature_maps import check_feature_maps
 from sar_cls.engine.recipe import Resolved
 from sar_cls.errors import InputError
 from sar_cls.mm.second_stage import hold_of
@@ -23,9 +24,12 @@ def check_net(resolved: Resolved) -> None:
 
     Raises:
         InputError: there are no weights where the config or the command line says, or they are of another net; there is
-            no batch norm for virtual batches.
+            no batch norm for virtual batches; the heads of a segmentation net take other feature maps than its backbone gives.
     """
     config, backbone = resolved.config, None
+    if resolved.is_dense:
+        backbone, _ = first_backbone(resolved)
+        check_feature_maps(config, resolved.source, backbone)
     if config.get("bn_batch") is not None:
         backbone, _ = first_backbone(resolved)
         use_virtual_batches(backbone, config.bn_batch)

@@ -176,6 +176,11 @@ def test_fewer_iterations_shorten_the_schedule_and_mark_the_run(
         ("model['decode_head']['ignore_index'] = None", {}, "decode_head has ignore_index None and"),
         (f"{AUXILIARY[:-1]}, ignore_index=254)", {}, "auxiliary_head has ignore_index 254 and"),
         ("model['decode_head']['regularizer'] = dict(type='SAR', taw=1)", {}, "SAR has no argument 'taw'"),
+        (
+            "model['decode_head']['in_channels'] = [24, 32, 48, 65]",
+            {},
+            r"has in_channels \[24, 32, 48, 65\] and the backbone",
+        ),
         ("model['backbone']['name'] = 'timm:efficientnot'", {}, "timm has no model 'efficientnot'"),
     ],
 )
