@@ -13,6 +13,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from sar_cls.engine.own_code import import_own_code
 from sar_cls.errors import InputError
 from sar_cls.suites.rows import Source
 
@@ -33,7 +34,15 @@ _NOT_RECIPE |= {"vis_backends", "default_hooks", "custom_hooks", "custom_imports
 _NOT_RECIPE |= {"settings_by_data"}
 
 # Entries that a config need not have and a row may add.
-_OPTIONAL = ("weights", "posthoc", "continue_classifier", "bn_batch", "data_preprocessor", "param_scheduler")
+_OPTIONAL = (
+    "weights",
+    "posthoc",
+    "continue_classifier",
+    "bn_batch",
+    "data_preprocessor",
+    "param_scheduler",
+    "custom_imports",
+)
 
 
 def row_config(source: Source) -> Config:
@@ -48,7 +57,7 @@ def row_config(source: Source) -> Config:
     if source.place and not source.config.is_file():
         raise InputError(f"{source.place}: the row runs {source.config}, and there is no such file: check its name")
     config = load_config(source.config)
-    known = [*config, *_OPTIONAL]
+    known = list(dict.fromkeys([*config, *_OPTIONAL]))
     for key in source.changes:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
@@ -58,6 +67,8 @@ def row_config(source: Source) -> Config:
         config.merge_from_dict(_uncounted(source.changes))
     except (TypeError, KeyError) as error:
         raise InputError(f"{source}: what the row sets does not fit {source.config.name} ({error})") from error
+    if "custom_imports" in source.changes:  # else it was imported as the config was read
+        import_own_code(config, source)
     return config
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import filelock
 import torch
-from mmengine.utils import import_modules_from_strings
 
 from sar_cls import messages
 from sar_cls.engine import closed_form as posthoc
@@ -19,6 +18,7 @@ from sar_cls.engine import training
 from sar_cls.engine.job import Job
 from sar_cls.engine.net_checks import check_net
 from sar_cls.engine.options import Options, check_seed, threads, usable_device
+from sar_cls.engine.own_code import import_own_code
 from sar_cls.engine.planned import PlannedRun, after_first_stage, fit, plan
 from sar_cls.engine.shared import check_shared
 from sar_cls.engine.team import team
@@ -97,18 +97,9 @@ def run_planned(planned: PlannedRun, cache: DataCache | None = None) -> dict[str
     check_seed(planned.seed)
     check_shared(planned)
     with threads(planned.options.threads), _no_exit(planned):
-        _import_own_code(planned)
+        # What a config imports was imported where it was read, and this process may have been handed the plan by that one.
+        import_own_code(planned.config, planned.source)
         return _run(planned, cache or DataCache())
-
-
-def _import_own_code(planned: PlannedRun) -> None:
-    """What a config imports was imported where it was read, and this process may have been handed the plan by that one."""
-    try:
-        import_modules_from_strings(**planned.config.get("custom_imports", {"imports": None}))
-    except ImportError as error:
-        raise InputError(
-            f"{planned.source}: what custom_imports names is not found here: put its folder on the PYTHONPATH of every process"
-        ) from error
 
 
 @contextmanager
@@ -190,7 +181,7 @@ def prepare(asked: PlannedRun, cache: DataCache) -> tuple[PlannedRun, DataSplits
     Raises:
         InputError: as for :func:`run_planned`.
     """
-    _import_own_code(asked)
+    import_own_code(asked.config, asked.source)
     planned = after_first_stage(asked.on(device=usable_device(torch.device(asked.options.device).type)))
     with allocating("reading the images", "use fewer or smaller ones"):
         splits = cache.get(planned.data, planned.options)

@@ -57,7 +57,10 @@ def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: in
         known = str(name).lower()
         if known in PIXEL_CLASSIFIERS:
             raise ValueError(f'{name} is no regularizer: in a decode head write classifier=dict(type="{known}")')
-        raise ValueError(f"unknown regularizer {name!r}: choose one of {', '.join(sorted(REGULARIZERS))}")
+        raise ValueError(
+            f"unknown regularizer {name!r}: choose one of {', '.join(sorted(REGULARIZERS))}, or name the module of your own in "
+            "custom_imports"
+        )
     check_arguments(REGULARIZERS[name], arguments)
     with apart_from_the_model():
         return REGULARIZERS[name](num_classes=num_classes, feat_dim=feat_dim, **arguments)

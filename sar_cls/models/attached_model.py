@@ -99,8 +99,9 @@ class AttachedModel(nn.Module):
             *first, targets = inputs
             if targets is not None and not self._is_target(targets):
                 raise ValueError(
-                    "the last input by position is taken for the targets, and it is neither class indices [N] nor label "
-                    f"weights [N, {self.num_classes}]{self._of_pixels()}: name the targets by targets=, or give it by its name"
+                    f"the last input by position is taken for the targets, and it is {_described(targets)}, neither class "
+                    f"indices [N], whole numbers, nor label weights [N, {self.num_classes}], floating point"
+                    f"{self._of_pixels()}: convert it, name the targets by targets=, or give this input by its name"
                 )
             inputs = tuple(first)
         return inputs, targets, kept
@@ -118,6 +119,10 @@ class AttachedModel(nn.Module):
 
     def _of_pixels(self) -> str:
         return f" nor those of pixels [N, h, w] or [N, {self.num_classes}, h, w]" if self._is_convolution() else ""
+
+    def extra_repr(self) -> str:
+        found = self._classifier_input.classifier
+        return f"classifier='{found.name}', num_classes={self.num_classes}, feat_dim={self.feat_dim}"
 
     def export_state_dict(self) -> dict[str, Tensor]:
         """The model's own state alone, without the regularizer: it loads into the original architecture."""
@@ -152,8 +157,8 @@ def attach(
         A module whose training forward gives logits and losses, and whose evaluation forward is the model's.
 
     Raises:
-        InputError: no classifier is found, one that is a convolution but not 1x1, an unknown name or argument, or a
-            regularizer built for other sizes than the model's.
+        InputError: the model has a regularizer already, no classifier is found, one that is a convolution but not 1x1, an
+            unknown name or argument, or a regularizer built for other sizes than the model's.
 
     Trained by a loop that calls the model with keywords, such as the Trainer of transformers, the loss is to be put together
     there: ``output, losses = model(**batch); loss = output.loss + sum(losses.values())`` (in ``Trainer.compute_loss``, with
@@ -166,6 +171,11 @@ def attach(
         >>> net = sar_cls.attach(net_with_1x1_head, sar_cls.SAR, embedding="linear+conv")
         >>> output, losses = net(images, masks)  # masks [N, h, w], 255 where a pixel has no class
     """
+    if isinstance(model, AttachedModel):
+        raise InputError(
+            f"the model has a regularizer, {type(model.regularizer).__name__}, already: take it off by model.detach(), or give "
+            "both as one module, whose forward(features, targets, classifier) returns the losses of both in one dict"
+        )
     found = find_classifier(model, classifier)
     if isinstance(regularizer, nn.Module):
         if kwargs:
@@ -190,6 +200,13 @@ def attach(
     weight = found.module.weight
     assert isinstance(weight, Tensor)
     return AttachedModel(model, built.to(device=weight.device), ClassifierInput(found, model)).train(model.training)
+
+
+def _described(value: Any) -> str:
+    """A tensor by dtype and shape, anything else by its type."""
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
 
 
 def _named_arguments(model: nn.Module) -> frozenset[str]:

@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -109,7 +109,8 @@ class Regularizer(CheckedInputs):
             Scalar losses, already weighted, to be added to the classification loss; the same keys at every step.
 
         Raises:
-            ValueError: wrong shape or dtype, or a convolution that is not 1x1; on the CPU outside ``torch.compile`` also
+            ValueError: wrong shape or dtype, or a convolution that is not 1x1; :meth:`losses` of a subclass returned
+                something else than named scalar losses; on the CPU outside ``torch.compile`` also
                 labels or weights out of range. On CUDA such values trigger a device-side assertion instead, which costs no
                 synchronisation.
         """
@@ -128,7 +129,7 @@ class Regularizer(CheckedInputs):
         if classifier is not None:
             classifier = in_precision(on_vectors(classifier), prepared.dtype)
         with torch.autocast(features.device.type, enabled=False):
-            return self.losses(features, prepared, classifier)
+            return self._checked(self.losses(features, prepared, classifier))
 
     def synchronize(self, group: torch.distributed.ProcessGroup | None = None) -> None:
         """Gives all processes of a distributed run the state of the first one: anchors are drawn, and seeds may differ.
@@ -150,6 +151,24 @@ class Regularizer(CheckedInputs):
 
         return super()._apply(convert, recurse)
 
+    def _checked(self, losses: Any) -> dict[str, Tensor]:
+        """What a subclass returned, if it is what a training loop adds up; no value is looked at, so nothing waits."""
+        if not isinstance(losses, dict):
+            found = f"is a {type(losses).__name__}"
+        elif unnamed := [name for name in losses if not str(name).startswith("loss_")]:
+            # Loops of the mm libraries add up what is called a loss, and log the rest: such a one would train nothing.
+            found = f"has the name {unnamed[0]!r}"
+        elif wrong := [name for name, loss in losses.items() if not isinstance(loss, Tensor) or loss.ndim > 0]:
+            loss = losses[wrong[0]]
+            of = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"type {type(loss).__name__}"
+            found = f"has {wrong[0]!r} of {of}"
+        else:
+            return losses
+        raise ValueError(
+            f"{type(self).__name__}: what losses() returned {found}: return a dict of scalar tensors whose names start with "
+            "'loss_'"
+        )
+
     def losses(self, features: Tensor, targets: Targets, classifier: Classifier | None) -> dict[str, Tensor]:
         """The method itself, on N vectors, whether they are images or pixels.
 
@@ -157,6 +176,9 @@ class Regularizer(CheckedInputs):
             features: [N, D] of the dtype ``targets.dtype``; autocast is off.
             targets: labels and weights of the samples; ``targets.mean(values)`` is the mean over those that count.
             classifier: a callable [*, D] -> [*, C], or None.
+
+        Returns:
+            Scalars, already weighted, whose names start with ``loss_``; the same names at every step.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement losses()")
 

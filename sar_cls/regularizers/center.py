@@ -68,7 +68,9 @@ class CenterLoss(Regularizer):
         if not targets.whole_batch:  # else they are already those of all processes
             totals = sum_over_processes(totals)
         sums, counts = totals.split([self.feat_dim, 1], dim=1)
-        self.centers.sub_(self.center_lr * (counts * self.centers - sums) / (1 + counts))
+        moved = self.center_lr * (counts * self.centers - sums) / (1 + counts)
+        # A single NaN would stay in the centre for good; the loss of this step shows it all the same.
+        self.centers.sub_(moved.masked_fill(~moved.isfinite(), 0))
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, weight={self.weight}, center_lr={self.center_lr}"

@@ -23,6 +23,10 @@ class CheckedInputs(nn.Module):
 
     def _check_devices(self, features: Tensor, targets: Tensor, sample_weights: Tensor | None) -> None:
         for name, tensor in (("targets", targets), ("sample_weights", sample_weights)):
+            if tensor is not None and not isinstance(tensor, Tensor):
+                raise ValueError(
+                    f"{type(self).__name__}: {name} are a {type(tensor).__name__}: give a tensor, torch.as_tensor({name})"
+                )
             if tensor is not None and tensor.device != features.device:
                 raise ValueError(
                     f"{type(self).__name__}: {name} are on {tensor.device} and features on {features.device}: "

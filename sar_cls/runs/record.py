@@ -112,6 +112,11 @@ def read_record(run_dir: Path | str) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
+        runs = sorted(found.parent for found in Path(run_dir).glob(f"*/{RECORD_FILE}"))
+        if runs:
+            raise _NoRecord(
+                f"no {RECORD_FILE} in {run_dir}: it is no run, it holds {len(runs)}; name one, such as {runs[0]}."
+            ) from None
         raise _NoRecord(f"no {RECORD_FILE} in {run_dir}: the run is not finished; let it end first.") from None
     except OSError as error:
         raise InputError(why(error, path)) from error

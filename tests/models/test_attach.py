@@ -11,6 +11,7 @@ from torch import nn
 
 import sar_cls
 from sar_cls import SAR
+from sar_cls.errors import InputError
 from sar_cls.models.attached_model import AttachedModel, attach
 
 from .attached_nets import C, Net, Recorder
@@ -133,7 +134,7 @@ def test_two_inputs_by_position():
     for training in (True, False):
         attached.training = training
         with pytest.raises(
-            ValueError, match=r"taken for the targets, .* weights \[N, 5\]: name the targets by targets="
+            ValueError, match=r"taken for the targets, .* weights \[N, 5\].*: convert it, name the targets by targets="
         ):
             attached(inputs, mask)
     assert torch.equal(attached(inputs, mask, targets), model(inputs, mask))
@@ -202,3 +203,32 @@ def test_compiles_in_one_graph(regularizer):
 def test_attach_is_the_function_whatever_was_imported_first():
     assert sar_cls.attach is attach
     assert isinstance(sar_cls.attach(Net(), SAR), AttachedModel)
+
+
+def test_a_second_regularizer_is_refused():
+    with pytest.raises(InputError, match=r"the model has a regularizer, SAR, already: take it off by model.detach\(\)"):
+        attach(attach(Net(), SAR), "CAR")
+
+
+@pytest.mark.parametrize(
+    ("targets", "described"),
+    [
+        (F.one_hot(torch.tensor([0, 1]), C), "int64 [2, 5]"),
+        (torch.tensor([0.0, 1.0]), "float32 [2]"),
+        (torch.tensor([[0], [1]]), "int64 [2, 1]"),
+        ([0, 1], "a list"),
+    ],
+)
+def test_what_was_taken_for_the_targets_is_described(targets, described):
+    with pytest.raises(ValueError, match="is taken for the targets") as error:
+        attach(Net(), SAR)(torch.randn(2, 4), targets)
+    assert f"it is {described}, neither class indices [N]" in str(error.value)
+
+
+def test_targets_that_are_no_tensor():
+    with pytest.raises(ValueError, match=r"SAR: targets are a ndarray: give a tensor, torch.as_tensor\(targets\)"):
+        attach(Net(), SAR)(torch.randn(2, 4), targets=torch.tensor([0, 1]).numpy())
+
+
+def test_it_shows_the_classifier_that_was_found():
+    assert f"classifier='last', num_classes={C}, feat_dim=6" in repr(attach(Net(), SAR))

@@ -77,3 +77,17 @@ def test_defaults_are_the_papers() -> None:
 def test_wrong_constructor_argument(arguments: dict, remedy: str) -> None:
     with pytest.raises(ValueError, match=remedy):
         CenterLoss(5, 3, **arguments)
+
+
+def test_a_nan_does_not_stay_in_the_centers(device: torch.device) -> None:
+    torch.manual_seed(0)
+    module = CenterLoss(3, 2).to(device)
+    labels = torch.tensor([0, 1, 1], device=device)
+    module(torch.randn(3, 2, device=device), labels)
+    before = module.centers.clone()
+    features = torch.randn(3, 2, device=device)
+    features[0, 1] = math.nan
+    assert module(features, labels)["loss_center"].isnan()
+    assert torch.equal(module.centers[0, 1], before[0, 1])
+    assert not torch.equal(module.centers[1], before[1])
+    assert module(torch.randn(3, 2, device=device), labels)["loss_center"].isfinite()

@@ -223,3 +223,11 @@ def test_second_stage_names_its_run(tmp_path: Path) -> None:
     assert record["stage"] == 2
     assert record["stage1"]["run_id"] == stage1["run_id"]
     assert json.dumps(record["stage1"]).count(str(tmp_path)) == 0
+
+
+def test_a_folder_of_runs_is_not_called_unfinished(tmp_path: Path) -> None:
+    for name in ("seed2", "seed1"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "record.json").touch()
+    with pytest.raises(InputError, match=r"it is no run, it holds 2; name one, such as .*seed1\.$"):
+        read_record(tmp_path)
