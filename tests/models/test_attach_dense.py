@@ -332,7 +332,9 @@ def test_two_classifiers() -> None:
 def test_targets_that_do_not_fit() -> None:
     model, images, labels = build("mmseg")
     attached = attach(model, "SAR")
-    with pytest.raises(ValueError, match=r"nor those of pixels \[N, h, w\] or \[N, 5, h, w\]: name the targets by"):
+    with pytest.raises(
+        ValueError, match=r"nor those of pixels \[N, h, w\] or \[N, 5, h, w\]: convert it, name the targets by"
+    ):
         attached(images, torch.zeros(2, 16))
     with pytest.raises(InputError, match=r"or give a model of feature maps the labels \[N, h, w\] of its pixels"):
         attached(images, torch.tensor([0, 1]))
