@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -212,3 +213,44 @@ def test_table_10_is_that_of_the_records(row: str, label: str) -> None:
         text for text in (RESULTS / "README.md").read_text(encoding="utf-8").splitlines() if f"| {label} |" in text
     ]
     assert [cell.strip() for cell in line.split("|")[3:6]] == [*cells, str(len(files))]
+
+
+def pairs_of_table_10(after: str, metric: str = "top1") -> np.ndarray:
+    """SAR minus MixUp at full size, the paper's first seed first."""
+    rows = [last("cifar100_lt", f"{row}{after}", metric) for row in ("mixup_sar", "mixup")]
+    return np.array([rows[0][seed] - rows[1][seed] for seed in (1270964153, 1024)])
+
+
+def test_both_pairs_of_table_10() -> None:
+    stages = [pairs_of_table_10(after) for after in ("", "_mislas", "_logit_adjustment")]
+    losses = ["{:.2f} and {:.2f}".format(*-pairs) for pairs in stages]
+    assert f"by {losses[0]} points where the paper has it 1.1 above; after MiSLAS by {losses[1]} where" in ANSWERS
+    assert f"after logit adjustment by {losses[2]}." in ANSWERS
+    spans = []
+    for pairs in stages[:2]:
+        half = stats.t.ppf(0.975, 1) * pairs.std(ddof=1) / np.sqrt(2)
+        spans.append(f"{pairs.mean():+.1f} [{pairs.mean() - half:+.1f}, {pairs.mean() + half:+.1f}]")
+    assert f"({spans[0]}, after MiSLAS {spans[1]})" in ANSWERS
+    groups = [pairs_of_table_10("_mislas", f"{group}_shot").mean() for group in ("many", "medium", "few")]
+    assert "many {:+.1f}, medium {:+.1f}, few {:+.1f} points".format(*groups) in ANSWERS
+
+
+def test_the_gate_that_closed_for_good() -> None:
+    histories = [
+        pd.read_csv(RESULTS / "cifar100_lt" / "cifar100_lt" / "mixup_sar" / f"seed{seed}" / "history.csv")
+        for seed in (1024, 1270964153)
+    ]
+    closed = histories[0].set_index("epoch")
+    assert (closed["share_gate_open"].loc[15:] == 0).all()
+    assert closed["share_gate_open"].loc[14] > 0
+    aux = closed["loss_aux"]
+    assert (
+        f"{aux[8]:.2f} in the mean of epoch 8, {aux[10]:.0f} in that of epoch 10 and {aux[14]:.0f} in that of epoch 14;"
+        in ANSWERS
+    )
+    assert f"the auxiliary loss was still {aux[200]:.1f} at the end" in ANSWERS
+    accepted = 100 * closed["share_above_delta"].loc[15:]
+    assert (round(accepted.max()), round(accepted.min())) == (3, 1)
+    other = histories[1]["share_gate_open"]
+    assert f"was open at {100 * other.mean():.0f} % of all steps, and at all of the last tenth" in ANSWERS
+    assert (other[-20:] == 1).all()
