@@ -137,6 +137,12 @@ def main() -> int:
             warn(f"runs are left out: there is no suite {name!r} (any more).")
         ran = [suite for suite in chosen if suite.measure or any(r["suite"] == suite.name for _, r in runs)]
         ran = [suite for suite in ran if not suite.measure or was_measured(suite, work_dir)]
+        begun = [] if ran else ledger.unfinished(work_dir)
+        if begun:
+            cli.warn(
+                f"no run is finished, {len(begun)} begun, for example {begun[0]}: the command that began it goes on with it"
+            )
+            ran = [suite for suite in chosen if suite.name in {run.parent.parent.name for run in begun}]
         chosen = ran or [suite for suite in chosen if suite.paper_dataset]
     measured = [suite for suite in chosen if suite.measure]
     view = "--by-seed" if arguments.by_seed else "--rarest" if arguments.rarest else ""

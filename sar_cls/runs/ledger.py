@@ -10,6 +10,7 @@ from typing import Any
 
 from sar_cls.errors import InputError
 from sar_cls.files import refusing, why
+from sar_cls.runs.folder import CONFIG, LAST
 from sar_cls.runs.record import RECORD_FILE, read_record
 
 Warn = Callable[[str], None]
@@ -35,9 +36,7 @@ def scan(work_dir: Path | str, warn: Warn = default_warn) -> list[tuple[Path, di
     found: dict[str, tuple[Path, dict[str, Any]]] = {}
     with refusing(work_dir):
         suites = _folders(Path(work_dir)) if os.path.lexists(work_dir) else []
-    rows = [row for suite in suites for row in _folders_or_warn(suite, warn)]
-    runs = [run for row in rows for run in _folders_or_warn(row, warn)]
-    for path in [run / RECORD_FILE for run in runs]:
+    for path in [run / RECORD_FILE for run in _run_folders(suites, warn)]:
         if not os.path.lexists(path) and os.access(path.parent, os.X_OK):
             continue  # not finished
         try:
@@ -50,6 +49,19 @@ def scan(work_dir: Path | str, warn: Warn = default_warn) -> list[tuple[Path, di
             continue
         found[record["run_id"]] = (path.parent, record)
     return list(found.values())
+
+
+def unfinished(work_dir: Path | str) -> list[Path]:
+    """The folders of runs that were begun and have no record, sorted by path; ``work_dir`` as for :func:`scan`."""
+    with refusing(work_dir):
+        suites = _folders(Path(work_dir)) if os.path.lexists(work_dir) else []
+    begun = [run for run in _run_folders(suites, lambda _: None) if (run / CONFIG).exists() or (run / LAST).exists()]
+    return [run for run in begun if not os.path.lexists(run / RECORD_FILE)]
+
+
+def _run_folders(suites: list[Path], warn: Warn) -> list[Path]:
+    rows = [row for suite in suites for row in _folders_or_warn(suite, warn)]
+    return [run for row in rows for run in _folders_or_warn(row, warn)]
 
 
 def _folders(folder: Path) -> list[Path]:

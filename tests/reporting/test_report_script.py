@@ -43,6 +43,18 @@ def test_nothing_was_run_so_the_papers_figures(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_runs_that_were_only_begun(tmp_path: Path) -> None:
+    run_dir = tmp_path / "work_dirs" / "digits" / "baseline" / "seed1"
+    run_dir.mkdir(parents=True)
+    (run_dir / "config.py").touch()
+    done = report(cwd=tmp_path)
+    assert done.returncode == 0
+    assert len(done.stderr.splitlines()) == 1
+    assert f"no run is finished, 1 begun, for example {run_dir.relative_to(tmp_path)}" in done.stderr
+    assert done.stdout.startswith("### Digits")
+    assert "Tab. 8" not in done.stdout
+
+
 def test_suites_that_have_runs_and_bad_records_on_stderr(tmp_path: Path) -> None:
     write_run(tmp_path / "work_dirs", make_record("digits_lt", "mixup", 1, 90.0))
     write_run(tmp_path / "work_dirs", make_record("elsewhere", "mixup", 1, 90.0))

@@ -12,7 +12,7 @@ import pytest
 from synthetic_runs import make_record, write_run
 
 from sar_cls.errors import InputError
-from sar_cls.runs.ledger import scan
+from sar_cls.runs.ledger import scan, unfinished
 
 
 def test_run_directories_and_records_sorted_by_path(tmp_path: Path) -> None:
@@ -37,6 +37,16 @@ def test_bad_records_and_copies_are_passed_over_with_a_sentence(tmp_path: Path) 
     assert "is a copy of" in sentences[0]
     assert str(half) in sentences[1]
     assert "half-written" in sentences[1]
+
+
+def test_runs_that_were_begun_and_have_no_record(tmp_path: Path) -> None:
+    write_run(tmp_path, make_record("digits", "sar", 7, 98.0))
+    for row, name, file in (("sar", "seed9", "last.pth"), ("car", "seed8", "config.py"), ("car", "notes", "notes.txt")):
+        (tmp_path / "digits" / row / name).mkdir(parents=True)
+        (tmp_path / "digits" / row / name / file).touch()
+    found = unfinished(tmp_path)
+    assert [str(run.relative_to(tmp_path)) for run in found] == ["digits/car/seed8", "digits/sar/seed9"]
+    assert unfinished(tmp_path / "nothing") == []
 
 
 def test_by_default_the_sentence_is_a_python_warning(tmp_path: Path) -> None:
