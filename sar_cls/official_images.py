@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# What is said of an image set's order.
 # How many classes a set has; of these sets the first so many can be taken.
 CLASSES = {"cifar10": 10, "cifar100": 100, "cub200": 200}
+# What is said of an image set's order.
 ARCHIVE = "official archive"
 RECOVERED = "recovered official order"
 BY_NAME = "sorted by name"

@@ -34,9 +34,7 @@ def scan(work_dir: Path | str, warn: Warn = default_warn) -> list[tuple[Path, di
         InputError: the work directory cannot be read.
     """
     found: dict[str, tuple[Path, dict[str, Any]]] = {}
-    with refusing(work_dir):
-        suites = _folders(Path(work_dir)) if os.path.lexists(work_dir) else []
-    for path in [run / RECORD_FILE for run in _run_folders(suites, warn)]:
+    for path in [run / RECORD_FILE for run in _run_folders(work_dir, warn)]:
         if not os.path.lexists(path) and os.access(path.parent, os.X_OK):
             continue  # not finished
         try:
@@ -53,13 +51,13 @@ def scan(work_dir: Path | str, warn: Warn = default_warn) -> list[tuple[Path, di
 
 def unfinished(work_dir: Path | str) -> list[Path]:
     """The folders of runs that were begun and have no record, sorted by path; ``work_dir`` as for :func:`scan`."""
-    with refusing(work_dir):
-        suites = _folders(Path(work_dir)) if os.path.lexists(work_dir) else []
-    begun = [run for run in _run_folders(suites, lambda _: None) if (run / CONFIG).exists() or (run / LAST).exists()]
+    begun = [run for run in _run_folders(work_dir, lambda _: None) if (run / CONFIG).exists() or (run / LAST).exists()]
     return [run for run in begun if not os.path.lexists(run / RECORD_FILE)]
 
 
-def _run_folders(suites: list[Path], warn: Warn) -> list[Path]:
+def _run_folders(work_dir: Path | str, warn: Warn) -> list[Path]:
+    with refusing(work_dir):
+        suites = _folders(Path(work_dir)) if os.path.lexists(work_dir) else []
     rows = [row for suite in suites for row in _folders_or_warn(suite, warn)]
     return [run for row in rows for run in _folders_or_warn(row, warn)]
 
