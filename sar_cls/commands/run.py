@@ -82,7 +82,7 @@ def parse() -> argparse.Namespace:
     add(
         "--dry-run",
         action="store_true",
-        help="say what would run, what is finished or at work, how long it takes; and stop",
+        help="say what would run, what is finished or at work, how long it takes, what is missing; and stop",
     )
     cli.add_run_options(parser, two_stages=True)
     add = parser.add_argument_group("who runs it").add_argument
@@ -222,7 +222,10 @@ def dry_run(runs: Sequence[PlannedRun], launch: Launch) -> int:
     devices = visible_devices(launch.device)
     states = forecast.look(runs, launch.work_dir, devices[0].partition(":")[0], messages.warn)
     messages.result(forecast.describe(states, len(devices) * launch.each))
-    return 2 if any(state.reason for state in states) else 0
+    lacking = forecast.lacking(states)
+    for sentence in lacking:
+        messages.complain(sentence)
+    return 2 if lacking or any(state.reason for state in states) else 0
 
 
 def show_and_save(tables: SuiteTables, suite: suites.Suite, work_dir: Path) -> None:

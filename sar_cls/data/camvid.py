@@ -41,10 +41,7 @@ def load_camvid(split: str, root: Path) -> MaskedImageSet:
         InputError: there is no such folder; an image without mask or a mask without image; two files of one name; a file that is
             damaged, of another size than the first, or a mask that is no greyscale or palette image; a label above 11.
     """
-    folder = next((place for place in (root / FOLDER, root) if (place / "train").is_dir()), None)
-    if folder is None:
-        raise InputError(f"no CamVid in {root}: {_WHERE}")
-    pairs = _pairs(folder, split)
+    pairs = _pairs(find_camvid(root), split)
     with ThreadPoolExecutor() as pool:  # Pillow lets other threads run while it decodes
         decoded = list(pool.map(lambda pair: (_image(pair[0]), _mask(*pair)), pairs))
     size = decoded[0][0].shape
@@ -62,6 +59,18 @@ def load_camvid(split: str, root: Path) -> MaskedImageSet:
         split=split,
         files=tuple(file.name for file, _ in pairs),
     )
+
+
+def find_camvid(root: Path) -> Path:
+    """The folder that :func:`load_camvid` reads; no image is read.
+
+    Raises:
+        InputError: there is none.
+    """
+    folder = next((place for place in (root / FOLDER, root) if (place / "train").is_dir()), None)
+    if folder is None:
+        raise InputError(f"no CamVid in {root}: {_WHERE}")
+    return folder
 
 
 def _pairs(folder: Path, split: str) -> list[tuple[Path, Path]]:

@@ -91,20 +91,10 @@ def load_cifar(name: str, split: str, root: Path, *, download: bool = False, cac
         InputError: nothing found, a failed download, a damaged file, or data that are not this set.
     """
     archive = _ARCHIVES[name]
-    folders = [root / name, root]
-    pickles = [root / archive.folder, root / name / archive.folder]
-    place = _find(pickles, folders)
-    if place is None and download:
+    if download and _find(name, root) is None:
         _download(archive, root)
-        place = _find(pickles, folders)
-    if place is None:
-        looked = ", ".join([str(folder) for folder in pickles] + [f"{folder}/{{train,test}}" for folder in folders])
-        raise InputError(
-            f"{archive.title} is not under {root} (looked for {looked}): put the official folder {archive.folder} there, or "
-            f"images as {name}/train/<class>/*.png and {name}/test/<class>/*.png, or let --download fetch "
-            f"{archive.file} ({archive.size_mb} MB)"
-        )
-    if place in pickles:
+    place = find_cifar(name, root)
+    if place in _places(name, root)[0]:
         image_set = _load_pickles(archive, name, split, place)
     else:
         arrangement = partial(official_arrangement, split) if name == "cifar100" else None
@@ -120,7 +110,32 @@ def load_cifar(name: str, split: str, root: Path, *, download: bool = False, cac
     return image_set
 
 
-def _find(pickles: list[Path], folders: list[Path]) -> Path | None:
+def find_cifar(name: str, root: Path) -> Path:
+    """The folder that :func:`load_cifar` reads; no image is read.
+
+    Raises:
+        InputError: there is none.
+    """
+    place = _find(name, root)
+    if place is None:
+        archive, (pickles, folders) = _ARCHIVES[name], _places(name, root)
+        looked = ", ".join([str(folder) for folder in pickles] + [f"{folder}/{{train,test}}" for folder in folders])
+        raise InputError(
+            f"{archive.title} is not under {root} (looked for {looked}): put the official folder {archive.folder} there, or "
+            f"images as {name}/train/<class>/*.png and {name}/test/<class>/*.png, or let --download fetch "
+            f"{archive.file} ({archive.size_mb} MB)"
+        )
+    return place
+
+
+def _places(name: str, root: Path) -> tuple[list[Path], list[Path]]:
+    """Where pickles may lie, and where folders of images."""
+    folder = _ARCHIVES[name].folder
+    return [root / folder, root / name / folder], [root / name, root]
+
+
+def _find(name: str, root: Path) -> Path | None:
+    pickles, folders = _places(name, root)
     for folder in pickles:
         if folder.is_dir():
             return folder

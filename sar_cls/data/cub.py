@@ -94,17 +94,29 @@ def find_root(data_root: Path) -> Path:
     Raises:
         InputError: it is not there.
     """
+    place = find_cub(data_root)
+    if not place.is_file():
+        return place
+    unpacked = place.parent / FOLDER
+    if not unpacked.exists():
+        check_md5(place, ARCHIVE_MD5)
+        extract_folder(place, FOLDER, place.parent)
+    return unpacked
+
+
+def find_cub(data_root: Path) -> Path:
+    """The folder with ``images.txt``, or the archive that has it; no image is read.
+
+    Raises:
+        InputError: it is not there.
+    """
     if data_root.is_file():
-        unpacked = data_root.parent / FOLDER
-        if not unpacked.exists():
-            check_md5(data_root, ARCHIVE_MD5)
-            extract_folder(data_root, FOLDER, data_root.parent)
-        return unpacked
+        return data_root
     for folder in (data_root, data_root / FOLDER):
         if any((folder / file).is_file() for file in INDEX_FILES):
             return folder
     if (data_root / ARCHIVE).is_file():
-        return find_root(data_root / ARCHIVE)
+        return data_root / ARCHIVE
     raise InputError(
         f"CUB-200-2011 is not under {data_root}: give the folder {FOLDER} with images.txt, the folder that holds it, "
         f"or the official {ARCHIVE}"

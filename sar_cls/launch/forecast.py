@@ -12,10 +12,13 @@ from sar_cls.engine import dense
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.results import backbone_name
 from sar_cls.engine.run import DataCache
+from sar_cls.errors import InputError
 from sar_cls.launch.attempt import finished_before
+from sar_cls.mm.data_places import check_data
 from sar_cls.pace import duration
 from sar_cls.runs import folder, ledger
 from sar_cls.runs.history import trained_so_far
+from sar_cls.weights.load import check_weight_file
 
 Key = tuple[Any, ...]
 
@@ -74,6 +77,22 @@ def look(runs: Sequence[PlannedRun], work_dir: Path, device: str, warn: Callable
             seconds = 0.0
         found.append(State(planned, "at work" if at_work else "begun" if epochs else "to run", epochs, seconds))
     return found
+
+
+def lacking(states: Sequence[State]) -> list[str]:
+    """What first stages that have still to train would not find: images and files of weights, each once; nothing is fetched."""
+    found: dict[str, None] = {}
+    for planned in (state.planned for state in states if state.state in ("begun", "to run")):
+        if planned.stage1_dir is not None:
+            continue
+        options, weights = planned.options, planned.config.get("weights")
+        try:
+            check_data(planned.data, options.data_root, download=options.download)
+            if weights is not None and not (planned.run_dir / folder.LAST).exists():
+                check_weight_file(weights)
+        except InputError as error:
+            found[str(error)] = None
+    return list(found)
 
 
 def seconds_per_epoch(records: Sequence[dict[str, Any]]) -> dict[Key, float]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from sar_cls.regularizers.classifier_call import HALF, in_precision, on_vectors
+from sar_cls.regularizers.classifier_call import HALF, check_width, in_precision, on_vectors
 from sar_cls.regularizers.inputs import CheckedInputs
 from sar_cls.regularizers.shared_state import broadcast_state
 from sar_cls.regularizers.targets import Targets
@@ -109,10 +109,10 @@ class Regularizer(CheckedInputs):
             Scalar losses, already weighted, to be added to the classification loss; the same keys at every step.
 
         Raises:
-            ValueError: wrong shape or dtype, or a convolution that is not 1x1; :meth:`losses` of a subclass returned
-                something else than named scalar losses; on the CPU outside ``torch.compile`` also
-                labels or weights out of range. On CUDA such values trigger a device-side assertion instead, which costs no
-                synchronisation.
+            ValueError: wrong shape or dtype, a layer for another width than D, or a convolution that is not 1x1;
+                :meth:`losses` of a subclass returned something else than named scalar losses; on the CPU outside
+                ``torch.compile`` also labels or weights out of range. On CUDA such values trigger a device-side assertion
+                instead, which costs no synchronisation.
         """
         self._check_devices(features, targets, sample_weights)
         is_dense = features.dim() == 4 and targets.dim() in (3, 4)
@@ -127,6 +127,7 @@ class Regularizer(CheckedInputs):
             # Whatever stands in a sample that does not count (padding, perhaps NaN) reaches no loss and no gradient.
             features = features.masked_fill((prepared.sample_weights == 0).unsqueeze(1), 0)
         if classifier is not None:
+            check_width(classifier, self.feat_dim)
             classifier = in_precision(on_vectors(classifier), prepared.dtype)
         with torch.autocast(features.device.type, enabled=False):
             return self._checked(self.losses(features, prepared, classifier))

@@ -62,6 +62,19 @@ def on_vectors(classifier: Classifier) -> Classifier:
     return ModuleCall(classifier)
 
 
+def check_width(classifier: Classifier, feat_dim: int) -> None:
+    """Raises ValueError where a layer says that it takes vectors of another length than ``feat_dim``."""
+    module = classifier.module if isinstance(classifier, ModuleCall) else classifier
+    if not isinstance(module, (nn.Linear, nn.Conv2d)):
+        return
+    width = module.in_features if isinstance(module, nn.Linear) else module.in_channels
+    if width not in (0, feat_dim):  # 0 is a lazy layer that has not been called yet
+        raise ValueError(
+            f"the classifier takes features of {width} values and feat_dim is {feat_dim}: pass the layer that the "
+            f"regularizer's features enter, or build the regularizer with feat_dim={width}"
+        )
+
+
 def in_precision(classifier: Classifier, dtype: torch.dtype) -> Classifier:
     """``classifier`` as it is, or, where it is a module with parameters in half precision, called with them in ``dtype``.
 

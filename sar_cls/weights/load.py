@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,17 @@ def look_up_weights(source: str | os.PathLike[str]) -> None:
         InputError: as :func:`load_weights`, but for a backbone that does not match.
     """
     _checkpoint(os.fspath(source))
+
+
+def check_weight_file(source: str | os.PathLike[str]) -> None:
+    """Whether a file that is named as weights is there; nothing is read or fetched, and a published name is left to the run.
+
+    Raises:
+        InputError: it is not, or is a folder.
+    """
+    source = os.fspath(source)
+    if _published(source) is None:
+        _local_file(source)
 
 
 def _check_dense(state: State, source: str) -> None:
@@ -267,21 +279,39 @@ def _checkpoint(source: str) -> State:
 
 def _read(source: str) -> Any:
     """The raw content of a file, or the published state dict of a name."""
+    published = _published(source)
+    if published is not None:
+        return published()
+    path = _local_file(source)
+    if path is not None:
+        return _read_file(path)
+    from sar_cls.weights.sources import timm_state
+
+    return timm_state(source)
+
+
+def _published(source: str) -> Callable[[], Any] | None:
+    """What fetches the weights of an address or of a name with its library; None for a file and for a bare name."""
     from sar_cls.weights.sources import address_state, timm_state, torchvision_state
 
     if source.startswith(("http://", "https://")):
-        return address_state(source)
+        return partial(address_state, source)
     library, separator, name = source.partition(":")
     if separator and library in ("timm", "torchvision"):
-        return timm_state(name) if library == "timm" else torchvision_state(name)
+        return partial(timm_state if library == "timm" else torchvision_state, name)
+    return None
+
+
+def _local_file(source: str) -> Path | None:
+    """The file that is named; None where it is a bare name, which timm may know."""
     path = Path(source).expanduser()
     if path.is_file():
-        return _read_file(path)
+        return path
     if path.is_dir():
         raise InputError(f"{source} is a folder: give the weight file inside it")
     if path.suffix in SUFFIXES or os.sep in source:
         raise InputError(f"there is no weight file {source}: check the path, or write timm:NAME for published weights")
-    return timm_state(source)
+    return None
 
 
 def _read_file(path: Path) -> Any:

@@ -174,3 +174,27 @@ class TestEndToEnd:
         assert "digits/baseline seed 1270964153: another process is at this run, passed over" in result.out
         assert result.out.splitlines()[-1].startswith("Not all is done: 1 run was passed over because another process")
         assert [path.name for path in folder.iterdir()] in ([".lock"], [])
+
+
+class TestDryRun:
+    def test_it_says_what_would_run_and_what_is_missing(self, run: Run, tmp_path: Path) -> None:
+        only = (
+            "--suite",
+            "cifar100_lt_16",
+            "--only",
+            "mixup",
+            "mixup_mislas",
+            "--seed",
+            "1",
+            "--device",
+            "cpu",
+            "--dry-run",
+        )
+        result = run(*only, "--work-dir", tmp_path / "work", "--data-root", tmp_path)
+        assert result.code == 2
+        assert result.out.splitlines()[-1].startswith("2 runs: 0 finished, 0 at work, 2 to run")
+        assert result.err.startswith(f"run.py: CIFAR-100 is not under {tmp_path}")
+        assert result.err.count("\n") == 1
+        (tmp_path / "cifar-100-python").mkdir()
+        result = run(*only, "--work-dir", tmp_path / "work", "--data-root", tmp_path)
+        assert (result.code, result.err) == (0, "")

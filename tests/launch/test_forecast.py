@@ -129,3 +129,39 @@ def test_a_refused_run_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         f"{runs[0].title}: refused, holds another recipe",
         "1 run: 0 finished, 0 at work, 0 to run, 1 refused",
     ]
+
+
+class TestLacking:
+    """What would stop the runs that are left, asked before any is started."""
+
+    def states(self, work_dir: Path, options: Options, suite: str = "cifar100_lt_16") -> list[forecast.State]:
+        rows = select_rows(load_suite(CONFIGS, suite), ["mixup", "mixup_sar", "mixup_mislas"])
+        return [forecast.State(run, "to run") for run in plan_runs(rows, [0, 1], options, work_dir)]
+
+    def test_images_are_named_once(self, tmp_path: Path) -> None:
+        states = self.states(tmp_path / "work", Options(data_root=str(tmp_path)))
+        (sentence,) = forecast.lacking(states)
+        assert sentence.startswith(f"CIFAR-100 is not under {tmp_path} (looked for ")
+        assert not (tmp_path / "work").exists()
+
+    def test_images_that_would_be_fetched_do_not_lack(self, tmp_path: Path) -> None:
+        assert forecast.lacking(self.states(tmp_path / "work", Options(data_root=str(tmp_path), download=True))) == []
+
+    @pytest.mark.parametrize("state", ["finished", "at work", "refused"])
+    def test_of_runs_that_are_not_left_nothing_is_asked(self, state: str, tmp_path: Path) -> None:
+        states = self.states(tmp_path / "work", Options(data_root=str(tmp_path)))
+        assert forecast.lacking([forecast.State(found.planned, state) for found in states]) == []
+
+    def test_a_file_of_weights(self, tmp_path: Path) -> None:
+        (tmp_path / "cifar-100-python").mkdir()
+        weights = tmp_path / "net.pth"
+        options = Options(data_root=str(tmp_path), weights=str(weights))
+        states = self.states(tmp_path / "work", options)
+        (sentence,) = forecast.lacking(states)
+        assert (
+            sentence == f"there is no weight file {weights}: check the path, or write timm:NAME for published weights"
+        )
+        for state in states:  # each has begun, and with them has its weights
+            state.planned.run_dir.mkdir(parents=True)
+            (state.planned.run_dir / folder.LAST).touch()
+        assert forecast.lacking(states) == []

@@ -99,6 +99,20 @@ def test_other_convolutions_are_refused(name: str, arguments: dict[str, Any]) ->
     assert "x".join(map(str, conv.kernel_size)) in str(caught.value)
 
 
+@pytest.mark.parametrize("name", sorted(REGULARIZERS))
+@pytest.mark.parametrize("classifier", [nn.Linear(6, C), nn.Conv2d(6, C, 1), on_vectors(nn.Conv2d(6, C, 1))], ids=str)
+def test_a_layer_for_other_features_is_refused(name: str, classifier: Any) -> None:
+    with pytest.raises(ValueError, match="takes features of 6 values and feat_dim is 4: pass the layer") as caught:
+        REGULARIZERS[name](C, D)(torch.randn(2, D), torch.zeros(2).long(), classifier)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_lazy_layer_finds_its_width() -> None:
+    classifier = nn.LazyLinear(C)
+    SAR(C, D)(torch.randn(2, D), torch.zeros(2).long(), classifier)
+    assert classifier.in_features == D
+
+
 def test_a_convolution_of_other_sizes() -> None:
     with pytest.raises(ValueError, match=r"pass one that maps \[\*, 4\] to \[\*, 3\]"):
         SAR(3, 4)(torch.randn(2, 4, 2, 2), torch.zeros(2, 2, 2).long(), nn.Conv2d(4, 5, 1))

@@ -12,10 +12,12 @@ import torch
 from torch import nn
 
 from sar_cls import SAR
+from sar_cls.errors import InputError
 from sar_cls.models.attached_model import attach
 from sar_cls.models.library_backbones import build_backbone
 from sar_cls.torchvision_shim import import_torchvision
 from sar_cls.weights import load_weights
+from sar_cls.weights.load import check_weight_file
 
 from .state_files import as_mmpretrain, assert_loaded, randomised, refuses, timm_resnet18
 
@@ -209,3 +211,17 @@ def test_no_checkpoint(tmp_path, file):
     refuses(timm_resnet18(), broken, "no checkpoint|cannot be read")
     refuses(timm_resnet18(), tmp_path, "is a folder")
     refuses(timm_resnet18(), tmp_path / "absent.pth", "there is no weight file")
+
+
+@pytest.mark.parametrize("source", ["missing.pth", "folder/missing", "."], ids=str)
+def test_a_missing_file_is_found_out_without_a_model(source: str) -> None:
+    with pytest.raises(InputError) as error:
+        check_weight_file(source)
+    refuses(timm_resnet18(), source, re.escape(str(error.value)))
+
+
+@pytest.mark.parametrize("source", ["resnet18", "timm:resnet18", "torchvision:resnet18", "https://example.org/net.pth"])
+def test_published_weights_are_left_to_the_run(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("timm_state", "torchvision_state", "address_state"):
+        monkeypatch.setattr(f"sar_cls.weights.sources.{name}", lambda *_: pytest.fail("something was fetched"))
+    check_weight_file(source)

@@ -148,11 +148,17 @@ def load_pipelines(config: Mapping[str, Any], data_root: str | None = None) -> D
     return DataSplits(train=sets[0], test=sets[1])
 
 
-def _load(config: dict[str, Any], name: str, split: str, data_root: str | None) -> PipelineSet:
+def check_pipelines(config: Mapping[str, Any], data_root: str | None = None) -> None:
+    """Raises InputError where the folders of the two data sets are not there; no image is read."""
+    for split in ("train", "test"):
+        _places(config[split], data_root)
+
+
+def _places(config: Mapping[str, Any], data_root: str | None) -> tuple[Path, list[Path]]:
+    """The root of a data set, and its folders and lists, all of which are there."""
     own = Path(config.get("data_root") or ".")
     if data_root is not None and own.parts[:1] == (_DEFAULT_ROOT,):
         own = Path(data_root).expanduser().joinpath(*own.parts[1:])
-    config["data_root"] = str(own)
     prefix = config.get("data_prefix", {})
     wanted = [own / prefix[key] for key in ("img_path", "seg_map_path") if prefix.get(key)]
     wanted += [own / config["ann_file"]] if config.get("ann_file") else []
@@ -160,6 +166,12 @@ def _load(config: dict[str, Any], name: str, split: str, data_root: str | None) 
     if missing:
         fetch = _FETCH.get(str(config["type"]), "the data set")
         raise InputError(f"{missing[0]} is missing: fetch {fetch}, and put it there, or give another --data-root")
+    return own, wanted
+
+
+def _load(config: dict[str, Any], name: str, split: str, data_root: str | None) -> PipelineSet:
+    root, wanted = _places(config, data_root)
+    config["data_root"] = str(root)
     with DefaultScope.overwrite_default_scope("mmseg"):
         dataset = DATASETS.build(config)
     if len(dataset) == 0:
