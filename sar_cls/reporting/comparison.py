@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from sar_cls.reporting.families import Adjusted, adjust
-from sar_cls.reporting.groups import Group, baseline_of, group_runs
+from sar_cls.reporting.groups import Group, baseline_of, distinctions, group_runs
 from sar_cls.reporting.paper import Figure, find, find_of_other_task
 from sar_cls.reporting.stats import PairedDifference, Summary, paired_difference, summarize
 from sar_cls.runs.ledger import Warn
@@ -137,13 +137,23 @@ def to_frame(results: Iterable[tuple[Suite, Iterable[Line]]]) -> pd.DataFrame:
     return frame
 
 
-LINE_COLUMNS = ("suite", "imbalance", "stage", "row", "label", "deviations")
+LINE_COLUMNS = ("suite", "imbalance", "stage", "row", "label", "deviations", "precision", "config_hash")
 
 
 def line_columns(suite: Suite, line: Line) -> dict[str, Any]:
     """What says of which line a number is, in tables of numbers that have several for each: ``LINE_COLUMNS``."""
-    values = (suite.name, line.imbalance, line.row.stage, line.row.name, line.row.label)
-    return dict(zip(LINE_COLUMNS, (*values, "; ".join(line.deviations) or None), strict=True))
+    recipe = line.group.recipe if line.group else None
+    values = (
+        suite.name,
+        line.imbalance,
+        line.row.stage,
+        line.row.name,
+        line.row.label,
+        "; ".join(line.deviations) or None,
+        recipe.precision if recipe else None,
+        recipe.config_hash if recipe else None,
+    )
+    return dict(zip(LINE_COLUMNS, values, strict=True))
 
 
 def _entry(suite: Suite, line: Line) -> dict[str, Any]:
@@ -230,7 +240,7 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
                 extra_best={m: summarize(group.values("best", m).values()) for m in suite.extra_metrics},
                 extra_paper=published,
                 deviations=deviations,
-                others=_distinctions(group, found),
+                others=distinctions(group, found),
                 other_threads=baseline is not None and _other_threads(group, baseline),
             )
         )
@@ -260,28 +270,6 @@ def _threads(run: Mapping[str, Any]) -> list[int] | None:
     if run["device"] != "cpu" or machine.get("threads") is None:
         return None
     return machine.get("threads_used") or [machine["threads"]]
-
-
-def _distinctions(group: Group, all_groups: list[Group]) -> tuple[str, ...]:
-    """What tells a group from the row's other groups beyond its deviations, so that no two lines look the same."""
-    recipe, row = group.recipe, group.row
-    rivals = [other.recipe for other in all_groups if other.recipe.deviations(row) == recipe.deviations(row)]
-    found = []
-    if any(other.precision != recipe.precision for other in rivals):
-        found.append(recipe.precision)
-    if any(other.data != recipe.data for other in rivals):
-        found.append(f"data {_short(group.runs[0]['data_fingerprint'].get('train', ''))}")
-    if any(other.config_hash != recipe.config_hash for other in rivals):
-        found.append(f"config {_short(recipe.config_hash)}")
-    if any(other.stage1 != recipe.stage1 for other in rivals) and recipe.stage1 is not None:
-        found.append(f"stage 1: {recipe.stage1.precision}, config {_short(recipe.stage1.config_hash)}")
-    if recipe.orphan:
-        found.append("its stage-1 run is not here")
-    return tuple(found)
-
-
-def _short(digest: str) -> str:
-    return digest[:8]
 
 
 def _origin(figure: Figure) -> str:

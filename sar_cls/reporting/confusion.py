@@ -11,7 +11,7 @@ import numpy as np
 
 from sar_cls.errors import InputError
 from sar_cls.reporting.class_metric import is_dense
-from sar_cls.reporting.groups import Group, baseline_of, group_runs
+from sar_cls.reporting.groups import Group, baseline_of, distinctions, group_runs
 from sar_cls.reporting.stats import PairedDifference, Summary, paired_difference, summarize
 from sar_cls.runs.dense_outputs import read_dense_outputs
 from sar_cls.runs.features import read_features
@@ -53,6 +53,7 @@ class ConfusionLine:
     Attributes:
         group: the runs.
         deviations: how the recipe differs from the row's own.
+        others: what tells this line from others of the row and the same deviations, for instance the precision.
         runs: runs whose predictions are there.
         flows: shot group, of a segmentation net "head", "body", "tail" -> ``"right"`` and ``"to_<group>"`` -> mean over seeds and
             difference to the baseline; percent.
@@ -61,6 +62,7 @@ class ConfusionLine:
 
     group: Group
     deviations: tuple[str, ...]
+    others: tuple[str, ...]
     runs: int
     flows: dict[str, dict[str, tuple[Summary, PairedDifference | None]]]
     pairs: tuple[Pair, ...]
@@ -94,12 +96,15 @@ def compare_confusion(
             ours, baseline = by_seed(group), baseline_of(group, groups)
             if ours:
                 theirs = None if baseline is None else by_seed(baseline)
-                lines.append(_line(group, ours, theirs, folders[group.runs[0]["run_id"]], most, is_dense(suite)))
+                others = distinctions(group, groups[row.name])
+                run_dir = folders[group.runs[0]["run_id"]]
+                lines.append(_line(group, others, ours, theirs, run_dir, most, is_dense(suite)))
     return lines
 
 
 def _line(
     group: Group,
+    others: tuple[str, ...],
     ours: Mapping[int, np.ndarray],
     theirs: Mapping[int, np.ndarray] | None,
     run_dir: Path,
@@ -138,7 +143,7 @@ def _line(
                 *before_pair,
             )
         )  # fmt: skip
-    return ConfusionLine(group, tuple(group.recipe.deviations(group.row)), len(ours), flows, tuple(pairs))
+    return ConfusionLine(group, tuple(group.recipe.deviations(group.row)), others, len(ours), flows, tuple(pairs))
 
 
 def _mean_rates(matrices: Iterable[np.ndarray]) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sar_cls.errors import InputError
-from sar_cls.reporting.groups import Group, baseline_of, group_runs
+from sar_cls.reporting.groups import Group, baseline_of, distinctions, group_runs
 from sar_cls.reporting.stats import PairedDifference, Summary, paired_difference, summarize
 from sar_cls.runs.dense_outputs import is_dense_run
 from sar_cls.runs.features import Features, read_features
@@ -69,12 +69,14 @@ class GeometryLine:
     Attributes:
         group: the runs.
         deviations: how the recipe differs from the row's own.
+        others: what tells this line from others of the row and the same deviations, for instance the precision.
         figures: (split, shot group, figure) -> what was found.
         agreement: (vectors, shot group) -> agreement between the seeds; vectors as in :data:`VECTORS`.
     """
 
     group: Group
     deviations: tuple[str, ...]
+    others: tuple[str, ...]
     figures: dict[tuple[str, str, str], Found]
     agreement: dict[tuple[str, str], Agreement] = field(default_factory=dict)
 
@@ -176,6 +178,8 @@ def to_frame(results: Iterable[tuple[Suite, Iterable[GeometryLine]]]) -> pd.Data
                 "row": line.group.row.name,
                 "label": suite.full_label(line.group.row),
                 "deviations": "; ".join(line.deviations) or None,
+                "precision": line.group.recipe.precision,
+                "config_hash": line.group.recipe.config_hash,
                 "baseline": line.group.row.baseline,
             }
             for (split, shots, name), found in line.figures.items():
@@ -196,8 +200,8 @@ def to_frame(results: Iterable[tuple[Suite, Iterable[GeometryLine]]]) -> pd.Data
 
 
 _COLUMNS = [
-    "suite", "imbalance", "row", "label", "deviations", "baseline", "split", "classes", "figure", "n", "mean", "std",
-    "to_baseline", "to_baseline_low", "to_baseline_high", "pairs", "significant", "reason",
+    "suite", "imbalance", "row", "label", "deviations", "precision", "config_hash", "baseline", "split", "classes", "figure",
+    "n", "mean", "std", "to_baseline", "to_baseline_low", "to_baseline_high", "pairs", "significant", "reason",
 ]  # fmt: skip
 
 
@@ -236,7 +240,8 @@ def _lines(group: Group, groups: Mapping[str, list[Group]], source: RunGeometrie
         reasons = dict.fromkeys(value for value in own.values() if isinstance(value, str))
         found[key] = Found(summarize(numbers.values()), difference, tuple(reasons))
     agreement = dict(_agreements(group, baseline, source, [key[1] for key in keys]))
-    yield GeometryLine(group, tuple(group.recipe.deviations(group.row)), found, agreement)
+    recipe, others = group.recipe, distinctions(group, groups[group.row.name])
+    yield GeometryLine(group, tuple(recipe.deviations(group.row)), others, found, agreement)
 
 
 def _by_seed(group: Group, source: RunGeometries) -> dict[int, dict[str, Any]]:

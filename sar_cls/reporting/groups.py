@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -240,3 +240,25 @@ def _describe(name: str, value: Any) -> str:
     name = name.replace("_", " ")
     text = re.sub(r"([-_][0-9a-f]{8})\1$", r"\1", str(value))  # many weights are named by the hash that a record adds
     return name if value is True else f"{name} {text}"
+
+
+def distinctions(group: Group, all_groups: Sequence[Group]) -> tuple[str, ...]:
+    """What tells a group from the row's other groups beyond its deviations, so that no two lines look the same."""
+    recipe, row = group.recipe, group.row
+    rivals = [other.recipe for other in all_groups if other.recipe.deviations(row) == recipe.deviations(row)]
+    found = []
+    if any(other.precision != recipe.precision for other in rivals):
+        found.append(recipe.precision)
+    if any(other.data != recipe.data for other in rivals):
+        found.append(f"data {_short(group.runs[0]['data_fingerprint'].get('train', ''))}")
+    if any(other.config_hash != recipe.config_hash for other in rivals):
+        found.append(f"config {_short(recipe.config_hash)}")
+    if any(other.stage1 != recipe.stage1 for other in rivals) and recipe.stage1 is not None:
+        found.append(f"stage 1: {recipe.stage1.precision}, config {_short(recipe.stage1.config_hash)}")
+    if recipe.orphan:
+        found.append("its stage-1 run is not here")
+    return tuple(found)
+
+
+def _short(digest: str) -> str:
+    return digest[:8]

@@ -20,6 +20,8 @@ KEPT = (RECORD_FILE, HISTORY_FILE, PER_CLASS_FILE)
 def keep_runs(runs: Iterable[tuple[Path, Mapping[str, Any]]], folder: Path) -> list[Path]:
     """Copies the small files of each run to ``<folder>/<suite>/<row>/<run>/``, where ``report.py --work-dir`` finds them.
 
+    A run keeps the name of its folder, also where that was renamed since: two runs of one name at first stay two.
+
     Args:
         runs: run directory and record of each.
         folder: for example ``results/cpu-20-epochs``.
@@ -35,7 +37,9 @@ def keep_runs(runs: Iterable[tuple[Path, Mapping[str, Any]]], folder: Path) -> l
         for field in ("suite", "row", "run"):
             if not is_name(record[field]):
                 raise InputError(f"the record in {run_dir} names a {field} that is no plain name: remove that run")
-        target = folder / record["suite"] / record["row"] / record["run"]
+        if not is_name(run_dir.name):
+            raise InputError(f"{run_dir} is no plain name for a folder: rename it")
+        target = folder / record["suite"] / record["row"] / run_dir.name
         target.mkdir(parents=True, exist_ok=True)
         for name in KEPT:
             if (run_dir / name).is_file():

@@ -50,6 +50,29 @@ def suite(tmp_path: Path) -> Suite:
     return load_suite(tmp_path / "configs", "tail")
 
 
+def test_precisions_are_told_apart_in_the_numbers(suite: Suite, tmp_path: Path) -> None:
+    for precision, gain in (("fp32", -0.6), ("bf16", 0.6)):
+        for name, value in (("mixup", 78.0), ("mixup_sar", 78.0 + gain)):
+            write_run(tmp_path, make_record("tail", name, 0, value, dataset="digits", precision=precision), precision)
+    frame = tables_of(suite, tmp_path).frame
+    found = frame[frame["row"] == "mixup_sar"].set_index("precision")["to_baseline"]
+    assert found.to_dict() == {"fp32": pytest.approx(-0.6), "bf16": pytest.approx(0.6)}
+    assert frame["config_hash"].notna().all()
+
+
+def test_beside_a_segmentation_net_the_papers_figures_are_of_its_task(tmp_path: Path) -> None:
+    folder = tmp_path / "configs" / "tail"
+    folder.mkdir(parents=True)
+    text = TEXT.replace("imbalance = 10\n", "").replace("top1", "miou")
+    (folder / "suite.toml").write_text(text[: text.index('[[rows]]\nname = "mixup_mislas"')], encoding="utf-8")
+    for name in ("mixup", "mixup_sar"):
+        record = make_record("tail", name, 0, 70.0, dataset="cityscapes")
+        record["metrics"] = {epoch: {"miou": figures["top1"]} for epoch, figures in record["metrics"].items()}
+        write_run(tmp_path, record)
+    (table,) = tables_of(load_suite(tmp_path / "configs", "tail"), tmp_path).tables
+    assert not any("another task" in note for note in table.notes)
+
+
 def tables_of(suite: Suite, work_dir: Path):
     return seed_tables([suite], [record for _, record in scan(work_dir)], pytest.fail)
 

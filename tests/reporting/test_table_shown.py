@@ -48,6 +48,15 @@ def test_a_suite_the_paper_does_not_have_shows_no_paper_columns(tmp_path: Path) 
     assert "| a \\| b" in tables.to_markdown()
 
 
+def test_a_bar_in_the_label_of_a_baseline_does_not_split_the_heading(tmp_path: Path) -> None:
+    text = 'title = "Digits"\nmetric = "top1"\n\n[[rows]]\nname = "baseline"\nlabel = "a | b"\n'
+    text += '\n[[rows]]\nname = "sar"\nlabel = "SAR"\nbaseline = "baseline"\n'
+    tables = suite_tables(make_suite(tmp_path, "digits", text), tmp_path)
+    head, rule = tables.tables[0].to_markdown().splitlines()[2:4]
+    assert "Δ a \\| b [95 %]" in head
+    assert head.replace("\\|", "").count("|") == rule.count("|")
+
+
 def test_included_suites_follow(tmp_path: Path) -> None:
     text = 'title = "{0}"\nmetric = "top1"\n{1}\n[[rows]]\nname = "baseline"\nlabel = "Baseline"\n'
     make_suite(tmp_path, "inner", text.format("Inner", ""))

@@ -29,6 +29,19 @@ def test_records_and_histories_are_kept_and_read_back__weights_are_not(tmp_path:
     assert len(ledger.scan(folder)) == 1
 
 
+def test_a_run_that_was_moved_aside_is_not_mixed_with_its_successor(tmp_path: Path) -> None:
+    work_dir, folder = tmp_path / "work", tmp_path / "results"
+    old = write_run(work_dir, make_record("cifar100", "resnet18", 1, 70.0))
+    row = work_dir / "cifar100" / "resnet18"
+    (row / "seed1" / "history.csv").write_text("epoch\nof the old one\n")
+    (row / "seed1").rename(row / "seed1-old")
+    new = write_run(work_dir, make_record("cifar100", "resnet18", 1, 78.0))
+    keep_runs(ledger.scan(work_dir), folder)
+    kept = {place.name: record for place, record in ledger.scan(folder)}
+    assert kept == {"seed1": new, "seed1-old": old}
+    assert not (folder / "cifar100" / "resnet18" / "seed1" / "history.csv").exists()
+
+
 @pytest.mark.parametrize("field", ["suite", "row", "run"])
 def test_a_record_that_leads_out_of_the_folder_is_not_kept(tmp_path: Path, field: str) -> None:
     work_dir, folder = tmp_path / "work", tmp_path / "deep" / "er" / "results"

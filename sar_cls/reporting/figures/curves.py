@@ -90,8 +90,10 @@ def prepare_training(series: Sequence[Series]) -> list[Panel]:
 def _accuracy(series: Sequence[Series]) -> tuple[str, str]:
     """The column of the history that says how good a net is, and the title of its axis."""
     known = {"test_top1": "Test accuracy (%)", "val_miou": "Validation mIoU (%)", "test_miou": "Test mIoU (%)"}
-    columns = series[0].histories[0].columns
-    return next(((name, title) for name, title in known.items() if name in columns), ("test_top1", known["test_top1"]))
+    histories = [history for entry in series for history in entry.histories]
+    shared = (name for name in known if all(name in history.columns for history in histories))
+    column = next(shared, "test_top1")
+    return column, known[column]
 
 
 def prepare_readings(series: Sequence[Series]) -> list[Panel]:

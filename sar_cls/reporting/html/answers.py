@@ -139,7 +139,7 @@ def _about_claim(view: View, line: Line, entry: Entry | None, gain: float) -> An
     claim = f"{_place(view)}: {label} {verb}{size} {against} {baseline} ({figure.source}, {table}{stage})."
     if entry is None:
         return Answer("not run", claim, "No run of it is here.")
-    if line.deviations:
+    if line.deviations or _is_beside_float32(line):
         return Answer("changed", claim, _changed(line, entry), entry.key)
     difference = line.to_baseline
     if difference is None or difference.mean is None:
@@ -203,10 +203,17 @@ def _without_claim(view: View, line: Line, entry: Entry) -> Answer:
     return Answer("came out", claim, f"{_measured(line)}: {word}.", entry.key)
 
 
+def _is_beside_float32(line: Line) -> bool:
+    """Whether the row was run in float32 too, as published: a claim is judged once."""
+    precision = line.group.recipe.precision if line.group else "fp32"
+    return precision != "fp32" and precision in line.others
+
+
 def _changed(line: Line, entry: Entry) -> str:
     """What a shortened or changed recipe gave; it neither supports nor refutes a published figure."""
     found = "" if line.to_baseline is None or line.to_baseline.mean is None else f" {_measured(line)}."
-    return f"Run by another recipe ({', '.join(line.deviations)}), {_seeds(len(entry.group.runs))}: no reproduction.{found}"
+    how = ", ".join((*line.deviations, *line.others))
+    return f"Run by another recipe ({how}), {_seeds(len(entry.group.runs))}: no reproduction.{found}"
 
 
 def _measured(line: Line) -> str:

@@ -1,6 +1,7 @@
 """Seed by seed: a row of a suite beside its baseline, one line a seed (the SAR paper's Tab. 14 and 15, for classification).
 
-The same runs as in the suite's own table, none is made twice. The paper's figures are of another task, and their column says so.
+The same runs as in the suite's own table, none is made twice. Beside a classifier the paper's figures are of another task, and a
+note says so.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sar_cls.reporting.class_metric import is_dense
 from sar_cls.reporting.comparison import LINE_COLUMNS, Line, compare, families, line_columns
 from sar_cls.reporting.paper import figures
 from sar_cls.reporting.stats import Summary, summarize
@@ -18,6 +20,7 @@ from sar_cls.suites.rows import Suite
 
 # The paper's tables of seeds, with the net whose figure stands before SAR's.
 _PAPER = {"14": "HRNet", "15": "DeepLabV3"}
+_ANOTHER_TASK = "The paper's figures are of another task: they say nothing about ours, and no difference is given."
 _Values = Mapping[int, float | None]
 
 
@@ -66,8 +69,8 @@ def _table(suite: Suite, baseline: Line, family: Sequence[Line]) -> Table:
     texts = [
         *notes.texts(),
         "Last epoch, in percent; in brackets the difference to the baseline with the same seed, its mean ± std below.",
-        "The paper's figures (net alone, with SAR) are of another task: they say nothing about ours, and no difference is given. "
-        "Means and deviations of its three seeds are computed here.",
+        *([] if is_dense(suite) else [_ANOTHER_TASK]),
+        "The paper's figures are of the net alone and with SAR; means and deviations of its three seeds are computed here.",
     ]
     title = f"{variant_title(suite, baseline.imbalance)}: seed by seed beside {suite.full_label(baseline.row)}"
     return Table(title, pd.DataFrame(data), tuple(texts))

@@ -81,4 +81,5 @@ def _beside(value: float, before: float | None) -> str:
 
 
 def _label(suite: Suite, line: ConfusionLine) -> str:
-    return suite.full_label(line.group.row) + (f" ({', '.join(line.deviations)})" if line.deviations else "")
+    details = ", ".join((*line.deviations, *line.others))
+    return suite.full_label(line.group.row) + (f" ({details})" if details else "")

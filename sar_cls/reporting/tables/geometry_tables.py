@@ -177,8 +177,8 @@ def _table(title: str, columns: list[str], rows: list[list[str]], notes: Sequenc
 
 
 def _labels(suite: Suite, line: GeometryLine, shots: str) -> list[str]:
-    details = f" ({', '.join(line.deviations)})" if line.deviations else ""
-    return [suite.full_label(line.group.row) + details, CLASSES.get(shots, shots)]
+    details = ", ".join((*line.deviations, *line.others))
+    return [suite.full_label(line.group.row) + (f" ({details})" if details else ""), CLASSES.get(shots, shots)]
 
 
 def _any(lines: Sequence[GeometryLine], split: str, name: str) -> bool:

@@ -64,8 +64,9 @@ class Table:
     def to_markdown(self) -> str:
         from tabulate import tabulate
 
-        cells = [[str(cell).replace("|", "\\|") for cell in row] for row in self.frame.itertuples(index=False)]
-        body = tabulate(cells, headers=list(self.frame.columns), tablefmt="pipe", disable_numparse=True)
+        lines = [self.frame.columns, *self.frame.itertuples(index=False)]
+        headers, *cells = ([str(cell).replace("|", "\\|") for cell in line] for line in lines)
+        body = tabulate(cells, headers=headers, tablefmt="pipe", disable_numparse=True)
         parts = [f"### {self.title}", *([body] if len(self.frame.columns) else [])]
         if self.notes:
             parts.append("\n".join(f"- {note}" for note in self.notes))

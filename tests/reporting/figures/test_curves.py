@@ -83,3 +83,16 @@ def test_a_recipe_without_epochs_is_drawn_over_iterations(work_dir: Path) -> Non
     assert "regularizers (below), over iterations." in curves.caption_training(data, rows)
     readings = curves.prepare_readings(rows)
     assert "in the mean over the iterations between two evaluations" in curves.caption_readings(readings, rows)
+
+
+def test_a_validation_split_in_one_row_alone(work_dir: Path) -> None:
+    """Drawn is what all histories have."""
+    rows = [entry(work_dir, "mixup"), entry(work_dir, "mixup_sar")]
+    for number, one in enumerate(rows):
+        for run_dir in one.run_dirs:
+            history = pd.read_csv(run_dir / "history.csv").rename(columns={"test_top1": "test_miou"})
+            history = history.assign(val_miou=0.0) if number == 0 else history
+            history.to_csv(run_dir / "history.csv", index=False)
+    above = curves.draw(curves.prepare_training(rows)).axes[0]
+    assert above.get_ylabel() == "Test mIoU (%)"
+    assert len(above.lines) == 2

@@ -72,6 +72,23 @@ def test_a_shortened_run_decides_nothing(tmp_path: Path) -> None:
     assert "another recipe (20 of 200 epochs), 3 seeds: no reproduction" in found.finding
 
 
+def test_a_claim_is_judged_once_by_the_runs_in_float32(tmp_path: Path) -> None:
+    suite = make_suite(tmp_path, PAIR, "cifar100")
+    for precision, gain in (("fp32", 0.7), ("bf16", -0.7)):
+        for seed in range(3):
+            for row, more in (("mixup", 0.0), ("sar", gain + 0.1 * seed)):
+                made = make_record("cifar100", row, seed, 78.0 + seed + more, precision=precision)
+                write_run(tmp_path / "work", made, f"{precision}-{seed}")
+    found = answers(make_views([suite], ledger.scan(tmp_path / "work"), pytest.fail))
+    (only,) = found.claims
+    assert only.verdict == "came out"
+    assert "one claim" in found.summary()
+
+
+def test_a_claim_that_was_run_in_one_precision_is_judged_by_that(tmp_path: Path) -> None:
+    assert answer(tmp_path, [0.6, 0.7, 0.8], precision="bf16").verdict == "came out"
+
+
 def test_what_was_not_run_or_has_no_pair(tmp_path: Path) -> None:
     assert answer(tmp_path, []).verdict == "not run"
     write_run(tmp_path / "work", make_record("cifar100", "sar", 7, 79.0))

@@ -268,3 +268,14 @@ def test_a_segmentation_nets_classes_have_iou_and_pixels(browser: Any, tmp_path:
         assert words in figure
     assert not re.search(r"accurac|image|reliability", figure, re.IGNORECASE)
     assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
+def test_a_baseline_without_accuracies_of_its_classes(browser: Any, tmp_path: Path) -> None:
+    runs = write_runs(tmp_path / "work")
+    for run_dir, record in runs:
+        if record["row"] in ("mixup", "mixup_mislas"):
+            (run_dir / "test_outputs.npz").unlink()
+    written = write_report([make_suite(tmp_path)], runs, tmp_path / "report.html", warn=lambda _: None)
+    browser.get(written.as_uri())
+    assert browser.execute_script("return document.documentElement.dataset.ready") == ""
+    assert [entry["message"] for entry in browser.get_log("browser")] == []

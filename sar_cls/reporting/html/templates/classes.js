@@ -4,7 +4,7 @@ function drawClasses(figure, view) {
   const able = view.entries.filter((entry) => entry.accuracy);
   const beside = (entry) => entry.baselineEntry && able.some((other) => other.key === entry.baselineEntry);
   const first = able.find((entry) => DATA.records[entry.runs[0]].method === "SAR" && beside(entry)) || able.find(beside) || able[0];
-  const state = { a: first.key, b: first.baselineEntry || (able.find((entry) => entry !== first && entry.accuracy.length === first.accuracy.length) || first).key };
+  const state = { a: first.key, b: beside(first) ? first.baselineEntry : (able.find((entry) => entry !== first && entry.accuracy.length === first.accuracy.length) || first).key };
   const options = (list) => list.map((entry) => [entry.key, `${entry.short} (${plural(entry.accuracyRuns, "run")})`]);
   const parts = { scatter: node("div"), reliability: node("div"), confusion: node("div"), table: node("div") };
   const heading = (text) => node("h4", {}, text), metric = view.classMetric;
