@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def call(folder: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    places = os.pathsep.join([str(ROOT), str(folder / "mine")])
+    environment = {**os.environ, "PYTHONPATH": places, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-m", "sar_cls", *arguments],
         capture_output=True, text=True, cwd=folder, env=environment, check=False,
@@ -67,3 +69,23 @@ def test_both_stages_on_a_folder(folder: Path) -> None:
     record = json.loads(next(folder.glob("work_dirs/folder_lt/*mislas/*/record.json")).read_text())
     assert record["train_counts"] == [40, 37, 34, 31, 28, 25, 22]
     assert record["overrides"]["imbalance"] == "none"
+
+
+def test_a_method_beside_the_rows_that_come_along(folder: Path) -> None:
+    suite = re.search(r"```toml\n# (mine/long_tail/suite.toml)\n(.*?)```", PAGE, flags=re.DOTALL)
+    module = re.search(r"```python\n# (\S+)\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert suite is not None
+    assert module is not None
+    for found in (suite, module):
+        path = folder / found.group(1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(found.group(2), encoding="utf-8")
+    shutil.copytree(ROOT / "results" / "cifar100_lt_16", folder / "work_dirs")
+    (folder / "data" / "cifar-100-python").mkdir(parents=True)
+    only = ("--only", "mixup", "mixup_sar", "norm", "--seeds", "3", "--threads", "1")
+    planned = call(folder, "run", "--configs", "mine", "--suite", "long_tail", *only, "--dry-run").splitlines()
+    assert [line.split(": ")[1].split(",")[0] for line in planned[:3]] == ["finished", "finished", "to run"]
+    assert planned[-1].startswith("9 runs: 6 finished, 0 at work, 3 to run")
+    assert "| MixUp+SAR | 30.55" in re.sub(
+        " +", " ", call(folder, "report", "--configs", "mine", "--suite", "long_tail")
+    )

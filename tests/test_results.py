@@ -50,6 +50,14 @@ def holm(values: list[float]) -> list[float]:
     return adjusted
 
 
+def cells(document: Path, heading: str, label: str) -> list[str]:
+    """What stands behind a label in the table whose heading begins so."""
+    text = document.read_text(encoding="utf-8")
+    table = text[text.index(f"| {heading}") :].split("\n\n")[0]
+    (line,) = [line for line in table.splitlines() if line.startswith(f"| {label} |")]
+    return [cell.strip() for cell in line.split("|")[2:-1]]
+
+
 @pytest.mark.parametrize(
     ("folder", "row", "baseline", "seeds", "sentence"),
     [
@@ -210,17 +218,14 @@ def test_what_camvid_says_after_three_times_the_iterations_follows_from_the_reco
 
 @pytest.mark.parametrize(("row", "label"), [("mixup", "MixUp"), ("mixup_sar", "MixUp+SAR")])
 def test_table_10_is_that_of_the_records(row: str, label: str) -> None:
-    cells = []
+    expected = []
     for epoch in ("last", "best"):
         stages = []
         for name in (row, f"{row}_mislas"):
             files = [*(RESULTS / "cifar100_lt" / "cifar100_lt" / name).glob("*/record.json")]
             stages.append(np.mean([json.loads(path.read_bytes())["metrics"][epoch]["top1"] for path in files]))
-        cells.append(f"{stages[0]:.2f} / {stages[1]:.2f}")
-    (line,) = [
-        text for text in (RESULTS / "README.md").read_text(encoding="utf-8").splitlines() if f"| {label} |" in text
-    ]
-    assert [cell.strip() for cell in line.split("|")[3:6]] == [*cells, str(len(files))]
+        expected.append(f"{stages[0]:.2f} / {stages[1]:.2f}")
+    assert cells(RESULTS / "README.md", "Tab. 10", label)[1:4] == [*expected, str(len(files))]
 
 
 def pairs_of_table_10(after: str, metric: str = "top1") -> np.ndarray:
@@ -262,3 +267,59 @@ def test_the_gate_that_closed_for_good() -> None:
     other = histories[1]["share_gate_open"]
     assert f"was open at {100 * other.mean():.0f} % of all steps, and at all of the last tenth" in ANSWERS
     assert (other[-20:] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("label", "folder", "baseline", "rows"),
+    [
+        (
+            "digits, 10 classes, after 20 epochs",
+            EPOCHS,
+            "mixup_20",
+            ["sar_20", "aux_alone_20", "mixup_20_logit_adjustment"],
+        ),
+        ("digits, after 100 epochs", EPOCHS, "mixup_100", ["sar_100", "aux_alone_100", "mixup_100_logit_adjustment"]),
+        (
+            "CamVid, 11 classes, segmentation (mIoU)",
+            CAMVID,
+            "segformer",
+            ["segformer_sar", "segformer_aux", "segformer_disalign"],
+        ),
+        ("CIFAR-100-LT at 16x16", LT16, "mixup", ["mixup_sar", "mixup_aux_alone", "mixup_logit_adjustment"]),
+        ("CIFAR-100-LT (Tab. 10)", "cifar100_lt", "mixup", ["mixup_sar", "", "mixup_logit_adjustment"]),
+    ],
+)
+def test_the_table_of_the_readme(label: str, folder: str, baseline: str, rows: list[str]) -> None:
+    expected, pairs = [], set()
+    for row in rows:
+        if not row:
+            expected.append("not run")
+            continue
+        found = differences(folder, row, baseline)
+        pairs.add(len(found))
+        if len(found) < 3:
+            expected.append(", ".join(f"{value:+.1f}" for value in found))
+            continue
+        low, high = stats.t.interval(0.95, len(found) - 1, found.mean(), stats.sem(found))
+        expected.append(f"{found.mean():+.1f} [{low:+.1f}, {high:+.1f}]")
+    assert cells(RESULTS.parent / "README.md", "long tail", label) == [str(*pairs), *expected]
+
+
+@pytest.mark.parametrize(
+    ("label", "row"),
+    [
+        ("MixUp", "mixup"),
+        ("MixUp+SAR", "mixup_sar"),
+        ("MixUp, auxiliary loss alone", "mixup_aux_alone"),
+        ("MixUp+SAR, classifier shielded", "mixup_sar_shielded"),
+        ("MixUp+CAR", "mixup_car"),
+        ("MixUp, balanced softmax", "mixup_balanced_softmax"),
+    ],
+)
+def test_the_accuracies_at_16x16(label: str, row: str) -> None:
+    found = cells(RESULTS / "README.md", "top-1 at 16x16", label)
+    for cell, after in zip(found, ("", "_logit_adjustment", "_mislas"), strict=True):
+        if cell == "–":
+            assert not [*(RESULTS / LT16).glob(f"*/{row}{after}")]
+        else:
+            assert cell == f"{np.mean(list(last(LT16, row + after).values())):.1f}"
