@@ -323,3 +323,34 @@ def test_the_accuracies_at_16x16(label: str, row: str) -> None:
             assert not [*(RESULTS / LT16).glob(f"*/{row}{after}")]
         else:
             assert cell == f"{np.mean(list(last(LT16, row + after).values())):.1f}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "folder", "rows"),
+    [
+        ("SAR, 100 classes, 32x32", "cifar100_lt", ["mixup_sar"]),
+        ("SAR, 100 classes, 16x16", LT16, ["mixup_sar"]),
+        ("auxiliary loss alone, 100 classes, 16x16", LT16, ["mixup_aux_alone"]),
+        ("classifier shielded, 100 classes, 16x16", LT16, ["mixup_sar_shielded"]),
+        ("SAR, 10 and 20 classes, 16x16", LT16, ["sar_10_classes", "sar_20_classes"]),
+        ("SAR, long-tailed digits", PARTS, ["mixup_sar"]),
+        ("tau = 0.7, below delta, long-tailed digits", PARTS, ["sar_tau_0_7"]),
+        ("tau = 0.5, below delta, long-tailed digits", PARTS, ["sar_tau_0_5"]),
+        ("classifier shielded, long-tailed digits", PARTS, ["mixup_sar_shielded"]),
+        ("classifier shielded, balanced softmax, long-tailed digits", PARTS, ["mixup_balanced_softmax_sar_shielded"]),
+        ("SAR in 5 dimensions, long-tailed digits", DIMENSIONS, ["sar_5"]),
+        ("SAR in 2 and 3 dimensions, long-tailed digits", DIMENSIONS, ["sar_2", "sar_3"]),
+        ("SAR in bfloat16, 100 classes, 32x32, 10 epochs", "precision", ["mixup_sar"]),
+    ],
+)
+def test_the_gates_that_ended_closed(setting: str, folder: str, rows: list[str]) -> None:
+    records = [
+        json.loads(path.read_bytes()) for row in rows for path in (RESULTS / folder).glob(f"*/{row}/*/record.json")
+    ]
+    precision = "bf16" if "bfloat16" in setting else "fp32"
+    longest = max(record["epochs"] for record in records)
+    gates = [r["extra"] for r in records if (r["precision"], r["epochs"]) == (precision, longest)]
+    closed = sum(gate["share_gate_open_last_tenth"] == 0 for gate in gates)
+    never = all(gate["share_gate_open"] == 0 for gate in gates)
+    expected = f"{closed} of {len(gates)}{', at no step open' if never else ''}"
+    assert cells(RESULTS / "README.md", "setting", setting) == [expected]
