@@ -63,13 +63,15 @@ def prepare(series: Sequence[Series]) -> Gains:
     """Differences in accuracy between each row and its baseline, by paired seeds.
 
     Raises:
-        NothingToDraw: no row has a baseline with common seeds, or the classes are about equally frequent.
+        NothingToDraw: no row has a baseline with common seeds, the classes are about equally frequent, or one has no images.
         InputError: rows of different numbers of classes.
     """
     from sar_cls.metrics import shot_groups  # imports torch
 
     counts = same_classes(series)
-    if counts.min() < 1 or counts.max() < LEAST_IMBALANCE * counts.min():
+    if counts.min() < 1:
+        raise NothingToDraw("a class has no training images")
+    if counts.max() < LEAST_IMBALANCE * counts.min():
         raise NothingToDraw("the classes are about equally frequent")
     shots = {name: classes for name, classes in shot_groups(counts).items() if len(classes)}
     found = []

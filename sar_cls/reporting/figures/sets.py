@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +39,26 @@ def row_sets(suite: Suite, ran: Sequence[tuple[str, float | None]]) -> list[RowS
         suite: the suite.
         ran: names and imbalance factors of the rows that were run.
     """
-    found: dict[str, RowSet] = {}
+    found: dict[tuple[float | None, str, int], RowSet] = {}
+    titles: set[str] = set()
     for name, imbalance in ran:
         row = suite.row(name)
+        key = (imbalance, row.group, row.stage)
+        if key in found:
+            continue
         factor = f"if{imbalance:g}" if imbalance is not None else ""
         parts = (suite.name, factor, slug(row.group), f"stage{row.stage}" if suite.two_stage else "")
-        title = "-".join(part for part in parts if part)
-        if title not in found:
-            known = {other for other, factor in ran if factor == imbalance}
-            found[title] = RowSet(title, tuple(_beside(suite, row.group, row.stage, known)), imbalance)
+        title = _unused("-".join(part for part in parts if part), titles)
+        titles.add(title)
+        known = {other for other, factor in ran if factor == imbalance}
+        found[key] = RowSet(title, tuple(_beside(suite, row.group, row.stage, known)), imbalance)
     return list(found.values())
+
+
+def _unused(title: str, taken: set[str]) -> str:
+    """``title``, numbered where another group has it: names may differ in nothing that a file name keeps."""
+    numbered = (title if number == 1 else f"{title}-{number}" for number in count(1))
+    return next(name for name in numbered if name not in taken)
 
 
 def _beside(suite: Suite, group: str, stage: int, known: set[str]) -> list[Row]:

@@ -57,6 +57,9 @@ def test_one_pair_has_no_interval(work_dir: Path) -> None:
 def test_nothing_to_draw(work_dir: Path) -> None:
     with pytest.raises(NothingToDraw, match="no row has a baseline"):
         class_gain.prepare([entry(work_dir, "mixup")])
+    lacking = Series("lacking", entry(work_dir, "mixup").run_dirs, (100,) * 9 + (0,))
+    with pytest.raises(NothingToDraw, match="a class has no training images"):
+        class_gain.prepare([lacking])
     even = Series("even", entry(work_dir, "mixup").run_dirs, (100,) * 10)
     with pytest.raises(NothingToDraw, match="about equally frequent"):
         class_gain.prepare([even])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sar_cls.cli import CONFIGS
 from sar_cls.reporting.figures.sets import row_sets, row_styles
 from sar_cls.suites.rows import list_suites, load_suite
@@ -19,6 +21,17 @@ def test_a_group_is_drawn_beside_its_baselines_and_the_rows_that_name_it() -> No
     assert second[:2] == ["mixup_mislas", "mixup_sar_mislas"]
     assert "cifar100_lt-if50-readings-of-sar-stage1" not in sets  # none of the group's own rows was run there
     assert not any("per_class" in row for row in sets["cifar100_lt-if100-stage1"])
+
+
+def test_groups_whose_names_differ_in_what_no_file_name_keeps_are_both_drawn(tmp_path: Path) -> None:
+    text = 'title = "Own"\nmetric = "top1"\n'
+    for name, group in (("a", "Own: rows"), ("b", "Own rows"), ("c", "種類"), ("d", "順序")):
+        text += f'\n[[rows]]\nname = "{name}"\nlabel = "{name}"\ngroup = "{group}"\n'
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "suite.toml").write_text(text, encoding="utf-8")
+    sets = row_sets(load_suite(tmp_path, "own"), [(name, None) for name in "abcd"])
+    assert [[row.name for row in one.rows] for one in sets] == [["a"], ["b"], ["c"], ["d"]]
+    assert len({one.name for one in sets}) == 4
 
 
 def test_rows_side_by_side_differ_and_a_second_stage_looks_like_its_first() -> None:
