@@ -15,7 +15,7 @@ from sar_cls.engine.first_stage import FirstStage
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.results import outcome
 from sar_cls.errors import InputError
-from sar_cls.metrics import topk_accuracy
+from sar_cls.metrics import mean_class_accuracy
 from sar_cls.metrics.correction import (
     ANCHOR_DISTANCES,
     adjust_logits,
@@ -38,7 +38,8 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
     """Applies ``config.posthoc``: ``dict(type="tau_norm" | "logit_adjustment", tau=1.0)``, or ``dict(type="nearest_anchor",
     distance="cosine" | "euclidean", share=1.0)``, the share that anchors have beside the softmax.
 
-    With a validation split ``tau`` or ``share`` is the value from 0, 0.1 ... 1 with the best accuracy there; without one it is the
+    With a validation split ``tau`` or ``share`` is the value from 0, 0.1 ... 1 with the best mean accuracy of the classes there
+    (it has the long tail of the training images, by which plain accuracy is best without any correction); without one it is the
     config's.
 
     Raises:
@@ -80,7 +81,7 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
         raise InputError(f"share is {tau}: give a number from 0, the softmax alone, to 1, the anchors alone")
     if splits.val is not None:
         labels = splits.val.labels.to(device)
-        tau = max(_TAUS, key=lambda value: float(topk_accuracy(corrected(splits.val, value), labels)))
+        tau = max(_TAUS, key=lambda value: mean_class_accuracy(corrected(splits.val, value), labels))
     parts = {"test": splits.test} if splits.val is None else {"test": splits.test, "val": splits.val}
     logits = {split: dict.fromkeys(("last", "best"), corrected(part, tau)) for split, part in parts.items()}
     result = outcome(planned, splits, logits, device, precision, [], best_epoch=0)

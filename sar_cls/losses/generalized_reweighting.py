@@ -62,4 +62,4 @@ class GeneralizedReweighting(ClassCountLoss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.check_logits(logits)
-        return weighted_cross_entropy(logits, targets, self.class_weights, self.divide_by)
+        return weighted_cross_entropy(logits, targets, self.class_weights, self.divide_by, self.whole_batch)

@@ -68,6 +68,14 @@ def per_class_accuracy(logits: Tensor | np.ndarray, labels: Tensor | np.ndarray)
     return _per_class(correct_at_k(scores, targets), targets, scores.shape[1])
 
 
+def mean_class_accuracy(logits: Tensor | np.ndarray, labels: Tensor | np.ndarray) -> float:
+    """Mean recall in percent of the classes that have an image: what plain accuracy is where all have equally many.
+
+    By it a choice on images with a long tail is one for test images without.
+    """
+    return float(np.nanmean(per_class_accuracy(logits, labels)))
+
+
 def shot_groups(train_counts: Sequence[int] | np.ndarray | Tensor) -> dict[str, np.ndarray]:
     """The classes [int64] of each shot group by number of training images: many > 100, medium 20-100, few < 20."""
     counts = np.asarray(train_counts)

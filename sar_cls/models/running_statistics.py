@@ -18,5 +18,5 @@ def move_running_statistics(norm: _BatchNorm, mean: Tensor, variance: Tensor) ->
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked.add_(1)
     share = 1 / norm.num_batches_tracked.to(mean.dtype) if norm.momentum is None else norm.momentum
-    norm.running_mean.lerp_(mean, share)
-    norm.running_var.lerp_(variance, share)
+    norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
+    norm.running_var.lerp_(variance.to(norm.running_var.dtype), share)

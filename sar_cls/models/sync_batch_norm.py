@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sar_cls.errors import InputError
 from sar_cls.models.replaced_norms import replace_batch_norms
 from sar_cls.models.running_statistics import move_running_statistics
+from sar_cls.regularizers.classifier_call import HALF
 from sar_cls.whole_batch import num_processes, total
 
 
@@ -75,10 +76,12 @@ class SynchronizedBatchNorm(_BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or num_processes() == 1:
             return super().forward(input)
-        output, mean, variance, number = _Normalize.apply(input, self.weight, self.bias, self.eps)
+        # As torch's own: half precision is normalised in float32, and the statistics are float32 too.
+        values = input.float() if input.dtype in HALF else input
+        output, mean, variance, number = _Normalize.apply(values, self.weight, self.bias, self.eps)
         if self.track_running_stats:
-            move_running_statistics(self, mean, variance * (number / (number - 1)).to(input.dtype))
-        return output
+            move_running_statistics(self, mean, variance * (number / (number - 1)).to(values.dtype))
+        return output.to(input.dtype)
 
     def _check_input_dim(self, input: Tensor) -> None:
         if input.dim() < 2:

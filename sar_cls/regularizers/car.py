@@ -244,7 +244,7 @@ class CAR(Regularizer):
         relation = self._relation(energies, has_center)
         excess = (relation - self.c2s_margin / (self.num_classes - 1)).relu() * other_weights
         row_sums = excess.sum(dim=1).clamp(ROW_SUM_EPS, 1 - ROW_SUM_EPS)
-        return (row_sums.mean() if self.c2s_counts_ignored else targets.mean(row_sums)).square()
+        return (targets.mean_of_all(row_sums) if self.c2s_counts_ignored else targets.mean(row_sums)).square()
 
     def _relation(self, energies: Tensor, has_center: Tensor) -> Tensor:
         """Row-wise softmax [*, C] over the classes that have a centre; 0 for the others, which is below any threshold."""

@@ -67,7 +67,7 @@ class Targets:
         """Mean over samples and all further dimensions of ``values`` [N, ...]: ``sum_i s_i v_i / (sum_i s_i * K)`` with K
         entries a sample; 0 where all weights are 0."""
         if self.sample_weights is None:
-            return self._mean_of_all(values)
+            return self.mean_of_all(values)
         weights = self.sample_weights.sum() * (values.numel() // values.shape[0])
         summed = self._sum(values, self.sample_weights)
         if self.whole_batch:
@@ -77,10 +77,11 @@ class Targets:
     def mean_over_all(self, values: Tensor) -> Tensor:
         """``sum_i s_i v_i / (N * K)``: samples of weight 0 add nothing and count in the denominator."""
         if self.sample_weights is None:
-            return self._mean_of_all(values)
+            return self.mean_of_all(values)
         return self._quotient(self._sum(values, self.sample_weights), values.numel())
 
-    def _mean_of_all(self, values: Tensor) -> Tensor:
+    def mean_of_all(self, values: Tensor) -> Tensor:
+        """Mean of all ``values``, whatever the weights of their samples."""
         return self._quotient(values.sum(), values.numel()) if self.whole_batch else values.mean()
 
     def _quotient(self, summed: Tensor, number: int) -> Tensor:

@@ -18,6 +18,7 @@ from sar_cls.metrics import (
     INDEX_GROUPS,
     correct_at_k,
     evaluate,
+    mean_class_accuracy,
     per_class_accuracy,
     shot_groups,
     topk_accuracy,
@@ -156,6 +157,14 @@ def test_topk_does_not_synchronize() -> None:
         topk_accuracy(logits, labels, 5)
     finally:
         torch.cuda.set_sync_debug_mode("default")
+
+
+def test_mean_class_accuracy_chooses_for_balanced_test_images() -> None:
+    # Of nine images of class 0 all are right and of the one of class 1 none is: 90 % of the images, half of the classes.
+    logits, labels = np.eye(3)[[0] * 10], np.array([0] * 9 + [1])
+    assert mean_class_accuracy(logits, labels) == 50.0
+    assert mean_class_accuracy(np.eye(3)[labels], labels) == 100.0
+    assert topk_accuracy(torch.from_numpy(logits), torch.from_numpy(labels)) == 90.0
 
 
 def test_per_class_accuracy_is_nan_exactly_at_absent_classes() -> None:

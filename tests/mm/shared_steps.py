@@ -25,7 +25,7 @@ from torch import Tensor, distributed, nn  # noqa: E402
 
 from sar_cls import CAR, SAR, CenterLoss, FixedAnchors  # noqa: E402
 from sar_cls.data import DeviceLoader, ImageSet  # noqa: E402
-from sar_cls.losses import LDAM, ARBLoss, ClassBalancedCrossEntropy, LabelAwareSmoothing  # noqa: E402
+from sar_cls.losses import LDAM, ARBLoss, ClassBalancedCrossEntropy, GeneralizedReweighting, LabelAwareSmoothing  # noqa: E402
 from sar_cls.mm.preprocessor import BatchPreprocessor  # noqa: E402
 from sar_cls.mm.processes import average_batch_norms, wrapped  # noqa: E402
 from sar_cls.models import use_virtual_batches  # noqa: E402
@@ -99,6 +99,9 @@ CASES: dict[str, Case] = {
     "SAR per class": Case(regularizer=sar(gate="per_class"), epochs=17),
     "CAR": Case(regularizer=lambda: CAR(C, D)),
     "CAR published": Case(regularizer=lambda: CAR.published(C, D)),
+    "CAR, ignored samples counted": Case(
+        regularizer=lambda: CAR(C, D, intra_counts_ignored=True, c2s_counts_ignored=True)
+    ),
     "CAR running": Case(regularizer=lambda: CAR(C, D, running_centers=True)),
     "CAR synchronised": Case(regularizer=lambda: CAR(C, D, sync_centers=True), mixup=False),
     "INC": Case(regularizer=lambda: INC(C, D)),
@@ -110,6 +113,7 @@ CASES: dict[str, Case] = {
     "ARB hard": Case(loss=lambda: ARBLoss(COUNTS), mixup=False),
     "class-balanced": Case(loss=lambda: ClassBalancedCrossEntropy(COUNTS, 0.99)),
     "class-balanced by weights": Case(loss=lambda: ClassBalancedCrossEntropy(COUNTS, 0.99, "weights")),
+    "generalized by weights": Case(loss=lambda: GeneralizedReweighting(COUNTS, 0.5, "weights")),
     "LDAM": Case(loss=lambda: LDAM(COUNTS, drw_start=0.0, scale=5.0), mixup=False),
     "LAS": Case(loss=lambda: LabelAwareSmoothing(COUNTS)),
     "SAR, norm synchronised": Case(regularizer=sar(), norm="sync"),

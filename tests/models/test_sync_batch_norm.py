@@ -46,6 +46,25 @@ def test_forward_backward_and_statistics_are_those_of_torch(
     torch.testing.assert_close(other.eval()(images), plain.eval()(images))
 
 
+def test_under_autocast_half_precision_is_normalised_as_torch_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    plain = net()[:2].float()
+    other = copy.deepcopy(plain)
+    synchronize_batch_norms(other, CPU)
+    monkeypatch.setattr(sync_batch_norm, "num_processes", lambda: 2)
+    images = torch.randn(6, 3, 8, 8) * 3 + 20
+    for one in (plain, other):
+        with torch.autocast("cpu", torch.bfloat16):
+            output = one(images)
+        assert output.dtype == torch.bfloat16
+        output.float().square().sum().backward()
+    for name, value in plain.state_dict().items():
+        assert other.state_dict()[name].dtype == value.dtype
+        torch.testing.assert_close(other.state_dict()[name], value, rtol=1e-5, atol=1e-5)
+    for one, two in zip(plain.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(two.grad, one.grad, rtol=0.05, atol=0.5)
+
+
 def test_the_tensors_stay_the_same_ones() -> None:
     plain = net()
     weight, names = plain[1].weight, list(plain.state_dict())
