@@ -139,14 +139,19 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
     )
 
 
-def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
+def run_options(arguments: argparse.Namespace, *, elsewhere: bool = False, **more: Any) -> Options:
     """The options of a run from the arguments that :func:`add_run_options` added, and ``more``.
+
+    Args:
+        arguments: of the command line.
+        elsewhere: whether other machines will run it: a device that is named need not be here.
+        more: further options.
 
     Raises:
         InputError: the device is not there, or a package that an option needs.
     """
     # Takes seconds, so not before the arguments are known to be good.
-    from sar_cls.engine.options import Options, usable_device
+    from sar_cls.engine.options import Options, named_device, usable_device
 
     if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise InputError("--tensorboard needs the package tensorboard: install it with pip install 'sar-cls[viz]'")
@@ -173,7 +178,8 @@ def run_options(arguments: argparse.Namespace, **more: Any) -> Options:
         "features",
     )
     given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
-    return Options(device=usable_device(arguments.device), **given, **more)
+    device = (named_device if elsewhere else usable_device)(arguments.device)
+    return Options(device=device, **given, **more)
 
 
 def seeds(number: int) -> list[int]:

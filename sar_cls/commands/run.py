@@ -163,6 +163,7 @@ def main() -> int:
         return measured(arguments, suite, rows, work_dir)
     options = cli.run_options(
         arguments,
+        elsewhere=arguments.launcher != "local",
         imbalance=arguments.imbalance,
         epochs=arguments.epochs,
         iterations=arguments.iterations,

@@ -128,3 +128,21 @@ def check_batch(resolved: Resolved, images: int) -> None:
     if not {"dataset", "imbalance", "classes", "val_fraction"} & set(resolved.overrides):
         raise InputError(f"{sentence}: use a smaller batch_size")
     messages.remark(f"{sentence}: every epoch is one step")
+
+
+def check_accumulation(resolved: Resolved, steps: int) -> None:
+    """Refuses gradients that are still being summed up where a checkpoint is made: they are not in it.
+
+    Args:
+        resolved: the config, whose ``optim_wrapper.accumulative_counts`` says how many steps make one update.
+        steps: from one checkpoint to the next.
+
+    Raises:
+        InputError: an update is not complete there, so that a resumed run would be another one.
+    """
+    number = resolved.config.optim_wrapper.get("accumulative_counts", 1)
+    if steps % number:
+        raise InputError(
+            f"{resolved.source} updates its weights every {number} steps and has {steps} from one checkpoint to the next: "
+            "choose accumulative_counts so that it divides that, or the run could not be resumed as it was"
+        )

@@ -137,10 +137,7 @@ def usable_device(name: str | None) -> str:
         return _own_device(name)
     if name is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"unknown device {name!r}: use cpu, cuda, or cuda:N") from error
+    device = _device(name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise InputError(f"--device {name}: this torch sees no CUDA device; use --device cpu")
@@ -148,13 +145,30 @@ def usable_device(name: str | None) -> str:
             raise InputError(
                 f"--device {name}: there are only {torch.cuda.device_count()} CUDA devices, counted from 0"
             )
-    elif device.type != "cpu":
-        raise InputError(f"--device {name}: only cpu and cuda are supported")
     elif device.index not in (None, 0):
         raise InputError(f"--device {name}: the CPU is one device; use --device cpu")
     else:
         return "cpu"  # torch's checkpoints do not know cpu:0
     return str(device)
+
+
+def named_device(name: str | None) -> str:
+    """``name``, which another machine is to have; "cpu" stands for whatever that will be where none is named.
+
+    Raises:
+        InputError: it is no name of a device that any machine could have.
+    """
+    return "cpu" if name is None else str(_device(name))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"unknown device {name!r}: use cpu, cuda, or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"--device {name}: only cpu and cuda are supported")
+    return device
 
 
 def _own_device(name: str | None) -> str:

@@ -51,6 +51,15 @@ class PlannedRun(Resolved):
         return replace(self, options=replace(self.options, **options))
 
 
+def data_root_of(planned: PlannedRun) -> str:
+    """Where a run looks for its images, absolute: where the command line says, else its config, else in "data".
+
+    Of a second stage only its first one knows; give that.
+    """
+    root = planned.options.data_root or planned.data.get("data_root") or "data"
+    return str(Path(root).expanduser().absolute())
+
+
 def plan(job: Job, options: Options, resolved: Resolved | None = None) -> PlannedRun:
     """A run from what is asked for; a second stage is then without its first one.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.optim.scheduler.param_scheduler import INF
 
 # Scheduler arguments that count epochs (or iterations), as one number or a list of them.
 _COUNTS = ("milestones", "begin", "end", "T_max", "total_iters", "step_size")
@@ -50,14 +51,14 @@ def shorten(config: Config, epochs: int, batches_per_epoch: int) -> None:
             regularizer["aux_warmup"] = max(1, round(regularizer["aux_warmup"] * epochs / full))
     schedulers = config.get("param_scheduler") or []
     scaled = [
-        _scaled(dict(scheduler), epochs / full, batches_per_epoch, full * batches_per_epoch)
+        _scaled(dict(scheduler), epochs / full, batches_per_epoch)
         for scheduler in (schedulers if isinstance(schedulers, list) else [schedulers])
     ]
     # A warm-up or decay of under two iterations changes nothing that could be seen.
     config.param_scheduler = [item for item in scaled if item.get("end", float("inf")) - item.get("begin", 0) >= 2]
 
 
-def _scaled(scheduler: dict[str, Any], ratio: float, batches_per_epoch: int, all_iterations: int) -> dict[str, Any]:
+def _scaled(scheduler: dict[str, Any], ratio: float, batches_per_epoch: int) -> dict[str, Any]:
     by_epoch = scheduler.get("by_epoch", True) and not scheduler.get("convert_to_iter_based", False)
     # An "end" given in epochs beside convert_to_iter_based counts epochs all the same.
     unit = batches_per_epoch if by_epoch or scheduler.get("convert_to_iter_based", False) else 1
@@ -69,6 +70,6 @@ def _scaled(scheduler: dict[str, Any], ratio: float, batches_per_epoch: int, all
             continue
         if isinstance(value, (list, tuple)):
             scheduler[key] = [max(1, round(item * unit * ratio)) for item in value]
-        elif value * unit <= all_iterations:  # mmengine's "end" is infinite by default
+        elif value < INF:  # mmengine's "end" by default; a schedule may be longer than the training
             scheduler[key] = round(value * unit * ratio)
     return scheduler

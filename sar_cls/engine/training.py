@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sar_cls import messages
 from sar_cls.engine import dense, dense_results, dense_runner
 from sar_cls.engine.features import NetFeatures, anchors_in, keep_features, net_features
+from sar_cls.engine.fitting import check_accumulation
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.readings import in_record, remarks
 from sar_cls.engine.results import outcome
@@ -210,6 +211,8 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
         parts = dense_runner.parts(planned, config, splits, device)
     else:
         parts = _parts(planned, config, splits, device)
+    whole = planned.unit == "epochs"
+    check_accumulation(planned, len(parts["train_dataloader"]) if whole else config.train_cfg.val_interval)
     preprocessor = config.data_preprocessor.to_dict()
     if options.memory_format != "channels_last" and not (planned.is_dense and dense.uses_pipelines(config)):
         preprocessor["memory_format"] = options.memory_format

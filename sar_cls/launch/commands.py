@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sar_cls import messages
 from sar_cls.engine.options import Options
-from sar_cls.engine.planned import PlannedRun
+from sar_cls.engine.planned import PlannedRun, data_root_of
 from sar_cls.engine.run import DataCache
 from sar_cls.errors import InputError
 from sar_cls.launch.attempt import finished_before
@@ -44,12 +44,21 @@ def print_commands(
     groups: dict[Path, list[PlannedRun]] = {}
     for planned in left_to_do(runs):
         groups.setdefault(planned.stage1_dir or planned.run_dir, []).append(planned)
-    for group in groups.values():
+    firsts = {
+        planned.run_dir: planned for planned in runs
+    }  # where the images of a line are is known to its first stage
+    for folder, group in groups.items():
         names = [f"{planned.suite}/{planned.row}" for planned in group]
         arguments = ["--suite", suite, "--only", *names, "--seed", str(group[0].seed)]
         if configs != CONFIGS:
             arguments += ["--configs", str(configs.absolute())]
-        arguments += ["--work-dir", str(work_dir.absolute()), *option_arguments(group[0].options)]
+        arguments += [
+            "--work-dir",
+            str(work_dir.absolute()),
+            "--data-root",
+            data_root_of(firsts.get(folder, group[0])),
+            *option_arguments(group[0].options),
+        ]
         arguments += [] if device is None else ["--device", device]
         messages.result(shlex.join([sys.executable, "-m", "sar_cls", "run", *arguments]))
 
@@ -70,8 +79,8 @@ def left_to_do(runs: Iterable[PlannedRun]) -> list[PlannedRun]:
 
 
 def option_arguments(options: Options) -> list[str]:
-    """The arguments of ``benchmarks/run.py`` that give these options, but for the device; those by default are left out."""
-    found = ["--data-root", str(Path(options.data_root or "data").absolute())]
+    """The arguments of ``benchmarks/run.py`` that give these options, but for device and data root, where they are no default."""
+    found: list[str] = []
     for field in fields(Options):
         value = getattr(options, field.name)
         if field.name in _OTHERS or value == field.default:

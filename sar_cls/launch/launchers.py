@@ -63,7 +63,7 @@ def slurm(runs: Sequence[PlannedRun], launch: Launch) -> Outcome:
     """As jobs of a SLURM cluster."""
     from sar_cls.launch.slurm import run_on_slurm
 
-    return run_on_slurm(runs, launch.work_dir, launch.slurm)
+    return run_on_slurm(runs, launch.work_dir, launch.slurm, launch.device)
 
 
 def ray(runs: Sequence[PlannedRun], launch: Launch) -> Outcome:

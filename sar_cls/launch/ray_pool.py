@@ -21,7 +21,7 @@ from typing import Any
 import filelock
 
 from sar_cls import messages
-from sar_cls.engine.planned import PlannedRun, after_first_stage
+from sar_cls.engine.planned import PlannedRun, after_first_stage, data_root_of
 from sar_cls.engine.run import DataCache
 from sar_cls.errors import InputError
 from sar_cls.files import replacing
@@ -67,9 +67,14 @@ def run_on_ray(
     """
     import_ray()
     work_dir = work_dir.absolute()
-    whole = [_absolute(planned) for planned in runs]
+    firsts = {planned.run_dir: planned for planned in runs}
+    whole = [_absolute(planned, firsts.get(planned.stage1_dir or planned.run_dir, planned)) for planned in runs]
     if sync and runs and (runs[0].options.weights or "none") != "none" and Path(str(runs[0].options.weights)).is_file():
         raise InputError("--sync does not carry a file of --weights: name weights that the nodes can fetch themselves")
+    if sync and any("train" in planned.data for planned in runs):
+        raise InputError(
+            "--sync does not carry the image files of mmseg's data sets: put data and --work-dir on a shared folder"
+        )
 
     def open_pool(left: Sequence[PlannedRun]) -> RayPool:
         return RayPool(left, work_dir, address, device, each, sync=sync, seconds=seconds)
@@ -77,14 +82,12 @@ def run_on_ray(
     return run_in_pool(whole, open_pool)
 
 
-def _absolute(planned: PlannedRun) -> PlannedRun:
-    """Nodes have another current folder."""
+def _absolute(planned: PlannedRun, first: PlannedRun) -> PlannedRun:
+    """Nodes have another current folder. The first stage, or the run itself where it is one, says where the images are."""
     weights = planned.options.weights
     if weights is not None and Path(weights).is_file():
         weights = str(Path(weights).absolute())
-    options = replace(
-        planned.options, data_root=str(Path(planned.options.data_root or "data").absolute()), weights=weights
-    )
+    options = replace(planned.options, data_root=data_root_of(first), weights=weights)
     stage1 = None if planned.stage1_dir is None else planned.stage1_dir.absolute()
     return replace(planned, run_dir=planned.run_dir.absolute(), stage1_dir=stage1, options=options)
 
@@ -155,7 +158,9 @@ class RayPool:
 
     def _take(self, task: _Task) -> Attempt | None:
         """Locks a run for this process; how it ended, where it is not to be run."""
-        run_dir, title = task.planned.run_dir, task.planned.title
+        run_dir, title, first = task.planned.run_dir, task.planned.title, task.planned.stage1_dir
+        if first is not None and not record.is_finished(first) and folder.is_locked(first):
+            return Attempt(title, "locked", f"{title}: another process is at its first stage, passed over")
         run_dir.mkdir(parents=True, exist_ok=True)
         try:
             task.lock = folder.lock(run_dir)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sar_cls import messages
+from sar_cls.engine.options import usable_device
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.run import DataCache
 from sar_cls.errors import InputError
@@ -20,6 +21,7 @@ from sar_cls.launch.attempt import try_run
 from sar_cls.launch.outcome import Attempt, Outcome
 from sar_cls.launch.pool import run_in_pool
 from sar_cls.launch.screen import Screen
+from sar_cls.runs.folder import remove_error_log
 
 # Jobs that are in the queue at a time: clusters limit them, and a queue is no place for a whole suite.
 MOST_JOBS = 100
@@ -27,7 +29,9 @@ SECONDS_BETWEEN_LOOKS = 5.0
 LOGS = ".slurm"
 
 
-def run_on_slurm(runs: Sequence[PlannedRun], work_dir: Path, parameters: dict[str, str]) -> Outcome:
+def run_on_slurm(
+    runs: Sequence[PlannedRun], work_dir: Path, parameters: dict[str, str], device: str | None = None
+) -> Outcome:
     """Runs what is not finished yet, by the policy of :mod:`sar_cls.launch.outcome`.
 
     Args:
@@ -35,25 +39,43 @@ def run_on_slurm(runs: Sequence[PlannedRun], work_dir: Path, parameters: dict[st
         work_dir: of the runs, on a file system that the nodes share; the logs of the jobs go to ``.slurm`` in it.
         parameters: of the jobs as submitit has them, such as ``slurm_partition`` and ``timeout_min``; ``cluster=local`` runs
             them as processes of this machine, and ``most_jobs`` says how many are in the queue at a time.
+        device: as it was named; None for what each node has.
 
     Raises:
         InputError: no submitit, no SLURM, unknown parameters; or a run was refused before any had to be run and has ended.
     """
     cluster, most, settings = _settings(parameters)
     executor = _executor(work_dir, cluster, settings)
-    return run_in_pool(runs, lambda left: SlurmPool(executor, most, where=f"{work_dir / LOGS}"))
+    return run_in_pool(runs, lambda left: SlurmPool(executor, most, where=f"{work_dir / LOGS}", device=device))
 
 
 class SlurmRun:
-    """What a job does. submitit calls ``checkpoint`` when it is preempted: the same run is handed in again."""
+    """What a job does. submitit calls ``checkpoint`` when it is preempted: the same run is handed in again.
+
+    Args:
+        device: as it was named for the runs; None for what the node has.
+    """
+
+    def __init__(self, device: str | None = None) -> None:
+        self.device = device
+        self.is_handed_in_again = False
 
     def __call__(self, planned: PlannedRun) -> Attempt:
-        return try_run(planned, DataCache())
+        try:
+            attempt = try_run(planned.on(device=usable_device(self.device)), DataCache())
+        except InputError as error:  # no such device on this node
+            return Attempt(planned.title, "failed", f"{planned.title}: {error}", refused=str(error))
+        if self.is_handed_in_again:
+            # submitit ends the process by sys.exit, which is no failure of the run: this job has no result, the next one will.
+            remove_error_log(planned.run_dir)
+            raise SystemExit(-1)
+        return attempt
 
     def checkpoint(self, planned: PlannedRun) -> Any:
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self, planned)
+        self.is_handed_in_again = True
+        return DelayedSubmission(SlurmRun(self.device), planned)
 
 
 class SlurmPool:
@@ -64,22 +86,35 @@ class SlurmPool:
         most: jobs at a time.
         where: their logs are, for messages.
         pause: seconds between two looks at them.
+        device: as it was named, if it was.
     """
 
-    def __init__(self, executor: Any, most: int, where: str, pause: float = SECONDS_BETWEEN_LOOKS) -> None:
-        self.executor, self.most, self.where, self.pause = executor, most, where, pause
+    def __init__(
+        self, executor: Any, most: int, where: str, pause: float = SECONDS_BETWEEN_LOOKS, device: str | None = None
+    ) -> None:
+        self.executor, self.most, self.where, self.pause, self.device = executor, most, where, pause, device
         self.jobs: dict[str, Any] = {}
+        self.ahead: list[Attempt] = []  # of runs that the queue did not take
         self.states: dict[str, str] = {}
 
     def room(self) -> int:
         return self.most - len(self.jobs)
 
     def start(self, planned: PlannedRun) -> None:
-        job = self.executor.submit(SlurmRun(), planned)
+        try:
+            job = self.executor.submit(SlurmRun(self.device), planned)
+        except Exception as error:  # sbatch failed: a limit of the queue, a controller that does not answer
+            self.ahead.append(
+                Attempt(planned.title, "failed", f"{planned.title}: failed, its job was not taken: {_last_line(error)}")
+            )
+            return
         self.jobs[planned.title] = job
         messages.remark(f"{planned.title}: job {job.job_id}")
 
     def ended(self, screen: Screen) -> list[Attempt]:
+        if self.ahead:
+            found, self.ahead = self.ahead, []
+            return found
         for title, job in self.jobs.items():
             screen.said(title, f"{title}: job {job.job_id}, {str(job.state).lower()}", everywhere=False)
         ended = [title for title, job in self.jobs.items() if job.done()]
@@ -91,15 +126,17 @@ class SlurmPool:
         try:
             return job.result()
         except Exception as error:  # the job died, was cancelled, or ran out of time too often
-            lines = [line for line in str(error).strip().splitlines() if line.strip()]
-            reason = lines[-1].strip() if lines else type(error).__name__
-            return Attempt(
-                title, "failed", f"{title}: failed, its job {job.job_id} ended: {reason} (log in {self.where})"
-            )
+            reason = f"its job {job.job_id} ended: {_last_line(error)} (log in {self.where})"
+            return Attempt(title, "failed", f"{title}: failed, {reason}")
 
     def close(self) -> None:
         for job in self.jobs.values():
             job.cancel(check=False)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line for line in str(error).strip().splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
 
 
 def _settings(parameters: dict[str, str]) -> tuple[str, int, dict[str, Any]]:

@@ -117,7 +117,7 @@ class WorkerPool:
 def _start(device: str) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs,), daemon=True)
+    process = context.Process(target=_work, args=(theirs,))  # a daemon could not have the loaders that mmseg starts
     process.start()
     theirs.close()  # so that the end of the process ends the pipe
     return _Worker(process, ours, device)
@@ -127,7 +127,7 @@ def _work(connection: Connection) -> None:
     """The life of a worker: run after run, until the parent hangs up or is no more."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
-    # mmengine would rather have "fork", for the workers of a DataLoader; there are none.
+    # mmengine would rather have "fork", for the workers of a DataLoader; mmseg's work either way.
     warnings.filterwarnings("ignore", message="Multi-processing start method")
     sys.stdout = sys.stderr = Lines(lambda line: _send(connection, line))
     cache = DataCache()

@@ -176,6 +176,15 @@ class TestEndToEnd:
         assert [path.name for path in folder.iterdir()] in ([".lock"], [])
 
 
+def test_a_device_of_another_machine(run: Run, tmp_path: Path) -> None:
+    only = ("--suite", "digits", "--only", "baseline", "--seeds", "1", "--work-dir", tmp_path / "work")
+    result = run(*only, "--launcher", "print", "--device", "cuda:7")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.rstrip().endswith("--device cuda:7")
+    refused(run(*only, "--launcher", "print", "--device", "tpu"), "unknown device 'tpu'")
+    refused(run(*only, "--launcher", "print", "--device", "meta"), "only cpu and cuda are supported")
+
+
 class TestDryRun:
     def test_it_says_what_would_run_and_what_is_missing(self, run: Run, tmp_path: Path) -> None:
         only = (

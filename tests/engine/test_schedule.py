@@ -135,6 +135,13 @@ class TestShorten:
         for step, rate in enumerate(rates):
             assert rate == pytest.approx(0.5 * (1 + math.cos(math.pi * step / len(rates))), abs=1e-9)
 
+    def test_a_schedule_that_is_longer_than_the_training_shrinks_as_well(self) -> None:
+        cosine = dict(type="CosineAnnealingLR", T_max=95, by_epoch=True, begin=5, end=100)
+        shortened = Config(dict(train_cfg=dict(max_epochs=50), param_scheduler=[cosine]))
+        shorten(shortened, 25, 10)
+        (found,) = shortened.param_scheduler
+        assert (found["T_max"], found["begin"], found["end"]) == (475, 25, 500)
+
     @pytest.mark.parametrize("epochs", [10, 50])
     def test_cub_warms_up_by_step_then_cosine(self, epochs: int) -> None:
         batches, made = 94, config("cub")

@@ -13,6 +13,7 @@ from sar_cls.engine import training
 from sar_cls.engine.options import Options
 from sar_cls.engine.planned import PlannedRun, fit, plan
 from sar_cls.engine.run import DataCache, Job
+from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.runs.folder import BEST, CONFIG, HISTORY_FILE, LAST, NET
 
@@ -78,3 +79,10 @@ def test_a_foreign_checkpoint_stops_it_before_a_file_is_written(ready: Ready) ->
     with pytest.raises(ValueError, match="damaged or no checkpoint"):
         training.build_runner(planned, splits)
     assert [path.name for path in Path(planned.run_dir).iterdir()] == [LAST]
+
+
+def test_gradients_that_a_checkpoint_would_lose_are_refused(ready: Ready) -> None:
+    planned, splits = ready(TINY + "optim_wrapper = dict(accumulative_counts=1000)\n")
+    with pytest.raises(InputError, match=r"every 1000 steps and has \d+ from one checkpoint to the next: choose"):
+        training.build_runner(planned, splits)
+    assert list(planned.run_dir.iterdir()) == []

@@ -65,9 +65,9 @@ def parsed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Options:
 def test_options_come_back_as_they_were(name: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = VALUES if name == "all" else {} if name is None else {name: VALUES[name]}
     options = Options(**chosen)
-    found = parsed(option_arguments(options), monkeypatch)
-    expected = options if options.data_root else replace(options, data_root=str(Path("data").absolute()))
-    assert replace(found, device="cpu") == expected
+    data_root = ["--data-root", options.data_root] if options.data_root else []
+    found = parsed([*data_root, *option_arguments(options)], monkeypatch)
+    assert replace(found, device="cpu") == options
 
 
 def test_every_option_is_covered() -> None:
@@ -98,6 +98,38 @@ def test_a_line_for_each_first_stage_and_seed__whole_in_itself(
     }
     assert len(planned) == len(runs)  # none is in two lines
     assert not work_dir.exists()
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "expected"),
+    [
+        (None, None, "{here}/data"),
+        ("images", None, "{here}/images"),
+        ("images", "other", "{here}/other"),
+        ("/somewhere", None, "/somewhere"),
+        (None, "~/data", "{home}/data"),
+    ],
+)
+def test_the_images_are_those_of_the_run(
+    own: str | None,
+    given: str | None,
+    expected: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the command line says, else where the config does."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    suite = tmp_path / "mine" / "tails"
+    suite.mkdir(parents=True)
+    row = 'name = "plain"\nlabel = "Plain"\nconfig = "cifar100_lt/mixup.py"\n'
+    row += f'set.train_dataloader.dataset.data_root = "{own}"\n' if own else ""
+    (suite / "suite.toml").write_text(f'title = "Tails"\nmetric = "top1"\n\n[[rows]]\n{row}', encoding="utf-8")
+    rows = select_rows(load_suite(tmp_path / "mine", "tails"))
+    print_commands(plan_runs(rows, [1], Options(data_root=given), tmp_path), "tails", tmp_path / "mine", tmp_path)
+    words = shlex.split(capsys.readouterr().out)
+    assert words[words.index("--data-root") + 1] == expected.format(here=tmp_path, home=tmp_path / "home")
 
 
 def argument_on_cpu(arguments: Any) -> Any:

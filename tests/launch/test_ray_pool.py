@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from tiny_runs import TINY
 
+from sar_cls.cli import CONFIGS
 from sar_cls.engine.job import Job
 from sar_cls.engine.options import Options
 from sar_cls.engine.planned import PlannedRun, plan
@@ -24,6 +26,8 @@ from sar_cls.runs.record import is_finished, read_record
 from .conftest import Three
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+ADJUSTED = f'_base_ = "{CONFIGS}/digits_lt/mixup.py"\nposthoc = dict(type="logit_adjustment", tau=1.0)\n'
+ADJUSTED += "train_cfg = dict(max_epochs=0)\n"
 LONG = TINY.replace("max_epochs=2", "max_epochs=40").replace("T_max=2", "T_max=40")
 
 
@@ -81,6 +85,20 @@ def test_what_another_process_is_at_is_passed_over(three: Three, make_job: Calla
         with folder.lock(held.run_dir):
             outcome = run_on_ray([held, free], tmp_path / str(sync), device="cpu", sync=sync)
         assert (outcome.locked, outcome.done, outcome.failed) == ([held.title], [free.title], [])
+
+
+def test_a_second_stage_whose_first_another_process_is_at_is_passed_over(
+    three: Three, make_job: Callable[..., Job], tmp_path: Path
+) -> None:
+    three.complete()
+    first = make_job(TINY, row="first")
+    job = make_job(ADJUSTED, row="second", stage1_dir=first.run_dir)
+    first.run_dir.mkdir(parents=True)
+    for sync in (False, True):
+        second = plan(dataclasses.replace(job, run_dir=tmp_path / str(sync) / "tiny" / "second" / "seed1"), Options())
+        with folder.lock(first.run_dir):
+            outcome = run_on_ray([second], tmp_path / str(sync), device="cpu", sync=sync)
+        assert (outcome.locked, outcome.done, outcome.failed) == ([second.title], [], [])
 
 
 def test_nodes_that_do_not_fit_are_refused_in_one_sentence(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sar_cls.engine import run
 from sar_cls.engine.options import Options
 from sar_cls.engine.planned import PlannedRun, plan
 from sar_cls.engine.run import Job
@@ -43,9 +44,12 @@ class Handed:
 
 class Queue:
     def __init__(self, ends: dict[str, Any]) -> None:
-        self.ends, self.jobs = ends, []
+        self.ends, self.jobs, self.functions = ends, [], []
 
     def submit(self, function: Any, planned: PlannedRun) -> Handed:
+        if isinstance(self.ends.get(planned.title), str):
+            raise ValueError(self.ends[planned.title])
+        self.functions.append(function)
         done = Attempt(planned.title, "done", f"{planned.title}: top-1")
         self.jobs.append(Handed(self.ends.get(planned.title, done), len(self.jobs) + 1))
         return self.jobs[-1]
@@ -67,6 +71,38 @@ def test_a_job_that_dies_fails_its_run_alone(runs: list[PlannedRun], capsys: pyt
         in out
     )
     assert f"{runs[0].title}: job 1" in err
+
+
+def test_a_run_that_the_queue_does_not_take_fails_alone(
+    runs: list[PlannedRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    queue = Queue({runs[1].title: "sbatch: error\nQOSMaxSubmitJobPerUserLimit"})
+    outcome = run_in_pool(runs, lambda left: SlurmPool(queue, 3, "logs", pause=0))
+    assert (outcome.failed, outcome.done) == ([runs[1].title], [runs[0].title, runs[2].title])
+    assert f"{runs[1].title}: failed, its job was not taken: QOSMaxSubmitJobPerUserLimit" in capsys.readouterr().out
+    assert not any(job.cancelled for job in queue.jobs)
+
+
+@pytest.mark.parametrize(("named", "there", "used"), [(None, "cuda", "cuda"), ("cuda:1", "cuda", "cuda:1")])
+def test_the_device_is_chosen_where_the_job_runs(
+    runs: list[PlannedRun], monkeypatch: pytest.MonkeyPatch, named: str | None, there: str, used: str
+) -> None:
+    queue = Queue({})
+    run_in_pool(runs[:1], lambda left: SlurmPool(queue, 1, "logs", pause=0, device=named))
+    seen: list[str] = []
+    monkeypatch.setattr(slurm, "usable_device", lambda name: name or there)
+    monkeypatch.setattr(slurm, "try_run", lambda planned, _: seen.append(planned.options.device))
+    queue.functions[0](runs[0])
+    assert seen == [used]
+
+
+def test_a_node_without_the_device_refuses_the_run(runs: list[PlannedRun], monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str | None) -> str:
+        raise InputError(f"--device {name}: this torch sees no CUDA device")
+
+    monkeypatch.setattr(slurm, "usable_device", absent)
+    attempt = slurm.SlurmRun("cuda")(runs[0])
+    assert (attempt.end, attempt.refused) == ("failed", "--device cuda: this torch sees no CUDA device")
 
 
 def test_what_is_in_the_queue_is_cancelled_when_this_process_ends(runs: list[PlannedRun]) -> None:
@@ -112,7 +148,23 @@ class TestWithSubmitit:
     def test_a_preempted_run_is_handed_in_again(self, runs: list[PlannedRun]) -> None:
         again = slurm.SlurmRun().checkpoint(runs[0])
         assert isinstance(again.function, slurm.SlurmRun)
+        assert not again.function.is_handed_in_again
         assert again.args == (runs[0],)
+
+    def test_a_job_that_is_handed_in_again_has_no_result(
+        self, runs: list[PlannedRun], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """submitit's handler requeues and ends the process from within whatever is running."""
+        job, planned = slurm.SlurmRun("cpu"), runs[0]
+
+        def interrupted(*_: Any) -> None:
+            job.checkpoint(planned)
+            sys.exit(-1)
+
+        monkeypatch.setattr(run.training, "execute", interrupted)
+        with pytest.raises(SystemExit):
+            job(planned)
+        assert not (planned.run_dir / "error.log").exists()
 
     @pytest.mark.slow
     def test_jobs_of_this_machine(
