@@ -373,3 +373,15 @@ def test_the_gates_that_ended_closed(setting: str, folder: str, rows: list[str])
     never = all(gate["share_gate_open"] == 0 for gate in gates)
     expected = f"{closed} of {len(gates)}{', at no step open' if never else ''}"
     assert cells(RESULTS / "README.md", "setting", setting) == [expected]
+
+
+def test_what_the_pull_alone_costs_by_dimensions() -> None:
+    rows = [("pull_alone", (2, 3, 5, 9, 16, 64)), ("pull_to_simplex", (9, 16, 64))]
+    found = {
+        (row, number): differences(DIMENSIONS, f"{row}_{number}", f"mixup_{number}").mean()
+        for row, numbers in rows
+        for number in numbers
+    }
+    in_16 = "{:+.1f} and {:+.1f} in 16".format(*(value for (_, number), value in found.items() if number == 16))
+    fewer = [value for (_, number), value in found.items() if number < 16]
+    assert f"{in_16}, which is not significant, and {max(fewer):+.1f} to {min(fewer):+.1f} in nine and fewer" in ANSWERS
