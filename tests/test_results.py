@@ -1,61 +1,26 @@
-"""The answers of results/README.md are what the kept records say: means, paired t-intervals and Holm's p, computed here anew.
-
-Not by :mod:`sar_cls.reporting`, which prints the tables: the records are read as JSON, the statistics are scipy's.
-"""
+"""The sentences of results/README.md follow from the kept records: means, paired t-intervals and Holm's p, computed anew."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from kept_records import (
+    ANSWERS,
+    CAMVID,
+    DIMENSIONS,
+    EPOCHS,
+    FAMILY,
+    LT16,
+    PARTS,
+    RESULTS,
+    RIVALS,
+    SUPCON,
+    differences,
+    holm,
+    last,
+)
 from scipy import stats
-
-RESULTS = Path(__file__).parents[1] / "results"
-ANSWERS = " ".join((RESULTS / "README.md").read_text(encoding="utf-8").split())  # on one line
-PARTS, RIVALS, SUPCON, LT16, CAMVID = "digits-parts", "digits-rivals", "digits-supcon", "cifar100_lt_16", "camvid"
-EPOCHS, DIMENSIONS = "digits-epochs", "digits-dimensions"
-# Rows at 16x16 that share a baseline, in each stage; CAR has no logit adjustment.
-FAMILY = ["mixup_sar", "mixup_aux_alone", "mixup_sar_shielded", "mixup_car"]
-
-
-def last(folder: str, row: str, metric: str = "") -> dict[int, float]:
-    """Seed -> metric at the last epoch, of the kept float32 runs of a row; by default top-1, of a segmentation net mIoU.
-
-    Of a row that was run at several lengths the longest.
-    """
-    metric = metric or ("miou" if folder == CAMVID else "top1")
-    records = [json.loads(path.read_bytes()) for path in (RESULTS / folder).glob(f"*/{row}/*/record.json")]
-    longest = max((record["epochs"] for record in records), default=0)
-    records = [record for record in records if record["epochs"] == longest and record["precision"] == "fp32"]
-    found = {record["seed"]: record["metrics"]["last"][metric] for record in records}
-    assert 0 < len(found) == len(records), f"{folder}: {len(records)} runs of {row}, {len(found)} seeds"
-    return found
-
-
-def differences(folder: str, row: str, baseline: str, metric: str = "") -> np.ndarray:
-    """Row minus baseline, seed by seed."""
-    ours, theirs = last(folder, row, metric), last(folder, baseline, metric)
-    return np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
-
-
-def holm(values: list[float]) -> list[float]:
-    """Holm's adjusted p-values, from the definition."""
-    order, adjusted, worst = np.argsort(values), [0.0] * len(values), 0.0
-    for rank, index in enumerate(order):
-        worst = max(worst, (len(values) - rank) * values[index])
-        adjusted[index] = min(1.0, worst)
-    return adjusted
-
-
-def cells(document: Path, heading: str, label: str) -> list[str]:
-    """What stands behind a label in the table whose heading begins so."""
-    text = document.read_text(encoding="utf-8")
-    table = text[text.index(f"| {heading}") :].split("\n\n")[0]
-    (line,) = [line for line in table.splitlines() if line.startswith(f"| {label} |")]
-    return [cell.strip() for cell in line.split("|")[2:-1]]
 
 
 @pytest.mark.parametrize(
@@ -230,18 +195,6 @@ def test_what_camvid_says_after_three_times_the_iterations_follows_from_the_reco
     assert {f"{gain[:10].mean():+.1f}" for gain in gains} == {"-0.1"}
 
 
-@pytest.mark.parametrize(("row", "label"), [("mixup", "MixUp"), ("mixup_sar", "MixUp+SAR")])
-def test_table_10_is_that_of_the_records(row: str, label: str) -> None:
-    expected = []
-    for epoch in ("last", "best"):
-        stages = []
-        for name in (row, f"{row}_mislas"):
-            files = [*(RESULTS / "cifar100_lt" / "cifar100_lt" / name).glob("*/record.json")]
-            stages.append(np.mean([json.loads(path.read_bytes())["metrics"][epoch]["top1"] for path in files]))
-        expected.append(f"{stages[0]:.2f} / {stages[1]:.2f}")
-    assert cells(RESULTS / "README.md", "Tab. 10", label)[1:4] == [*expected, str(len(files))]
-
-
 def pairs_of_table_10(after: str, metric: str = "top1") -> np.ndarray:
     """SAR minus MixUp at full size, in the paper's order of seeds."""
     rows = [last("cifar100_lt", f"{row}{after}", metric) for row in ("mixup_sar", "mixup")]
@@ -289,90 +242,6 @@ def test_the_gate_that_closed_for_good() -> None:
     assert (others[1].loc[132:154] == 0).all()
     assert others[1].loc[131] > 0
     assert others[1].loc[155] > 0
-
-
-@pytest.mark.parametrize(
-    ("label", "folder", "baseline", "rows"),
-    [
-        (
-            "digits, 10 classes, after 20 epochs",
-            EPOCHS,
-            "mixup_20",
-            ["sar_20", "aux_alone_20", "mixup_20_logit_adjustment"],
-        ),
-        ("digits, after 100 epochs", EPOCHS, "mixup_100", ["sar_100", "aux_alone_100", "mixup_100_logit_adjustment"]),
-        (
-            "CamVid, 11 classes, segmentation (mIoU)",
-            CAMVID,
-            "segformer",
-            ["segformer_sar", "segformer_aux", "segformer_disalign"],
-        ),
-        ("CIFAR-100-LT at 16x16", LT16, "mixup", ["mixup_sar", "mixup_aux_alone", "mixup_logit_adjustment"]),
-        ("CIFAR-100-LT (Tab. 10)", "cifar100_lt", "mixup", ["mixup_sar", "", "mixup_logit_adjustment"]),
-    ],
-)
-def test_the_table_of_the_readme(label: str, folder: str, baseline: str, rows: list[str]) -> None:
-    expected, pairs = [], set()
-    for row in rows:
-        if not row:
-            expected.append("not run")
-            continue
-        found = differences(folder, row, baseline)
-        pairs.add(len(found))
-        low, high = stats.t.interval(0.95, len(found) - 1, found.mean(), stats.sem(found))
-        expected.append(f"{found.mean():+.1f} [{low:+.1f}, {high:+.1f}]")
-    assert cells(RESULTS.parent / "README.md", "long tail", label) == [str(*pairs), *expected]
-
-
-@pytest.mark.parametrize(
-    ("label", "row"),
-    [
-        ("MixUp", "mixup"),
-        ("MixUp+SAR", "mixup_sar"),
-        ("MixUp, auxiliary loss alone", "mixup_aux_alone"),
-        ("MixUp+SAR, classifier shielded", "mixup_sar_shielded"),
-        ("MixUp+CAR", "mixup_car"),
-        ("MixUp, balanced softmax", "mixup_balanced_softmax"),
-    ],
-)
-def test_the_accuracies_at_16x16(label: str, row: str) -> None:
-    found = cells(RESULTS / "README.md", "top-1 at 16x16", label)
-    for cell, after in zip(found, ("", "_logit_adjustment", "_mislas"), strict=True):
-        if cell == "–":
-            assert not [*(RESULTS / LT16).glob(f"*/{row}{after}")]
-        else:
-            assert cell == f"{np.mean(list(last(LT16, row + after).values())):.1f}"
-
-
-@pytest.mark.parametrize(
-    ("setting", "folder", "rows"),
-    [
-        ("SAR, 100 classes, 32x32", "cifar100_lt", ["mixup_sar"]),
-        ("SAR, 100 classes, 16x16", LT16, ["mixup_sar"]),
-        ("auxiliary loss alone, 100 classes, 16x16", LT16, ["mixup_aux_alone"]),
-        ("classifier shielded, 100 classes, 16x16", LT16, ["mixup_sar_shielded"]),
-        ("SAR, 10 and 20 classes, 16x16", LT16, ["sar_10_classes", "sar_20_classes"]),
-        ("SAR, long-tailed digits", PARTS, ["mixup_sar"]),
-        ("tau = 0.7, below delta, long-tailed digits", PARTS, ["sar_tau_0_7"]),
-        ("tau = 0.5, below delta, long-tailed digits", PARTS, ["sar_tau_0_5"]),
-        ("classifier shielded, long-tailed digits", PARTS, ["mixup_sar_shielded"]),
-        ("classifier shielded, balanced softmax, long-tailed digits", PARTS, ["mixup_balanced_softmax_sar_shielded"]),
-        ("SAR in 5 dimensions, long-tailed digits", DIMENSIONS, ["sar_5"]),
-        ("SAR in 2 and 3 dimensions, long-tailed digits", DIMENSIONS, ["sar_2", "sar_3"]),
-        ("SAR in bfloat16, 100 classes, 32x32, 10 epochs", "precision", ["mixup_sar"]),
-    ],
-)
-def test_the_gates_that_ended_closed(setting: str, folder: str, rows: list[str]) -> None:
-    records = [
-        json.loads(path.read_bytes()) for row in rows for path in (RESULTS / folder).glob(f"*/{row}/*/record.json")
-    ]
-    precision = "bf16" if "bfloat16" in setting else "fp32"
-    longest = max(record["epochs"] for record in records)
-    gates = [r["extra"] for r in records if (r["precision"], r["epochs"]) == (precision, longest)]
-    closed = sum(gate["share_gate_open_last_tenth"] == 0 for gate in gates)
-    never = all(gate["share_gate_open"] == 0 for gate in gates)
-    expected = f"{closed} of {len(gates)}{', at no step open' if never else ''}"
-    assert cells(RESULTS / "README.md", "setting", setting) == [expected]
 
 
 def test_what_the_pull_alone_costs_by_dimensions() -> None:
