@@ -7,6 +7,7 @@ It is built once, where the command line becomes runs (:func:`plan`), and passed
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,15 @@ class PlannedRun(Resolved):
         return replace(self, options=replace(self.options, **options))
 
 
-def data_root_of(planned: PlannedRun) -> str:
+def data_root_of(planned: PlannedRun, runs: Iterable[PlannedRun]) -> str:
     """Where a run looks for its images, absolute: where the command line says, else its config, else in "data".
 
-    Of a second stage only its first one knows; give that.
+    Args:
+        planned: the run.
+        runs: those planned along with it: of a second stage only its first one knows.
     """
-    root = planned.options.data_root or planned.data.get("data_root") or "data"
+    first = next((run for run in runs if run.run_dir == planned.stage1_dir), planned)
+    root = planned.options.data_root or first.data.get("data_root") or "data"
     return str(Path(root).expanduser().absolute())
 
 

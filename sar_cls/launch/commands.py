@@ -44,21 +44,13 @@ def print_commands(
     groups: dict[Path, list[PlannedRun]] = {}
     for planned in left_to_do(runs):
         groups.setdefault(planned.stage1_dir or planned.run_dir, []).append(planned)
-    firsts = {
-        planned.run_dir: planned for planned in runs
-    }  # where the images of a line are is known to its first stage
-    for folder, group in groups.items():
+    for group in groups.values():
         names = [f"{planned.suite}/{planned.row}" for planned in group]
         arguments = ["--suite", suite, "--only", *names, "--seed", str(group[0].seed)]
         if configs != CONFIGS:
             arguments += ["--configs", str(configs.absolute())]
-        arguments += [
-            "--work-dir",
-            str(work_dir.absolute()),
-            "--data-root",
-            data_root_of(firsts.get(folder, group[0])),
-            *option_arguments(group[0].options),
-        ]
+        arguments += ["--work-dir", str(work_dir.absolute()), "--data-root", data_root_of(group[0], runs)]
+        arguments += option_arguments(group[0].options)
         arguments += [] if device is None else ["--device", device]
         messages.result(shlex.join([sys.executable, "-m", "sar_cls", "run", *arguments]))
 

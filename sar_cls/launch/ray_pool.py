@@ -67,8 +67,7 @@ def run_on_ray(
     """
     import_ray()
     work_dir = work_dir.absolute()
-    firsts = {planned.run_dir: planned for planned in runs}
-    whole = [_absolute(planned, firsts.get(planned.stage1_dir or planned.run_dir, planned)) for planned in runs]
+    whole = [_absolute(planned, runs) for planned in runs]
     if sync and runs and (runs[0].options.weights or "none") != "none" and Path(str(runs[0].options.weights)).is_file():
         raise InputError("--sync does not carry a file of --weights: name weights that the nodes can fetch themselves")
     if sync and any("train" in planned.data for planned in runs):
@@ -82,12 +81,12 @@ def run_on_ray(
     return run_in_pool(whole, open_pool)
 
 
-def _absolute(planned: PlannedRun, first: PlannedRun) -> PlannedRun:
-    """Nodes have another current folder. The first stage, or the run itself where it is one, says where the images are."""
+def _absolute(planned: PlannedRun, runs: Sequence[PlannedRun]) -> PlannedRun:
+    """Nodes have another current folder."""
     weights = planned.options.weights
     if weights is not None and Path(weights).is_file():
         weights = str(Path(weights).absolute())
-    options = replace(planned.options, data_root=data_root_of(first), weights=weights)
+    options = replace(planned.options, data_root=data_root_of(planned, runs), weights=weights)
     stage1 = None if planned.stage1_dir is None else planned.stage1_dir.absolute()
     return replace(planned, run_dir=planned.run_dir.absolute(), stage1_dir=stage1, options=options)
 

@@ -61,10 +61,8 @@ class SlurmRun:
         self.is_handed_in_again = False
 
     def __call__(self, planned: PlannedRun) -> Attempt:
-        try:
-            attempt = try_run(planned.on(device=usable_device(self.device)), DataCache())
-        except InputError as error:  # no such device on this node
-            return Attempt(planned.title, "failed", f"{planned.title}: {error}", refused=str(error))
+        # One that is named and not on this node is refused as any run's is.
+        attempt = try_run(planned.on(device=self.device or usable_device(None)), DataCache())
         if self.is_handed_in_again:
             # submitit ends the process by sys.exit, which is no failure of the run: this job has no result, the next one will.
             remove_error_log(planned.run_dir)

@@ -100,7 +100,7 @@ def test_a_node_without_the_device_refuses_the_run(runs: list[PlannedRun], monke
     def absent(name: str | None) -> str:
         raise InputError(f"--device {name}: this torch sees no CUDA device")
 
-    monkeypatch.setattr(slurm, "usable_device", absent)
+    monkeypatch.setattr(run, "usable_device", absent)
     attempt = slurm.SlurmRun("cuda")(runs[0])
     assert (attempt.end, attempt.refused) == ("failed", "--device cuda: this torch sees no CUDA device")
 
