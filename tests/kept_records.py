@@ -13,7 +13,7 @@ import numpy as np
 RESULTS = Path(__file__).parents[1] / "results"
 ANSWERS = " ".join((RESULTS / "README.md").read_text(encoding="utf-8").split())  # on one line
 PARTS, RIVALS, SUPCON, LT16, CAMVID = "digits-parts", "digits-rivals", "digits-supcon", "cifar100_lt_16", "camvid"
-EPOCHS, DIMENSIONS = "digits-epochs", "digits-dimensions"
+EPOCHS, DIMENSIONS, LT16_H200 = "digits-epochs", "digits-dimensions", "cifar100_lt_16-h200"
 # Rows at 16x16 that share a baseline, in each stage; CAR has no logit adjustment.
 FAMILY = ["mixup_sar", "mixup_aux_alone", "mixup_sar_shielded", "mixup_car"]
 

@@ -12,6 +12,7 @@ from kept_records import (
     EPOCHS,
     FAMILY,
     LT16,
+    LT16_H200,
     PARTS,
     RESULTS,
     RIVALS,
@@ -254,3 +255,28 @@ def test_what_the_pull_alone_costs_by_dimensions() -> None:
     in_16 = "{:+.1f} and {:+.1f} in 16".format(*(value for (_, number), value in found.items() if number == 16))
     fewer = [value for (_, number), value in found.items() if number < 16]
     assert f"{in_16}, which is not significant, and {max(fewer):+.1f} to {min(fewer):+.1f} in nine and fewer" in ANSWERS
+
+
+def test_the_same_seeds_on_another_device() -> None:
+    means, largest, losses = [], [], []
+    for row in ("mixup", "mixup_sar"):
+        there, here = last(LT16_H200, row), last(LT16, row)
+        assert there.keys() == here.keys()
+        means.append((np.mean(list(there.values())), np.mean(list(here.values()))))
+        largest.append(max(abs(there[seed] - here[seed]) for seed in there))
+    (mixup, mixup_cpu), (sar, sar_cpu) = means
+    assert (
+        f"MixUp comes out at {mixup:.2f} where a CPU had {mixup_cpu:.2f}, no seed more than {largest[0]:.2f}" in ANSWERS
+    )
+    assert f"SAR at {sar:.2f} and {sar_cpu:.2f}, no seed more than {largest[1]:.2f}." in ANSWERS
+    for folder in (LT16_H200, LT16):
+        d = differences(folder, "mixup_sar", "mixup")
+        half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
+        losses.append((-d.mean(), d.mean() - half, d.mean() + half))
+    loss, low, high = losses[0]
+    assert (
+        f"SAR loses {loss:.1f} points to MixUp there [{low:+.1f}, {high:+.1f}], {losses[1][0]:.1f} on the CPU."
+        in ANSWERS
+    )
+    seeds = list(last(LT16_H200, "mixup").values())
+    assert f"seeds differ more (MixUp by up to {max(seeds) - min(seeds):.1f}) than devices do" in ANSWERS

@@ -8,6 +8,7 @@
     python benchmarks/report.py --suite cifar100_lt --figures figures     # every figure, for a paper
     python benchmarks/report.py --suite cifar100_lt --geometry      # what the features look like
     python benchmarks/report.py --suite cifar100_lt --keep results/mine   # records and tables, without weights
+    python benchmarks/report.py --against results/digits            # do they come out as elsewhere? same recipe, images and seeds
     python benchmarks/report.py --html report.html                  # all of it in one file that opens in a browser
     python benchmarks/report.py --export runs.jsonl                 # one flat line a run, for pandas
 
@@ -53,6 +54,13 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--precisions", action="store_true", help="also compare fp32 with other precisions, where a row was run in both"
+    )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="also compare these runs with the same ones (recipe, images, seed) in another folder, for example one of results/: "
+        "another machine, device, precision or version",
     )
     view = parser.add_mutually_exclusive_group()
     view.add_argument(
@@ -103,6 +111,13 @@ def main() -> int:
     work_dir = arguments.work_dir or DEFAULT_WORK_DIR
     if arguments.work_dir is not None and not work_dir.is_dir():
         raise InputError(f"--work-dir {work_dir} is not a folder; name the folder that benchmarks/run.py wrote to")
+    if arguments.against is not None:
+        if not arguments.against.is_dir():
+            raise InputError(
+                f"--against {arguments.against} is not a folder; name one with runs, for example a folder of results/"
+            )
+        if work_dir.is_dir() and arguments.against.samefile(work_dir):
+            raise InputError(f"--against {arguments.against} is the folder of the runs themselves; name another")
     for option in ("keep", "figures"):
         if getattr(arguments, option) is not None:
             cli.writable_folder(getattr(arguments, option), f"--{option}")
@@ -170,6 +185,12 @@ def main() -> int:
 
         found = precision_table(chosen, [record for _, record in runs], cli.warn)
         messages.result(f"\n{found or 'No row was run in two precisions with the same seed.'}")
+    if arguments.against is not None:
+        from sar_cls.reporting.tables.against import against_table
+
+        others = [record for _, record in ledger.scan(arguments.against, cli.warn)]
+        found = against_table(chosen, [record for _, record in runs], others, cli.warn)
+        messages.result(f"\n### Here, and in {arguments.against.name}\n\n{found}")
     if arguments.geometry:
         from sar_cls.reporting.tables.geometry_text import geometry_text
 

@@ -276,3 +276,29 @@ def test_files_that_cannot_be_written(tmp_path: Path, option: str, name: str, se
     else:
         assert done.stderr == f"report.py: {sentence.format(option=option)}\n"
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_against_another_folder(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    write_run(here, make_record("digits", "sar", 1, 90.0))
+    write_run(there, make_record("digits", "sar", 1, 91.5))
+    done = report("--work-dir", "here", "--against", "there", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "### Here, and in there" in done.stdout
+    assert "-1.50 (1 pair)" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("folder", "sentence"),
+    [
+        ("nowhere", "--against nowhere is not a folder; name one with runs, for example a folder of results/"),
+        ("here", "--against here is the folder of the runs themselves; name another"),
+    ],
+)
+def test_against_what_cannot_be_compared(folder: str, sentence: str, tmp_path: Path) -> None:
+    write_run(tmp_path / "here", make_record("digits", "sar", 1, 90.0))
+    done = report("--work-dir", "here", "--against", folder, "--keep", "kept", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert sentence in done.stderr
+    assert not (tmp_path / "kept").exists()

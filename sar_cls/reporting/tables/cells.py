@@ -172,7 +172,7 @@ def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list
             )
         notes += absent_notes(lines)
         notes += _orders(lines)
-        notes.append(_provenance(runs))
+        notes.append(provenance(runs))
     return notes
 
 
@@ -190,7 +190,7 @@ def _orders(lines: Sequence[Line]) -> list[str]:
     return notes
 
 
-def _provenance(runs: Sequence[Mapping[str, Any]]) -> str:
+def provenance(runs: Sequence[Mapping[str, Any]]) -> str:
     """Code, torch, device and precision of the runs, in a sentence."""
     commits = {
         (run["git"].get("commit") or "unknown")[:10] + (" with changes" if run["git"].get("dirty") else "")
