@@ -225,6 +225,7 @@ def main() -> int:
                 tables=[table for suite in costs(measured, work_dir) for table in suite.tables],
                 warn=cli.warn,
                 left_out=left_out,
+                work_dir=work_dir,
                 own_command=own_command(arguments),
             )
         messages.remark(f"wrote {arguments.html}")

@@ -24,8 +24,8 @@ from sar_cls.suites.rows import Suite
 
 @dataclass(frozen=True)
 class Pair:
-    """Two classes that are taken for each other, in the mean over a row's seeds; shares in percent of the class's test images, of a
-    segmentation net of its test pixels.
+    """Two classes that are taken for each other; shares in percent of the class's test images, of a segmentation net of its test
+    pixels, in the mean over a row's seeds, with a baseline over those that both have.
 
     Attributes:
         first: the class that loses more, by name.
@@ -127,9 +127,9 @@ def _line(
             before = {seed: flow[name][where] for seed, flow in other.items()}
             difference = None if theirs is None else paired_difference(values, before)
             flows.setdefault(name, {})[where] = summarize(values.values()), difference
-    rates = _mean_rates(ours.values())
-    common = [theirs[seed] for seed in ours if seed in theirs] if theirs else []
-    rates_before = _mean_rates(common) if common else None
+    both = [seed for seed in ours if seed in (theirs or {})]
+    rates = _mean_rates([ours[seed] for seed in both or ours])
+    rates_before = _mean_rates([theirs[seed] for seed in both]) if theirs and both else None
     names = class_names(run_dir)
     if len(names) != len(counts):
         names = [str(label) for label in range(len(counts))]

@@ -11,7 +11,7 @@ from sar_cls.errors import InputError
 from sar_cls.files import replacing
 from sar_cls.runs.history import HISTORY_FILE
 from sar_cls.runs.per_class import PER_CLASS_FILE
-from sar_cls.runs.record import RECORD_FILE
+from sar_cls.runs.record import RECORD_FILE, read_record
 from sar_cls.runs.values import is_name
 
 KEPT = (RECORD_FILE, HISTORY_FILE, PER_CLASS_FILE)
@@ -30,9 +30,10 @@ def keep_runs(runs: Iterable[tuple[Path, Mapping[str, Any]]], folder: Path) -> l
         The folders of the copies.
 
     Raises:
-        InputError: a record's suite, row or run is not the name of a folder.
+        InputError: a record's suite, row or run is not the name of a folder, or two runs would be kept in one (where the folder of
+            a row was renamed). Nothing has been copied then.
     """
-    copies = []
+    targets: dict[Path, tuple[Path, str]] = {}  # folder of the copy -> folder and id of the run
     for run_dir, record in runs:
         for field in ("suite", "row", "run"):
             if not is_name(record[field]):
@@ -40,10 +41,27 @@ def keep_runs(runs: Iterable[tuple[Path, Mapping[str, Any]]], folder: Path) -> l
         if not is_name(run_dir.name):
             raise InputError(f"{run_dir} is no plain name for a folder: rename it")
         target = folder / record["suite"] / record["row"] / run_dir.name
+        if target in targets:
+            other = targets[target][0]
+            raise InputError(
+                f"{other} and {run_dir} are both {'/'.join(target.parts[-3:])}: rename the folder of one of the runs"
+            )
+        targets[target] = run_dir, record["run_id"]
+    for target, (run_dir, run_id) in targets.items():
         target.mkdir(parents=True, exist_ok=True)
+        others = _id_of(target) not in (None, run_id)  # another run was kept here before: nothing of it may stay
         for name in KEPT:
             if (run_dir / name).is_file():
                 with replacing(target / name) as temporary:
                     shutil.copyfile(run_dir / name, temporary)
-        copies.append(target)
-    return copies
+            elif others:
+                (target / name).unlink(missing_ok=True)
+    return list(targets)
+
+
+def _id_of(run_dir: Path) -> str | None:
+    """The id of the run whose record lies there; None without a sound one."""
+    try:
+        return str(read_record(run_dir)["run_id"])
+    except InputError:
+        return None

@@ -110,7 +110,7 @@ def read_record(run_dir: Path | str) -> dict[str, Any]:
     """
     path = Path(run_dir) / RECORD_FILE
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_finite)
     except (FileNotFoundError, NotADirectoryError):
         runs = sorted(found.parent for found in Path(run_dir).glob(f"*/{RECORD_FILE}"))
         if runs:
@@ -132,6 +132,18 @@ def read_record(run_dir: Path | str) -> dict[str, Any]:
     if problem:
         raise _NoRecord(f"{path} is not a run record of this project ({problem}); remove it or run this row again.")
     return record
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    """The number, which :func:`write_record` has seen to be finite: 1e999 is somebody else's."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is beyond all numbers")
+    return value
 
 
 def is_finished(run_dir: Path | str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dense_runs import CLASSES, COUNTS, PLAIN, SAR, make_suite, write_runs
 
@@ -21,6 +22,24 @@ def test_the_kept_matrix_says_which_classes_are_confused(tmp_path: Path) -> None
     assert (worst.first, worst.second, worst.lost, worst.returned) == ("Car", "Road", 25.0, 20.0)
     third = next(pair for pair in sar.pairs if pair.first == "Rider" and pair.second == "Car")
     assert (third.lost, third.lost_before, third.counts) == (10.0, 30.0, (COUNTS[4], COUNTS[2]))
+
+
+def test_pairs_beside_a_baseline_are_of_the_seeds_that_both_have(tmp_path: Path) -> None:
+    suite, runs = make_suite(tmp_path), write_runs(tmp_path / "work")
+    (_, sar) = compare_confusion(suite, runs, pytest.fail)
+    lost = next(pair for pair in sar.pairs if pair.first == "Rider" and pair.second == "Car").lost
+    # The baseline has the first seed alone, and SAR's other seed takes all riders for cars.
+    plain = [run for run in runs if run[1]["row"] == "plain"]
+    other = max((run for run in runs if run[1]["row"] == "sar"), key=lambda run: run[1]["seed"])
+    with np.load(other[0] / "segmentation.npz") as arrays:
+        kept = dict(arrays)
+    for matrix in [name for name in kept if "confusion" in name]:
+        kept[matrix][4] = np.array([0, 0, kept[matrix][4].sum(), 0, 0])
+    np.savez(other[0] / "segmentation.npz", **kept)
+    few = [run for run in runs if run not in plain or run[1]["seed"] == min(r["seed"] for _, r in plain)]
+    (_, sar) = compare_confusion(suite, few, pytest.fail)
+    assert sar.runs == 2
+    assert next(pair for pair in sar.pairs if pair.first == "Rider" and pair.second == "Car").lost == lost
 
 
 def test_the_groups_are_those_of_segmentation(tmp_path: Path) -> None:

@@ -119,6 +119,23 @@ def test_the_tables(work_dir: Path) -> None:
     assert "agreement_prototypes" in set(frame["figure"])
 
 
+def test_a_figure_of_some_runs_says_of_how_many_and_why(work_dir: Path) -> None:
+    """One seed's gate has never opened, so that its run has no such figure."""
+    runs = scan(work_dir)
+    record = next(record for _, record in runs if record["row"] == "mixup_sar" and record["seed"] == 2)
+    found = record["extra"]["geometry"]["train"]["all"]
+    others = [r["extra"]["geometry"]["train"]["all"]["anchor_cosine"] for _, r in runs if r["row"] == "mixup_sar"]
+    others.remove(found["anchor_cosine"])
+    found["anchor_cosine"] = None
+    tables = geometry_tables([(SUITE, compare_geometry(SUITE, runs, cli.warn))])
+    frame = tables.tables[2].frame
+    line = frame[(frame["method"] == "MixUp+SAR") & (frame["classes"] == "all")].iloc[0]
+    assert line["n"] == "3"
+    assert line["cos to anchors"].startswith(f"{np.mean(others):.3g} ± ")
+    assert " (2 of 3)" in line["cos to anchors"]
+    assert "of 3" not in line["to anchors"]
+
+
 def test_records_are_enough_and_so_are_features(work_dir: Path) -> None:
     before, _ = lines(work_dir)
     for file in work_dir.glob("digits_lt/mixup/*/features.npz"):

@@ -60,6 +60,15 @@ def tables_of(suite: Suite, work_dir: Path, number: int, warn=pytest.fail) -> Su
     return rare_class_tables([suite], scan(work_dir), number, warn)
 
 
+def test_counts_keep_all_their_digits_in_csv(suite: Suite, tmp_path: Path) -> None:
+    counts = [4_748_145, 1_000_001, 5, 12_345_678, 4]  # pixels, say
+    write(tmp_path, "plain", 1, [90, 10, 95, 20, 30], counts)
+    write(tmp_path, "sar", 1, [90, 30, 95, 20, 33], counts)
+    text = tables_of(suite, tmp_path, 5).to_csv()
+    assert all(str(count) in text for count in counts)
+    assert "e+" not in text
+
+
 def test_by_hand(suite: Suite, tmp_path: Path) -> None:
     write(tmp_path, "plain", 1, [90, 10, 95, 20, 30])
     write(tmp_path, "plain", 2, [90, 20, 95, 30, 40])

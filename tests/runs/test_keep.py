@@ -42,6 +42,35 @@ def test_a_run_that_was_moved_aside_is_not_mixed_with_its_successor(tmp_path: Pa
     assert not (folder / "cifar100" / "resnet18" / "seed1" / "history.csv").exists()
 
 
+def test_two_runs_of_one_place_are_refused_before_anything_is_copied(tmp_path: Path) -> None:
+    work_dir, folder = tmp_path / "work", tmp_path / "results"
+    write_run(work_dir, make_record("cifar100", "resnet18", 1, 70.0))
+    (work_dir / "cifar100").rename(work_dir / "cifar100-old")
+    write_run(work_dir, make_record("cifar100", "resnet18", 1, 78.0))
+    with pytest.raises(
+        InputError, match=r"both cifar100/resnet18/seed1: rename the folder of one of the runs"
+    ) as caught:
+        keep_runs(ledger.scan(work_dir), folder)
+    assert "cifar100-old" in str(caught.value)
+    assert not folder.exists()
+
+
+def test_nothing_of_an_earlier_run_of_the_same_name_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    for name, top1 in (("first", 70.0), ("second", 78.0)):
+        record = write_run(tmp_path / name, make_record("cifar100", "resnet18", 1, top1))
+        run_dir = tmp_path / name / "cifar100" / "resnet18" / "seed1"
+        if name == "first":
+            (run_dir / "history.csv").write_text("epoch\nof the first\n")
+        (copy,) = keep_runs([(run_dir, record)], folder)
+        assert (copy / "history.csv").exists() == (name == "first")
+    (run_dir / "history.csv").write_text("epoch\nof the second\n")
+    keep_runs([(run_dir, record)], folder)
+    (run_dir / "history.csv").unlink()
+    keep_runs([(run_dir, record)], folder)  # the same run: what was kept of it stays
+    assert (copy / "history.csv").read_text() == "epoch\nof the second\n"
+
+
 @pytest.mark.parametrize("field", ["suite", "row", "run"])
 def test_a_record_that_leads_out_of_the_folder_is_not_kept(tmp_path: Path, field: str) -> None:
     work_dir, folder = tmp_path / "work", tmp_path / "deep" / "er" / "results"

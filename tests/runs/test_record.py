@@ -84,6 +84,16 @@ def test_damaged_and_foreign_files_give_one_sentence(tmp_path: Path, content: by
     assert not is_finished(tmp_path)
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_no_record_holds(tmp_path: Path, number: str) -> None:
+    """In ``extra``, whose values are anybody's: reports and exports could not write them."""
+    write_record(tmp_path, make_record("digits", "sar", 7, 98.5, extra={"mine": 0.125}))
+    path = tmp_path / "record.json"
+    path.write_text(path.read_text(encoding="utf-8").replace("0.125", number), encoding="utf-8")
+    with pytest.raises(InputError, match=r"record.json is damaged"):
+        read_record(tmp_path)
+
+
 def test_a_foreign_file_is_kept_when_the_run_ends(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text("mine", encoding="utf-8")
     write_record(tmp_path, make_record("digits", "sar", 7, 98.5))

@@ -92,6 +92,8 @@ def caption(data: Accuracies, series: Sequence[Series]) -> str:
 
 
 def running_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Mean over ``window`` neighbours, fewer at both ends."""
-    kernel = np.ones(window)
-    return np.convolve(values, kernel, "same") / np.convolve(np.ones_like(values), kernel, "same")
+    """Mean over those of ``window`` neighbours that are known, fewer at both ends; NaN where none is."""
+    kernel, known = np.ones(window), np.isfinite(values)
+    number = np.convolve(known.astype(float), kernel, "same").round()  # round: another order of adding may leave 1e-16
+    total = np.convolve(np.where(known, values, 0.0), kernel, "same")
+    return np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)

@@ -78,9 +78,10 @@ def plain_table(table: Table) -> HtmlTable:
     return HtmlTable(table.title, columns, tuple(rows), table.notes)
 
 
-def _leading(text: str) -> float | str | None:
-    number = re.match(r"[-+]?\d+(\.\d+)?", text.replace("−", "-"))
-    return float(number.group()) if number else None if text == EMPTY else text.lower()
+def _leading(text: str) -> float | str:
+    """What a cell is sorted by: the number that it begins with, else its text; nothing for one that is empty but for a footnote."""
+    number = re.match(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?", text.replace("−", "-"))
+    return float(number.group()) if number else "" if text.startswith(EMPTY) else text.lower()
 
 
 def _results(view: View) -> HtmlTable:
@@ -116,7 +117,7 @@ def _results(view: View) -> HtmlTable:
         cells += [_paper(line.paper)] if published else []
         cells += [
             _mean(line.last, key, "last", metric),
-            Cell(str(line.last.n), line.last.n) if entry is not None else Cell("not run"),
+            Cell(str(line.last.n), line.last.n) if entry is not None else Cell("not run", ""),
             _mean(line.best, key, "best", metric),
         ]
         if distance:

@@ -49,6 +49,7 @@ def write_report(
     own_command: Sequence[str] = (),
     warn: Warn = default_warn,
     left_out: Sequence[str] = (),
+    work_dir: Path | None = None,
 ) -> Path:
     """Writes the report of the given suites, without those that they include, to ``path``: whole or not at all.
 
@@ -61,6 +62,7 @@ def write_report(
         own_command: words of the command that makes this report, for its last part; by default ``report.py``'s.
         warn: called with a sentence for whatever is left out; the page says the same.
         left_out: sentences about what was left out before.
+        work_dir: folder of the runs, to be left out of those sentences; by default that of the runs that are given.
 
     Returns:
         The path.
@@ -68,7 +70,16 @@ def write_report(
     Raises:
         InputError: jinja2 is not installed.
     """
-    text = render(suites, runs, title=title, tables=tables, own_command=own_command, warn=warn, left_out=left_out)
+    text = render(
+        suites,
+        runs,
+        title=title,
+        tables=tables,
+        own_command=own_command,
+        warn=warn,
+        left_out=left_out,
+        work_dir=work_dir,
+    )
     path = Path(path)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -84,6 +95,7 @@ def render(
     own_command: Sequence[str] = (),
     warn: Warn = default_warn,
     left_out: Sequence[str] = (),
+    work_dir: Path | None = None,
 ) -> str:
     """The text of the page; arguments as for :func:`write_report`."""
     try:
@@ -128,7 +140,7 @@ def render(
         own_command=shlex.join(
             own_command or ["python", "benchmarks/report.py", "--work-dir", _WORK_DIR, "--html", "report.html"]
         ),
-        left_out=[_without_folders(sentence, runs) for sentence in sentences],
+        left_out=[_without_folders(sentence, runs, work_dir) for sentence in sentences],
         css=Markup((TEMPLATES / STYLES).read_text(encoding="utf-8")),
         script=Markup("\n".join((TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS)),
         data=Markup(_json(content.data)),
@@ -220,11 +232,11 @@ def _runs_table(views: Sequence[View], content: Content) -> HtmlTable:
     return HtmlTable("Runs with their provenance", tuple(Column(name) for name in RUN_COLUMNS), tuple(rows))
 
 
-def _without_folders(sentence: str, runs: Runs) -> str:
+def _without_folders(sentence: str, runs: Runs, work_dir: Path | None = None) -> str:
     """The sentence with the runs named within their work directory: where that lies is nobody's business but its owner's."""
-    for folder in sorted(
-        {str(run_dir.parents[2]) for run_dir, _ in runs if len(run_dir.parents) > 2}, key=len, reverse=True
-    ):
+    folders = {str(run_dir.parents[2]) for run_dir, _ in runs if len(run_dir.parents) > 2}
+    folders |= set() if work_dir is None else {str(work_dir)}
+    for folder in sorted(folders, key=len, reverse=True):
         sentence = sentence.replace(f"{folder}/", "") if folder != "." else sentence
     return sentence
 

@@ -19,7 +19,7 @@ _FLOW_NOTE = (
 )
 _PAIR_NOTE = (
     "In percent of a class's test {unit}s, mean over the seeds; in brackets the training {unit}s of the class, and the baseline's "
-    "figure behind the slash."
+    "figure behind the slash, then both over the seeds that both have."
 )
 
 

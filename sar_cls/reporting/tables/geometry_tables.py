@@ -88,17 +88,16 @@ _AGREEMENT_NOTE = (
 
 
 class _Words:
-    """Numbers the reasons why cells are empty as they come up."""
+    """Numbers the reasons why runs have no figure as they come up."""
 
     def __init__(self) -> None:
         self.known: list[str] = []
 
-    def cell(self, reasons: Sequence[str]) -> str:
+    def marks(self, reasons: Sequence[str]) -> str:
         for reason in reasons:
             if reason not in self.known:
                 self.known.append(reason)
-        marks = "".join(f" [{self.known.index(reason) + 1}]" for reason in reasons)
-        return f"{EMPTY}{marks}"
+        return "".join(f" [{self.known.index(reason) + 1}]" for reason in reasons)
 
     def texts(self) -> list[str]:
         return [f"[{number}] {reason}." for number, reason in enumerate(self.known, 1)]
@@ -127,8 +126,9 @@ def _values(suite: Suite, title: str, part: Part, lines: Sequence[GeometryLine])
         for shots in line.shot_groups:
             found = {name: line.figures.get((part.split, shots, name)) for name in names}
             ns = {item.summary.n for item in found.values() if item is not None and item.summary.n}
-            cells = [EMPTY if item is None else _value_cell(item, words) for item in found.values()]
-            rows.append([*_labels(suite, line, shots), str(max(ns, default=0)), *cells])
+            most = max(ns, default=0)
+            cells = [EMPTY if item is None else _value_cell(item, most, words) for item in found.values()]
+            rows.append([*_labels(suite, line, shots), str(most), *cells])
     return _table(
         title, ["method", "classes", "n", *(part.columns[name] for name in names)], rows, [*words.texts(), *part.notes]
     )
@@ -190,8 +190,13 @@ def _is_of_anchors(name: str) -> bool:
     return name.startswith("anchor_")
 
 
-def _value_cell(found: Found, words: _Words) -> str:
-    return words.cell(found.reasons) if found.summary.mean is None else summary_cell(found.summary)
+def _value_cell(found: Found, runs: int, words: _Words) -> str:
+    """Mean ± spread; where fewer than ``runs`` runs have the figure, how many do and why the others do not."""
+    if found.summary.mean is None:
+        return f"{EMPTY}{words.marks(found.reasons)}"
+    if found.summary.n == runs:
+        return summary_cell(found.summary)
+    return f"{summary_cell(found.summary)} ({found.summary.n} of {runs}){words.marks(found.reasons)}"
 
 
 def summary_cell(summary: Summary) -> str:

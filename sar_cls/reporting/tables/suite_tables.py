@@ -89,7 +89,12 @@ class SuiteTables:
         return "\n\n".join(table.to_markdown() for table in self.tables) + "\n"
 
     def to_csv(self) -> str:
-        return self.frame.to_csv(index=False, lineterminator="\n", float_format="%.6g")
+        return self.frame.to_csv(index=False, lineterminator="\n", float_format=_csv_number)
+
+
+def _csv_number(value: float) -> str:
+    """Six digits; of millions all before the point, since such a number is a count (of pixels, of parameters)."""
+    return f"{value:.0f}" if abs(value) >= 1e6 else f"{value:.6g}"
 
 
 def suite_tables(suite: Suite, work_dir: Path | str, *, warn: ledger.Warn = ledger.default_warn) -> SuiteTables:

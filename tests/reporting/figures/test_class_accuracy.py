@@ -49,3 +49,14 @@ def test_many_classes_are_dots_and_a_running_mean(work_dir: Path) -> None:
     slow = [np.mean(accuracy[max(0, i - 2) : i + 2]) for i in range(40)]
     np.testing.assert_allclose(mean.get_ydata(), slow)
     assert "running mean over 4 classes" in class_accuracy.caption(data, [one])
+
+
+def test_the_running_mean_is_of_the_classes_that_are_known() -> None:
+    values = np.random.default_rng(0).uniform(0, 100, 40)
+    values[[7, 20, 21, 22, 23]] = np.nan  # without a test image; of classes 20 to 23 no neighbour is known at 22
+    slow = []
+    for i in range(40):
+        known = [value for value in values[max(0, i - 2) : i + 2] if np.isfinite(value)]
+        slow.append(np.mean(known) if known else np.nan)
+    assert np.isnan(slow[22])
+    np.testing.assert_allclose(class_accuracy.running_mean(values, 4), slow)

@@ -13,8 +13,10 @@ import dense_runs
 import numpy as np
 import pytest
 from report_pages import NO_SCRIPT, make_suite, write_runs
+from synthetic_runs import make_record, write_run
 
 from sar_cls.reporting.html.page import write_report
+from sar_cls.runs import ledger
 
 # Without the switches about the background Chromium looks for its maker's hosts at every start.
 SWITCHES = (
@@ -279,3 +281,28 @@ def test_a_baseline_without_accuracies_of_its_classes(browser: Any, tmp_path: Pa
     browser.get(written.as_uri())
     assert browser.execute_script("return document.documentElement.dataset.ready") == ""
     assert [entry["message"] for entry in browser.get_log("browser")] == []
+
+
+def test_equally_frequent_classes_of_which_one_is_absent_from_the_test_images(browser: Any, tmp_path: Path) -> None:
+    counts = [50] * 10
+    for row, skill in (("mixup", 60.0), ("mixup_sar", 70.0)):
+        write_run(tmp_path / "work", make_record("cifar100_lt", row, 1, skill, train_counts=counts))
+        accuracies = ["" if label == 3 else skill + label for label in range(10)]
+        lines = [f"{label},class {label},50,{value},{value}" for label, value in enumerate(accuracies)]
+        text = "\n".join(["class,name,train_count,last_accuracy,best_accuracy", *lines]) + "\n"
+        (tmp_path / "work/cifar100_lt" / row / "seed1/per_class.csv").write_text(text)
+    runs = ledger.scan(tmp_path / "work")
+    written = write_report([make_suite(tmp_path)], runs, tmp_path / "report.html", warn=lambda _: None)
+    browser.get(written.as_uri())
+    dots, width = browser.execute_script(
+        "const figure = document.querySelector('figure[data-figure=classes]');"
+        "figure.querySelectorAll('details').forEach((details) => { details.open = true; });"
+        "return new Promise((done) => setTimeout(() => {"
+        "  const dots = [...figure.querySelectorAll('svg circle')];"
+        "  const box = dots[0].ownerSVGElement;"
+        "  done([dots.filter((dot) => dot.ownerSVGElement === box).map((dot) => Number(dot.getAttribute('cx'))),"
+        "        Number(box.getAttribute('width') || box.viewBox.baseVal.width)]);"
+        "}, 100))"
+    )
+    assert len(dots) == 9
+    assert max(dots) < width

@@ -201,6 +201,27 @@ def test_further_tables_are_shown_and_sorted_by_their_numbers(tmp_path: Path) ->
     assert "a note" in text
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1.23e+03 ± 2.8", "1230.0"), ("-3.15e-08 [-4, -2]", "-3.15e-08"), ("– [1]", ""), ("–", ""), ("Yes", "yes")],
+)
+def test_what_a_cell_of_a_further_table_is_sorted_by(text: str, value: str) -> None:
+    table = Table("Costs", pd.DataFrame({"row": ["a"], "figure": [text]}), ())
+    found = re.findall(r'data-sort="([^"]*)"[^>]*>([^<]+)<', render([], [], tables=[table]))
+    assert (value, text) in found
+
+
+def test_where_the_runs_lie_is_not_told_though_none_could_be_read(tmp_path: Path) -> None:
+    bad = tmp_path / "work" / "cifar100_lt" / "mixup" / "seed1"
+    bad.mkdir(parents=True)
+    (bad / "record.json").write_text("{", encoding="utf-8")
+    said: list[str] = []
+    runs = ledger.scan(tmp_path / "work", said.append)
+    text = render([make_suite(tmp_path)], runs, warn=lambda _: None, left_out=said, work_dir=tmp_path / "work")
+    assert "A run is left out: cifar100_lt/mixup/seed1/record.json is damaged" in text
+    assert str(tmp_path) not in text
+
+
 def test_kept_runs_show_their_classes_without_logits(tmp_path: Path, warnings: list[str]) -> None:
     write_run(tmp_path / "work", make_record("cifar100_lt", "mixup", 1, 40.0, train_counts=[9, 1]))
     folder = tmp_path / "work/cifar100_lt/mixup/seed1"

@@ -58,7 +58,7 @@ function drawGain(place, width, a, b, names, metric) {
   if (!points.length) { place.replaceChildren(node("p", { class: "quiet" }, `No class has an ${metric.name} in both rows.`)); return; }
   const counts = points.map((point) => point.count), [least, most] = [Math.min(...counts), Math.max(...counts)];
   const even = least === most, log = least > 0 && most > 5 * least;
-  const x = even ? { domain: [-0.5, points.length - 0.5], label: `Class (all have ${least} training ${metric.unit}s)`, whole: true }
+  const x = even ? { domain: [-0.5, a.accuracy.length - 0.5], label: `Class (all have ${least} training ${metric.unit}s)`, whole: true }
     : { domain: log ? [least / 1.15, most * 1.15] : padded(counts, 1), log, label: `Training ${metric.unit}s of the class` };
   const height = Math.max(240, Math.min(360, width * 0.6)), gains = points.map((point) => point.gain);
   const mean = gains.reduce((sum, value) => sum + value, 0) / gains.length;
