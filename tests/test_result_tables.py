@@ -104,3 +104,33 @@ def test_the_gates_that_ended_closed(setting: str, folder: str, rows: list[str])
     never = all(gate["share_gate_open"] == 0 for gate in gates)
     expected = f"{closed} of {len(gates)}{', at no step open' if never else ''}"
     assert cells(RESULTS / "README.md", "setting", setting) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("label", "net", "threads", "precision"),
+    [
+        ("CIFAR-100-LT", "CIFARResNet-32", 2, "fp32"),
+        ("CIFAR-100-LT", "CIFARResNet-32", 1, "fp32"),
+        ("CIFAR-100-LT", "CIFARResNet-32", 2, "bf16"),
+        ("CIFAR-100-LT at 16x16", "CIFARResNet-20", 1, "fp32"),
+        ("digits", "CIFARResNet-8", 2, "fp32"),
+        ("digits", "CIFARResNet-8", 1, "fp32"),
+    ],
+)
+def test_what_a_run_costs(label: str, net: str, threads: int, precision: str) -> None:
+    """docs/scale.md, within a sixth: runs are added, and a table of times need not follow each of them."""
+    seconds = []
+    for path in RESULTS.glob("*/*/*/*/record.json"):
+        record = json.loads(path.read_bytes())
+        cores = record["machine"].get("threads") or 2  # older records do not say it; all were of two cores
+        first = record["stage"] == 1 and record["epochs"] and not record["suite"].startswith("classes")
+        if first and (record["backbone"], record["device"], record["precision"], cores) == (
+            net,
+            "cpu",
+            precision,
+            threads,
+        ):
+            seconds.append(record["wall_seconds"] / record["epochs"])
+    text = (RESULTS.parent / "docs" / "scale.md").read_text(encoding="utf-8")
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {label} | {net} | {threads} | {precision} |")]
+    assert float(line.split("|")[5].split("[")[0]) == pytest.approx(np.median(seconds), rel=1 / 6)

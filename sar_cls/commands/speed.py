@@ -19,7 +19,7 @@ import argparse
 import os
 from pathlib import Path
 
-from sar_cls import argument_types, cli, exit_codes
+from sar_cls import argument_types, cli, exit_codes, messages
 from sar_cls.files import check_file
 
 NETS = ("resnet32", "resnet18", "resnet50")
@@ -130,4 +130,8 @@ def main() -> int:
         from sar_cls.engine.options import usable_device
         from sar_cls.speed.report import run
 
-    return run(arguments, usable_device(arguments.device))
+    try:
+        return run(arguments, usable_device(arguments.device))
+    except KeyboardInterrupt:
+        messages.remark("\ninterrupted; of a measurement nothing is kept: the same command begins anew")
+        return 130

@@ -64,7 +64,9 @@ class DeviceTrainLoop(BaseLoop):
         if self._step is None:
             runner = self.runner
             mode = getattr(runner, "mode", None) or DEFAULT_MODE
-            self._step = build_step(runner.model, runner.optim_wrapper, self.dataloader.batch_size, mode)
+            loader = self.dataloader
+            tensors = getattr(loader, "tensors", True)
+            self._step = build_step(runner.model, runner.optim_wrapper, loader.batch_size, mode, tensors=tensors)
         return self._step
 
     @property

@@ -20,6 +20,7 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.schedule import recipe_epochs
 from sar_cls.engine.training import build_runner
+from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.mm.runner import DeviceRunner
 from sar_cls.speed.other_pipelines import mmpretrain_step, prepare, stock_step
@@ -43,7 +44,11 @@ NAMES = (BARE, *_OWN, "stock", "stock_fp32", "mmpretrain")
 
 
 def build(setting: Setting, splits: DataSplits, only: Sequence[str] = NAMES) -> list[Contender]:
-    """The contenders named in ``only``, in the order of ``NAMES``."""
+    """The contenders named in ``only``, in the order of ``NAMES``.
+
+    Raises:
+        InputError: none of them is timed in this precision.
+    """
     # A compiled step of an earlier setting counts towards the limit of recompilations.
     torch._dynamo.reset()
     makers: dict[str, Callable[[], Contender]] = {BARE: lambda: bare_step(setting, splits)}
@@ -55,11 +60,17 @@ def build(setting: Setting, splits: DataSplits, only: Sequence[str] = NAMES) -> 
     if setting.precision != "fp32":
         makers["stock_fp32"] = lambda: stock_step(setting, splits, as_published=True)
     makers["mmpretrain"] = lambda: mmpretrain_step(setting, splits)
-    return [makers[name]() for name in NAMES if name in only and name in makers]
+    chosen = [name for name in NAMES if name in only and name in makers]
+    if not chosen:
+        raise InputError(
+            f"--only {' '.join(only)} leaves nothing to time in {setting.precision}: stock_fp32 stands beside --precision bf16"
+        )
+    return [makers[name]() for name in chosen]
 
 
 def bare_step(setting: Setting, splits: DataSplits) -> Contender:
     """(a) Forward, cross-entropy, backward and optimizer on one batch that is ready on the device."""
+    as_here()  # before a graph is recorded: the contender timed last has left the process as its own program has it
     config = setting_config(setting, len(splits.train.classes), mixup=False)
     model = build_model(config, setting)
     options = {key: value for key, value in config.optim_wrapper.optimizer.items() if key not in ("type", "_scope_")}

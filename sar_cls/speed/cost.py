@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.regularizers import REGULARIZERS
 from sar_cls.speed.contenders import build_model, preloaded
+from sar_cls.speed.process import as_here
 from sar_cls.speed.setting import Setting, setting_config
 from sar_cls.steps.precision import autocast
 from sar_cls.suites.rows import Source
@@ -55,6 +56,7 @@ def measure_costs(setting: Setting, splits: DataSplits, methods: Iterable[str] =
 
 def measure_cost(setting: Setting, splits: DataSplits, method: str, source: Source | None = None) -> Cost:
     """The cost of one method, "none" or a regularizer's name, or, by whatever name, of what a row runs (``source``)."""
+    as_here()  # what was timed before may have left the process otherwise
     regularizer_name = None if method == "none" else method
     config = setting_config(setting, len(splits.train.classes), regularizer_name, mixup=False, source=source)
     model: Any = build_model(config, setting)

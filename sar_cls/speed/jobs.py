@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sar_cls.engine.config import row_config
@@ -82,6 +82,13 @@ def measure_jobs(
         for number in numbers
         for wait in waits
     ]
+
+
+def jobs_setting(setting: Setting) -> Setting:
+    """What is really timed: batch and optimizer are those of the row."""
+    return replace(
+        setting, batch_size=row_config(source_of(setting.net)).train_dataloader.batch_size, optimizer="default"
+    )
 
 
 def _measure(setting: Setting, number: int, data_root: str | None, epochs: int, threads: int, wait: str) -> Throughput:

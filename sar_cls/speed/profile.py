@@ -13,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.speed.contenders import own_runner
+from sar_cls.speed.process import as_here
 from sar_cls.speed.setting import Setting
 
 
@@ -43,6 +44,7 @@ def profile_step(
         regularizer: its name, or None.
         top: number of operations.
     """
+    as_here()  # what was timed before may have left the process otherwise
     on_cuda = setting.device.type == "cuda"
     folder.mkdir(parents=True, exist_ok=True)
     parts = [setting.net, regularizer or "plain", setting.precision, setting.memory_format, setting.mode]

@@ -11,17 +11,18 @@ from typing import Any
 import torch
 
 from sar_cls import messages
-from sar_cls.errors import RunFailed
+from sar_cls.errors import InputError, RunFailed
 from sar_cls.files import replacing, why
+from sar_cls.memory import allocating
 from sar_cls.mm.loaders import DataSplits
 from sar_cls.runs import provenance
 from sar_cls.speed import contenders, cost, data_path, dense, evaluation, profile
 from sar_cls.speed import markdown as table
-from sar_cls.speed.jobs import measure_jobs
+from sar_cls.speed.jobs import jobs_setting, measure_jobs
 from sar_cls.speed.process import as_here
 from sar_cls.speed.rounds import Contender, Timing, measure
 from sar_cls.speed.setting import Setting, load_images, settings
-from sar_cls.speed.start_up import measure_start_up
+from sar_cls.speed.start_up import measure_start_up, start_up_setting
 from sar_cls.steps.modes import DEFAULT_MODE
 from sar_cls.steps.precision import DEFAULT_PRECISION
 
@@ -62,9 +63,13 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
     results: list[dict[str, Any]] = []
     if splits is not None:
         for setting in settings(arguments, device):
-            results += _measure_setting(arguments, setting, splits, step=arguments.all or not own)
+            _check_batch(setting.batch_size, splits)
+            with allocating(f"measuring {setting.title}", "choose a smaller --batch-size"):
+                results += _measure_setting(arguments, setting, splits, step=arguments.all or not own)
     if masked is not None:
-        results += _measure_dense(arguments, settings(arguments, device), masked)
+        _check_batch(arguments.batch_size or dense.BATCH, masked)
+        with allocating("measuring segmentation nets", "choose a smaller --batch-size"):
+            results += _measure_dense(arguments, settings(arguments, device), masked)
     if arguments.json is not None:
         data = {**origin, "device": device.type, "threads": threads, "images": images, "results": results}
         try:
@@ -74,6 +79,14 @@ def run(arguments: Any, device_name: str, splits: DataSplits | None = None) -> i
         except OSError as error:
             raise RunFailed(f"the figures above are not written, {why(error, arguments.json)}") from error
     return 0
+
+
+def _check_batch(batch_size: int, splits: DataSplits) -> None:
+    """A bare step on fewer images than are counted would be too fast, and a DataLoader would never give a batch."""
+    if batch_size > len(splits.train):
+        raise InputError(
+            f"--batch-size {batch_size} is more than the {len(splits.train):,} training images: choose a smaller one"
+        )
 
 
 def _measure_dense(arguments: Any, like: Sequence[Setting], splits: DataSplits) -> list[dict[str, Any]]:
@@ -99,9 +112,9 @@ def _measure_dense(arguments: Any, like: Sequence[Setting], splits: DataSplits) 
 def _measure_setting(arguments: Any, setting: Setting, splits: DataSplits, *, step: bool) -> list[dict[str, Any]]:
     results = []
 
-    def keep(kind: str, text: str, figures: Any) -> None:
-        messages.result(f"### {kind}: {setting.title}\n\n{text}\n")
-        plain = {**asdict(setting), "device": setting.device.type}
+    def keep(kind: str, text: str, figures: Any, measured: Setting = setting) -> None:
+        messages.result(f"### {kind}: {measured.title}\n\n{text}\n")
+        plain = {**asdict(measured), "device": measured.device.type}
         results.append({"kind": kind, "setting": plain, "figures": figures})
 
     def time(kind: str, entrants: list[Contender], references: Sequence[tuple[str, str]]) -> list[Timing]:
@@ -126,10 +139,12 @@ def _measure_setting(arguments: Any, setting: Setting, splits: DataSplits, *, st
         )
     if arguments.all or arguments.cost:
         costs = cost.measure_costs(setting, splits)
-        keep("cost", table.cost_table(costs), [asdict(item) for item in costs])
+        plainly = replace(setting, mode=DEFAULT_MODE, optimizer="default")
+        keep("cost", table.cost_table(costs), [asdict(item) for item in costs], plainly)
     if arguments.start_up:
         waits = measure_start_up(setting, arguments.data_root, arguments.rounds)
-        keep("start-up", table.start_up_table(waits), {name: asdict(seconds) for name, seconds in waits.items()})
+        spreads = {name: asdict(seconds) for name, seconds in waits.items()}
+        keep("start-up", table.start_up_table(waits), spreads, start_up_setting(setting))
     if arguments.jobs:
         throughputs = measure_jobs(
             setting,
@@ -140,7 +155,7 @@ def _measure_setting(arguments: Any, setting: Setting, splits: DataSplits, *, st
             waits=arguments.wait,
         )
         rates = [{**asdict(item), "runs_an_hour": item.runs_an_hour} for item in throughputs]
-        keep("runs at a time", table.jobs_table(throughputs), rates)
+        keep("runs at a time", table.jobs_table(throughputs), rates, jobs_setting(setting))
     if arguments.profile is not None:
         found = profile.profile_step(setting, splits, arguments.profile)
         figures = {**asdict(found), "trace": Path(found.trace).name}

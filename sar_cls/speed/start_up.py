@@ -8,10 +8,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sar_cls.errors import InputError
+from sar_cls.speed.jobs import jobs_setting
 from sar_cls.speed.rounds import Spread
 from sar_cls.speed.setting import NETS, Setting
+from sar_cls.steps.modes import DEFAULT_MODE
 
 _RUN = ["-m", "sar_cls", "run"]
 # Runs the command as a user does and ends the process when a step is through; it is imported no earlier than the script would.
@@ -58,6 +61,11 @@ def measure_start_up(setting: Setting, data_root: str | None, rounds: int) -> di
             command = ["-c", _UNTIL_FIRST_STEP, *options]
             found["first step"].append(_seconds(command, "first step"))
     return {name: Spread.of(seconds) for name, seconds in found.items()}
+
+
+def start_up_setting(setting: Setting) -> Setting:
+    """What is really timed: the row as it is, eagerly."""
+    return replace(jobs_setting(setting), mode=DEFAULT_MODE, memory_format=Setting.memory_format)
 
 
 def _seconds(arguments: Sequence[str], expected: str) -> float:

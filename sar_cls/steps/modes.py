@@ -18,7 +18,13 @@ DEFAULT_MODE = "eager"
 
 
 def build_step(
-    model: Any, optim_wrapper: Any, batch_size: int, mode: str, say: Callable[[str], None] = messages.remark
+    model: Any,
+    optim_wrapper: Any,
+    batch_size: int,
+    mode: str,
+    say: Callable[[str], None] = messages.remark,
+    *,
+    tensors: bool = True,
 ) -> EagerStep:
     """The step for a mode. On CUDA "compile" captures the compiled step in a graph as well.
 
@@ -28,6 +34,7 @@ def build_step(
         batch_size: of a full batch.
         mode: one of ``MODES``.
         say: prints a line, where the step cannot be had in that mode.
+        tensors: whether a batch is tensors of one shape ("inputs", "targets"), and not lists of images and samples.
 
     Raises:
         ValueError: an unknown mode.
@@ -39,6 +46,8 @@ def build_step(
     reason = "this mode is for one process" if _is_wrapped(model) else None
     if getattr(optim_wrapper, "_accumulative_counts", 1) != 1:
         reason = "this mode does not accumulate gradients over batches"
+    if not tensors:
+        reason = "images that come one by one through pipelines are no batch of one shape"
     if reason is not None:
         say(f"training eagerly, not in mode {mode}: {reason}")
         return EagerStep(model, optim_wrapper)

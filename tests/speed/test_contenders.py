@@ -20,7 +20,7 @@ from sar_cls.mm.loaders import DataSplits
 from sar_cls.mm.loops import DeviceTrainLoop
 from sar_cls.mm.preprocessor import BatchPreprocessor
 from sar_cls.mm.runner import DeviceRunner
-from sar_cls.speed import contenders, data_path, evaluation, other_pipelines, rounds
+from sar_cls.speed import contenders, cost, data_path, evaluation, other_pipelines, process, profile, rounds
 from sar_cls.speed.rounds import Contender
 from sar_cls.speed.setting import LEARNING_RATE, Setting, setting_config
 
@@ -252,6 +252,36 @@ def test_a_recorded_step_keeps_its_memory() -> None:
     del replay
     gc.collect()
     assert alive() is None
+
+
+@pytest.mark.parametrize("of", ["bare", "profile", "cost"])
+def test_what_was_timed_before_does_not_decide_how_float32_is_computed(
+    of: str, setting: Setting, splits: DataSplits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A graph is recorded when its step is built, and the contender timed last may have allowed TF32."""
+    seen: list[bool] = []
+
+    class Stop(Exception):
+        pass
+
+    def stop(*_: Any, **__: Any) -> None:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        raise Stop
+
+    module = {"bare": contenders, "profile": profile, "cost": cost}[of]
+    begin = {
+        "bare": lambda: contenders.bare_step(setting, splits),
+        "profile": lambda: profile.profile_step(setting, splits, tmp_path),
+        "cost": lambda: cost.measure_cost(setting, splits, "none"),
+    }
+    monkeypatch.setattr(module, "own_runner" if of == "profile" else "build_model", stop)
+    try:
+        process.as_elsewhere()
+        with pytest.raises(Stop):
+            begin[of]()
+    finally:
+        process.as_here()
+    assert seen == [False]
 
 
 @pytest.mark.cuda

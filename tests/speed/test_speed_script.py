@@ -12,9 +12,9 @@ import torch
 
 from sar_cls.cli import ROOT
 from sar_cls.commands import speed
-from sar_cls.errors import RunFailed
+from sar_cls.errors import InputError, RunFailed
 from sar_cls.mm.loaders import DataSplits
-from sar_cls.speed import contenders, evaluation, report, setting
+from sar_cls.speed import contenders, cost, evaluation, report, setting
 
 SCRIPT = ROOT / "benchmarks" / "speed.py"
 
@@ -80,6 +80,73 @@ def test_bad_arguments_end_with_one_line_and_code_2(arguments: list[str], messag
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_nothing_to_time_and_batches_larger_than_the_set_are_refused(
+    splits: DataSplits, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = parsed(monkeypatch, "--batch-size", "8", "--only", "stock_fp32")
+    with pytest.raises(InputError, match=r"--only stock_fp32 leaves nothing to time in fp32: .* --precision bf16"):
+        report.run(arguments, "cpu", splits)
+    arguments = parsed(monkeypatch, "--batch-size", "61", "--only", "bare")
+    with pytest.raises(InputError, match="--batch-size 61 is more than the 60 training images: choose a smaller one"):
+        report.run(arguments, "cpu", splits)
+    monkeypatch.setattr(report.dense, "load_masked_images", lambda _: (splits, "images: given"))
+    arguments = parsed(monkeypatch, "--batch-size", "61", "--dense", "segformer")
+    with pytest.raises(InputError, match="--batch-size 61 is more than the 60"):
+        report.run(arguments, "cpu")
+    assert "###" not in capsys.readouterr().out
+
+
+def test_too_little_memory_is_one_sentence(splits: DataSplits, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(*_: object) -> None:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 1 GiB"
+        )
+
+    monkeypatch.setattr(contenders, "build", build)
+    arguments = parsed(monkeypatch, "--batch-size", "8", "--only", "bare")
+    with pytest.raises(
+        RunFailed, match=r"out of .* while measuring resnet32, batch 8, .*: choose a smaller --batch-size"
+    ):
+        report.run(arguments, "cpu", splits)
+
+
+def test_an_interrupted_measurement_does_not_promise_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def run(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "run", run)
+    monkeypatch.setattr(sys, "argv", ["speed.py"])
+    assert speed.main() == 130
+    assert capsys.readouterr().err.strip() == (
+        "interrupted; of a measurement nothing is kept: the same command begins anew"
+    )
+
+
+def test_headings_name_what_was_timed(
+    splits: DataSplits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Start-up and runs at a time are of a row as it is; the cost is counted in eager steps."""
+    monkeypatch.setattr(report, "measure_start_up", lambda *_: {})
+    monkeypatch.setattr(report, "measure_jobs", lambda *_, **__: [])
+    monkeypatch.setattr(cost, "measure_costs", lambda *_: [])
+    for of_tables in ("start_up_table", "jobs_table", "cost_table"):
+        monkeypatch.setattr(report.table, of_tables, lambda *_: "")
+    file = tmp_path / "speed.json"
+    arguments = parsed(
+        monkeypatch, "--start-up", "--jobs", "1", "--cost", "--batch-size", "16", "--memory-format", "contiguous",
+        "--mode", "compile", "--optimizer", "fused", "--json", str(file),
+    )  # fmt: skip
+    assert report.run(arguments, "cpu", splits) == 0
+    output = capsys.readouterr().out
+    assert "### start-up: resnet32, batch 128, fp32, channels_last, eager on cpu\n" in output
+    assert "### runs at a time: resnet32, batch 128, fp32, contiguous, compile on cpu\n" in output
+    assert "### cost: resnet32, batch 16, fp32, contiguous, eager on cpu\n" in output
+    found = {result["kind"]: result["setting"] for result in json.loads(file.read_text())["results"]}
+    assert (found["start-up"]["mode"], found["start-up"]["batch_size"]) == ("eager", 128)
 
 
 def test_figures_that_cannot_be_written_are_said_and_were_printed(

@@ -33,6 +33,14 @@ class TestModes:
         assert type(build_step(model, optim_wrapper, BATCH, "compile", say=said.append)) is EagerStep
         assert len(said) == 1
 
+    @pytest.mark.parametrize("mode", ["compile", "cudagraph"])
+    def test_lists_of_images_stay_eager(self, mode: str) -> None:
+        model, said = build_model(), []
+        assert type(build_step(model, build_optimizer(model), BATCH, mode, say=said.append, tensors=False)) is EagerStep
+        assert said == [
+            f"training eagerly, not in mode {mode}: images that come one by one through pipelines are no batch of one shape"
+        ]
+
     def test_unknown_mode(self) -> None:
         model = build_model()
         with pytest.raises(ValueError, match="eager, compile, cudagraph"):

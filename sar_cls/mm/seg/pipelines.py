@@ -198,6 +198,8 @@ class PipelineLoader:
             as they would be in one process. Such batches also have ``"share"``, as those of a ``DeviceLoader``: 1, all are full.
     """
 
+    tensors = False  # images and samples come as lists
+
     def __init__(
         self,
         images: PipelineSet,
