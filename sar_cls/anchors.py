@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -45,10 +46,20 @@ def class_anchors(kind: str, num_classes: int, feat_dim: int, seed: int | None =
         raise ValueError(f"num_classes is {num_classes}: class anchors need at least 2 classes")
     if feat_dim < 1:
         raise ValueError(f"feat_dim is {feat_dim}: give the length of the feature vectors, at least 1")
-    if seed is not None and not 0 <= seed < 2**63:
-        raise ValueError(f"seed is {seed}: give a whole number of at least 0, or None for torch's global generator")
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
-    return ANCHOR_KINDS[kind](num_classes, feat_dim, generator)
+    return ANCHOR_KINDS[kind](num_classes, feat_dim, generator_of(seed))
+
+
+def generator_of(seed: int | None) -> torch.Generator | None:
+    """A CPU generator that begins with this seed; None, torch's global one, for None.
+
+    Raises:
+        ValueError: a seed that is no whole number from 0 to below 2**63.
+    """
+    if seed is None:
+        return None
+    if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed is {seed!r}: give a whole number of at least 0, or None for torch's global generator")
+    return torch.Generator().manual_seed(int(seed))
 
 
 def normal(num_classes: int, feat_dim: int, generator: torch.Generator | None = None) -> Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sar_cls.anchors import ANCHOR_KINDS, class_anchors
+from sar_cls.anchors import ANCHOR_KINDS, class_anchors, generator_of
 from sar_cls.class_names import embed_names
 from sar_cls.files import why
 
@@ -57,7 +57,7 @@ def draw_anchors(
     """
     if isinstance(anchors, str) and anchors in ANCHOR_KINDS:
         return class_anchors(anchors, num_classes, feat_dim, seed)
-    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    generator = generator_of(seed)
     if isinstance(anchors, str) and anchors in NAME_KINDS:
         matrix = embed_names(_checked_names(class_names, num_classes, anchors))
         if anchors == "text_shuffled":
@@ -69,6 +69,8 @@ def draw_anchors(
         return superclass_anchors(superclasses, num_classes, feat_dim, generator)
     if isinstance(anchors, str):
         anchors = _read_matrix(anchors)
+    if isinstance(anchors, Tensor):  # of any device and type, also a parameter
+        anchors = anchors.detach().to("cpu", torch.float64).numpy()
     return anchors_from_matrix(np.asarray(anchors), num_classes, feat_dim, generator)
 
 

@@ -158,6 +158,21 @@ def test_bad_input_is_one_sentence(arguments: dict, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_tensor_of_any_kind_is_a_matrix() -> None:
+    matrix = torch.nn.Linear(8, 3).weight  # a parameter
+    expected = draw_anchors(matrix.detach().numpy().astype(np.float64), 3, 8, seed=1)
+    assert torch.equal(draw_anchors(matrix, 3, 8, seed=1), expected)
+    coarse = matrix.detach().bfloat16()
+    assert torch.equal(draw_anchors(coarse, 3, 8, seed=1), draw_anchors(coarse.double().numpy(), 3, 8, seed=1))
+
+
+@pytest.mark.parametrize("anchors", ["normal", "separated", np.eye(3)], ids=["normal", "separated", "a matrix"])
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.5, "1", True])
+def test_a_seed_that_is_none(anchors: str | np.ndarray, seed: int) -> None:
+    with pytest.raises(ValueError, match=r"^seed is .*: give a whole number of at least 0, or None"):
+        draw_anchors(anchors, 3, 8, seed=seed)
+
+
 def test_a_file_that_is_no_matrix(tmp_path: Path) -> None:
     (tmp_path / "x.npy").write_bytes(b"text")
     with pytest.raises(ValueError, match=r"no \.npy file of numbers"):

@@ -58,7 +58,7 @@ def cache_file(folder: Path, root: Path, name: str, split: str) -> Path:
     return folder / f"{name}-{split}-{place}.npz"
 
 
-def read_cache(file: Path, key: str, name: str, split: str) -> ImageSet | None:
+def read_cache(file: Path, key: str, name: str, split: str, *, allow_empty_classes: bool = False) -> ImageSet | None:
     """The image set kept in ``file``; None where there is none, it is out of date or (one line is logged) damaged."""
     try:
         with np.load(file, allow_pickle=False) as data:
@@ -66,7 +66,14 @@ def read_cache(file: Path, key: str, name: str, split: str) -> ImageSet | None:
             if header["key"] != key:
                 return None
             images, labels = data["images"], data["labels"]
-        image_set = ImageSet(torch.from_numpy(images), torch.from_numpy(labels), tuple(header["classes"]), name, split)
+        image_set = ImageSet(
+            torch.from_numpy(images),
+            torch.from_numpy(labels),
+            tuple(header["classes"]),
+            name,
+            split,
+            allow_empty_classes=allow_empty_classes,
+        )
         if image_set.fingerprint != header["fingerprint"]:
             raise ValueError("its content does not match its fingerprint")
     except (FileNotFoundError, NotADirectoryError):

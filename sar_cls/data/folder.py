@@ -76,9 +76,12 @@ def load_folder(
         files, labels, facts = ([part[index] for index in positions] for part in (files, labels, facts))
     order = BY_NAME if positions is None else RECOVERED
     key = source_key(facts)
+    if not files:
+        raise InputError(f"{folders[split]} holds no images ({', '.join(EXTENSIONS)}): add some or remove the folder")
     kept = cache_file(cache, root, name if size is None else f"{name}{size}", split)
-    image_set = read_cache(kept, key, name, split)
-    if image_set is not None:
+    image_set = read_cache(kept, key, name, split, allow_empty_classes=split == "val")
+    # A validation split that lacks a class does not show it when that is added to the others: its files stay, its labels do not.
+    if image_set is not None and image_set.classes == classes:
         return image_set.with_order(order)
     image_set = ImageSet(
         images=torch.from_numpy(decode(files, f"decoding {folders[split]}", size)),

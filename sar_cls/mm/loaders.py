@@ -97,14 +97,22 @@ def load_splits(
     data_root = config.get("data_root") if data_root is None else data_root
     train = load_image_set(config["name"], "train", data_root, download=download, **arguments)
     test = load_image_set(config["name"], "test", data_root, download=download, **arguments)
-    if train.classes != test.classes:
-        raise InputError(f"{config['name']}: train and test do not have the same classes; check the folders")
-    if train.image_size != test.image_size:
-        (height, width), (test_height, test_width) = train.image_size, test.image_size
-        raise InputError(
-            f"{config['name']}: the test images are of {test_height}x{test_width} pixels and the training images of "
-            f"{height}x{width}: bring all to one size"
-        )
+    val = None
+    if config["name"] == "folder" and "val" in split_folders(Path(data_root or "data").expanduser()):
+        if val_fraction is not None:
+            raise InputError(f"{data_root} has a folder val: leave --val-fraction out, the best epoch is chosen there")
+        val = load_image_set(config["name"], "val", data_root, **arguments)
+    for other in (test, *([] if val is None else [val])):
+        if train.classes != other.classes:
+            raise InputError(
+                f"{config['name']}: train and {other.split} do not have the same classes; check the folders"
+            )
+        if train.image_size != other.image_size:
+            (height, width), (other_height, other_width) = train.image_size, other.image_size
+            raise InputError(
+                f"{config['name']}: the {other.split} images are of {other_height}x{other_width} pixels and the training "
+                f"images of {height}x{width}: bring all to one size"
+            )
     _check_complete(config["name"], train, test)
     found = len(train)
     if config.get("longtail"):
@@ -116,12 +124,8 @@ def load_splits(
             raise RuntimeError(f"the long tail has {sum(train.counts)} images instead of {sum(expected)}")
     if config.get("downscale", 1) != 1:
         train, test = train.downscaled(config["downscale"]), test.downscaled(config["downscale"])
-    val = None
-    if config["name"] == "folder" and "val" in split_folders(Path(data_root or "data").expanduser()):
-        if val_fraction is not None:
-            raise InputError(f"{data_root} has a folder val: leave --val-fraction out, the best epoch is chosen there")
-        val = load_image_set(config["name"], "val", data_root, **arguments)
-    elif val_fraction is not None:
+        val = None if val is None else val.downscaled(config["downscale"])
+    if val_fraction is not None:
         kept, held_out = stratified_split(train.labels.numpy(), val_fraction, seed=0)
         train, val = train.subset(kept), train.subset(held_out, split="val", allow_empty_classes=True)
     return DataSplits(train, test, val, found)

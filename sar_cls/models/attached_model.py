@@ -199,7 +199,9 @@ def attach(
             )
     weight = found.module.weight
     assert isinstance(weight, Tensor)
-    return AttachedModel(model, built.to(device=weight.device), ClassifierInput(found, model)).train(model.training)
+    attached = AttachedModel(model, built.to(device=weight.device).train(model.training), ClassifierInput(found, model))
+    attached.training = model.training  # not train(): parts of the model that are frozen in evaluation mode stay so
+    return attached
 
 
 def _described(value: Any) -> str:

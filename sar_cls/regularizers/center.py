@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sar_cls.regularizers.base import Classifier, Regularizer, sum_over_processes
+from sar_cls.regularizers.base import Classifier, Regularizer, snapshot, sum_over_processes
 from sar_cls.regularizers.targets import Targets
 
 
@@ -57,7 +57,8 @@ class CenterLoss(Regularizer):
         self.register_buffer("centers", torch.zeros(self.num_classes, self.feat_dim))
 
     def losses(self, features: Tensor, targets: Targets, classifier: Classifier | None) -> dict[str, Tensor]:
-        distance = (features - targets.pick(self.centers)).square().sum(dim=1)
+        centers = snapshot(self.centers) if self.training else self.centers
+        distance = (features - targets.pick(centers)).square().sum(dim=1)
         if self.training:
             self._move_centers(features.detach(), targets)
         return {"loss_center": self.weight * 0.5 * targets.mean(distance)}

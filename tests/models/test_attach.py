@@ -205,6 +205,15 @@ def test_attach_is_the_function_whatever_was_imported_first():
     assert isinstance(sar_cls.attach(Net(), SAR), AttachedModel)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_parts_that_are_frozen_in_evaluation_mode_stay_so(training):
+    model = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 3)).train(training)
+    model[1].eval()
+    attached = attach(model, "SAR")
+    assert not model[1].training
+    assert attached.training == model.training == attached.regularizer.training == training
+
+
 def test_a_second_regularizer_is_refused():
     with pytest.raises(InputError, match=r"the model has a regularizer, SAR, already: take it off by model.detach\(\)"):
         attach(attach(Net(), SAR), "CAR")
