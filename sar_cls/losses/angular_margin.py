@@ -88,7 +88,9 @@ class ArcFace(CosFace):
     Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face Recognition", CVPR 2019, Eq. 3
     (https://arxiv.org/abs/1801.07698). Where ``theta_y + m`` would pass pi the cosine is replaced, as in the published
     code, by ``cos theta_y - m sin m``, so that it keeps falling. Classifier, soft targets and defaults as for ``CosFace``;
-    the published values for faces are 64 and 0.5.
+    the published values for faces are 64 and 0.5. The margin costs least where all class vectors and features lie in one
+    direction, and a net that is trained from the start at a high learning rate can end there (``results/``: CIFAR-100-LT
+    at 16x16 with the default margin); a smaller margin, or a lower rate, keeps it away.
 
     Args:
         class_counts: Training images per class [C]; only their number is used.
