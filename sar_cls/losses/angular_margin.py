@@ -90,7 +90,7 @@ class ArcFace(CosFace):
     code, by ``cos theta_y - m sin m``, so that it keeps falling. Classifier, soft targets and defaults as for ``CosFace``;
     the published values for faces are 64 and 0.5. The margin costs least where all class vectors and features lie in one
     direction, and a net that is trained from the start at a high learning rate can end there (``results/``: CIFAR-100-LT
-    at 16x16 with the default margin); a smaller margin, or a lower rate, keeps it away.
+    at 16x16 with the default margin); a smaller margin is the remedy.
 
     Args:
         class_counts: Training images per class [C]; only their number is used.
