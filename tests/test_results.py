@@ -280,3 +280,22 @@ def test_the_same_seeds_on_another_device() -> None:
     )
     seeds = list(last(LT16_H200, "mixup").values())
     assert f"seeds differ more (MixUp by up to {max(seeds) - min(seeds):.1f}) than devices do" in ANSWERS
+
+
+def test_the_rivals_at_16x16() -> None:
+    found = {}
+    for row, baseline in (
+        ("arb", "mixup"),
+        ("cosine", "mixup"),
+        ("cosface", "mixup_cosine"),
+        ("arcface", "mixup_cosine"),
+    ):
+        d = differences(LT16, f"mixup_{row}", baseline)
+        assert len(d) == 3
+        half = stats.t.ppf(0.975, 2) * d.std(ddof=1) / 3**0.5
+        found[row] = (d.mean(), d.mean() - half, d.mean() + half)
+    assert "gains {:+.1f} over MixUp [{:+.1f}, {:+.1f}], as much as balanced".format(*found["arb"]) in ANSWERS
+    assert "is where MixUp is ({:+.1f} [{:+.1f}, {:+.1f}])".format(*found["cosine"]) in ANSWERS
+    mean, low, high = found["cosface"]
+    assert f"CosFace costs it {-mean:.1f} [{low:+.1f}, {high:+.1f}]" in ANSWERS
+    assert set(last(LT16, "mixup_arcface").values()) == {1.0}

@@ -41,6 +41,7 @@ class Line:
         deviations: how the recipe differs from the row's own.
         others: what tells this line from other reproductions of the row, for instance the precision.
         other_threads: whether a run and its pair of the baseline were computed on the CPU with different numbers of threads.
+        other_devices: whether they were computed on a CPU and a GPU, or on two kinds of GPU.
     """
 
     row: Row
@@ -59,6 +60,7 @@ class Line:
     deviations: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     other_threads: bool = False
+    other_devices: bool = False
 
     @property
     def empty(self) -> bool:
@@ -242,6 +244,7 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
                 deviations=deviations,
                 others=distinctions(group, found),
                 other_threads=baseline is not None and _other_threads(group, baseline),
+                other_devices=baseline is not None and _other_devices(group, baseline),
             )
         )
     return lines
@@ -262,6 +265,16 @@ def _other_threads(group: Group, baseline: Group) -> bool:
     theirs = {run["seed"]: _threads(run) for run in baseline.runs}
     pairs = [(_threads(run), theirs.get(run["seed"])) for run in group.runs]
     return any(one and other and one != other for one, other in pairs)
+
+
+def _other_devices(group: Group, baseline: Group) -> bool:
+    theirs = {run["seed"]: _device(run) for run in baseline.runs}
+    return any(_device(run) != theirs.get(run["seed"], _device(run)) for run in group.runs)
+
+
+def _device(run: Mapping[str, Any]) -> str:
+    """The GPU by name, "cpu" for any CPU."""
+    return str(run["machine"].get("accelerator") or run["device"].partition(":")[0])
 
 
 def _threads(run: Mapping[str, Any]) -> list[int] | None:

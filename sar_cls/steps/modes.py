@@ -13,8 +13,8 @@ from sar_cls.steps.captured import GraphStep
 from sar_cls.steps.step import CompiledStep, EagerStep
 
 MODES = ("eager", "compile", "cudagraph")
-# Captured in a graph, a ResNet-32 trains 1.45 times as fast on an H200 in float32, to the same numbers (results/speed). Other nets and
-# cards have not been measured, so it is still to be asked for.
+# Captured in a graph, a ResNet-32 trains 1.45 times as fast on an H200 in float32, to the same numbers (results/speed). Other nets
+# and cards have not been measured, so it is still to be asked for.
 DEFAULT_MODE = "eager"
 
 

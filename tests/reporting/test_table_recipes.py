@@ -134,6 +134,20 @@ class TestNotesOnRuns:
         assert "+1.00 (1 pair)" in text
         assert ("different numbers of CPU threads" in text) == said
 
+    @pytest.mark.parametrize(
+        ("ours", "theirs", "device", "said"),
+        [
+            ({"accelerator": "A card"}, {"accelerator": None}, "cuda:0", True),
+            ({"accelerator": "A card"}, {"accelerator": "Another"}, "cuda", True),
+            ({"accelerator": "A card"}, {"accelerator": "A card"}, "cuda:0", False),
+            ({"accelerator": None, "cpu": "one"}, {"cpu": "another"}, "cpu", False),
+        ],
+    )
+    def test_pairs_of_other_devices(self, tmp_path: Path, ours: dict, theirs: dict, device: str, said: bool) -> None:
+        assert (
+            "Some pairs were computed on different devices" in self.notes(tmp_path, ours, theirs, device=device)
+        ) == said
+
     def test_a_lost_best_epoch(self, tmp_path: Path) -> None:
         text = self.notes(tmp_path, {}, {}, extra={"lost_best_epoch": 3, "best_searched_from": 4})
         assert "In 2 runs the checkpoint of the best epoch was lost" in text

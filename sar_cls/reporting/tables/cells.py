@@ -154,6 +154,10 @@ def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list
             "Some pairs were computed with different numbers of CPU threads, which alone moves a result by as much as another "
             "seed can."
         )
+    if any(line.other_devices for line in lines):
+        notes.append(
+            "Some pairs were computed on different devices, which round otherwise; what a seed draws is the same on all."
+        )
     lost = sum("lost_best_epoch" in run["extra"] for run in runs)
     if lost:
         notes.append(
