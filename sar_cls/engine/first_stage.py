@@ -16,6 +16,7 @@ from sar_cls.errors import InputError
 from sar_cls.mm.handover import Handover
 from sar_cls.mm.head import is_protoseg
 from sar_cls.mm.loaders import IMAGES, DataSplits
+from sar_cls.mm.second_stage import hold_of
 from sar_cls.runs import record
 from sar_cls.runs.checkpoint import read_checkpoint
 from sar_cls.runs.folder import LAST
@@ -78,11 +79,16 @@ class FirstStage:
         return replace(self, state_dict=read_checkpoint(self.folder / LAST)["state_dict"])
 
 
-def like_first_stage(resolved: AnyResolved, first: FirstStage) -> AnyResolved:
+def like_first_stage(resolved: AnyResolved, first: FirstStage, hold: str | None = None) -> AnyResolved:
     """A second stage's config with the data and the net of its first stage, whatever suite that was from.
 
     Settings that are published for that data take the place of the config's own (:mod:`sar_cls.engine.mislas`); the override
-    ``settings`` says so then, or that none are published.
+    ``settings`` says so then, or that none are published. They do not take the place of the command line's.
+
+    Args:
+        resolved: of the second stage.
+        first: its first stage.
+        hold: how the command line has the backbone kept (``Options.hold``).
 
     Raises:
         InputError: one is of a classifier and the other of a segmentation net, or of segmentation nets the data differ.
@@ -115,6 +121,8 @@ def like_first_stage(resolved: AnyResolved, first: FirstStage) -> AnyResolved:
     }
     settings = choose_settings(config, own_dataset)
     chosen = {} if settings is None else {"settings": settings}
+    if hold is not None and hold_of(config.model) not in (None, hold):
+        config.model.hold = chosen["hold"] = hold
     return replace(resolved, config=config, overrides={**inherited, **chosen, **resolved.overrides})
 
 

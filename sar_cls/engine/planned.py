@@ -97,7 +97,7 @@ def after_first_stage(planned: PlannedRun) -> PlannedRun:
     if planned.stage1_dir is None or planned.first is not None:
         return planned
     first = FirstStage.read(planned.stage1_dir)
-    like = like_first_stage(planned, first)
+    like = like_first_stage(planned, first, planned.options.hold)
     options = replace(planned.options, val_fraction=like.overrides.get("val_fraction"))
     return replace(like, first=first, options=options)
 

@@ -18,9 +18,9 @@ from sar_cls.cli import CONFIGS
 from sar_cls.engine import mislas
 from sar_cls.engine import run as engine
 from sar_cls.engine.config import load_config, recipe_hash
-from sar_cls.engine.first_stage import FirstStage, like_first_stage
 from sar_cls.engine.options import Options
-from sar_cls.engine.recipe import Resolved, resolve
+from sar_cls.engine.planned import after_first_stage, plan
+from sar_cls.engine.recipe import Resolved
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.runs.checkpoint import read_checkpoint
@@ -38,7 +38,9 @@ FILES = {
 }
 
 
-def second_stage(tmp_path: Path, config: Path, dataset: str, factor: float | None, **longtail: Any) -> Resolved:
+def second_stage(
+    tmp_path: Path, config: Path, dataset: str, factor: float | None, hold: str | None = None, **longtail: Any
+) -> Resolved:
     """The resolved config of a second stage after a first one on this data; nothing is trained."""
     overrides = {} if factor == 100 else {"imbalance": factor or "none"}
     record = write_run(tmp_path, make_record(f"{dataset}_lt", "mixup", 1, 40.0, overrides=overrides))
@@ -48,7 +50,8 @@ def second_stage(tmp_path: Path, config: Path, dataset: str, factor: float | Non
     first.train_dataloader.dataset = dict(name=dataset, longtail=tail)
     first.model.head.num_classes = 10 if dataset == "cifar10" else 100
     first.dump(str(folder / CONFIG))
-    return like_first_stage(resolve(Source(config), Options(), second_stage=True), FirstStage.read(folder))
+    job = Job("mine", "mislas", Source(config), 1, tmp_path / "mine", folder)
+    return after_first_stage(plan(job, Options(hold=hold)))
 
 
 def settings_of(config: Any) -> tuple[float, float, Any, bool]:
@@ -76,6 +79,20 @@ def test_published_settings_are_taken(suite: str, dataset: str, factor: float, t
     assert settings_of(resolved.config) == FILES[dataset, factor]
     own = (suite, factor) == (f"{dataset}_lt", 100)
     assert resolved.overrides.get("settings") == (None if own else "published")
+
+
+@pytest.mark.parametrize("hold", ["frozen", "shifted_bn"])
+@pytest.mark.parametrize(("dataset", "factor"), FILES)
+@pytest.mark.parametrize("suite", ["cifar100_lt", "cifar10_lt"])
+def test_hold_of_the_command_line_is_kept(suite: str, dataset: str, factor: float, hold: str, tmp_path: Path) -> None:
+    """And recorded, where it is not what would be done without."""
+    resolved = second_stage(tmp_path, CONFIGS / suite / "mislas.py", dataset, factor, hold)
+    *settings, shifted = FILES[dataset, factor]
+    assert settings_of(resolved.config) == (*settings, hold == "shifted_bn")
+    assert resolved.config.model.hold == hold
+    if (hold == "shifted_bn") != shifted:
+        assert resolved.overrides["hold"] == hold
+    assert resolved.overrides.get("hold") in (None, hold)
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.model import BaseModule
 from mmpretrain.registry import MODELS
 from tiny_runs import TINY
 from torch import Tensor, nn
 
 from sar_cls.cli import CONFIGS
-from sar_cls.engine import recipe
+from sar_cls.engine import mislas, recipe
 from sar_cls.engine import run as engine
 from sar_cls.engine import two_stage as longtail
 from sar_cls.engine.options import Options
@@ -25,7 +26,7 @@ from sar_cls.launch.plans import plan_runs
 from sar_cls.mm import loops
 from sar_cls.models import CIFARResNet
 from sar_cls.runs.checkpoint import read_checkpoint
-from sar_cls.runs.folder import LAST
+from sar_cls.runs.folder import CONFIG, LAST
 from sar_cls.suites.rows import Source, load_suite, select_rows
 
 MakeJob = Callable[..., Job]
@@ -176,6 +177,17 @@ class TestHold:
         states = [read_checkpoint(folder / LAST)["state_dict"] for folder in (first, job.run_dir)]
         assert torch.equal(states[0]["backbone.conv.weight"], states[1]["backbone.conv.weight"])
         assert not torch.equal(states[0]["head.fc.weight"], states[1]["head.fc.weight"])
+
+    def test_it_stays_held_under_settings_that_are_published_for_its_data(
+        self, make_job: MakeJob, cache: DataCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first = make_job(PLAIN, row="first")
+        engine.run(first, Options(epochs=1, imbalance=20), cache)
+        monkeypatch.setitem(mislas.STAGE2, ("digits", 20.0), mislas.Stage2(0.3, 0.0, 0.1, True))
+        held = make_job(MISLAS + 'settings_by_data = "mislas"\n', row="held", stage1_dir=first.run_dir)
+        done = engine.run(held, Options(hold="frozen"), cache)
+        assert done["overrides"] == {"imbalance": 20, "settings": "published", "hold": "frozen"}
+        assert Config.fromfile(held.run_dir / CONFIG).model.hold == "frozen"
 
     def test_the_option_reaches_the_model(self) -> None:
         for name, default in (("mixup_mislas", "shifted_bn"),):
