@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from sar_cls.engine import dense
 from sar_cls.engine.config import before_data, recipe_hash, row_config
+from sar_cls.engine.config_keys import check_keys
 from sar_cls.engine.config_values import check_values
 from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
@@ -82,6 +83,7 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
     config = row_config(source)
     recipe = recipe_hash(config)
     _check_complete(config, source)
+    check_keys(config, source)
     check_values(config, source)
     overrides: dict[str, Any] = {}
     if dense.is_dense(config):
