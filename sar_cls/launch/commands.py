@@ -11,7 +11,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from sar_cls import messages
@@ -50,7 +50,10 @@ def print_commands(
         if configs != CONFIGS:
             arguments += ["--configs", str(configs.absolute())]
         arguments += ["--work-dir", str(work_dir.absolute()), "--data-root", data_root_of(group[0], runs)]
-        arguments += option_arguments(group[0].options)
+        options = group[0].options
+        if all(planned.stage1_dir is None for planned in group):
+            options = replace(options, hold=None)  # it is refused where there is no second stage
+        arguments += option_arguments(options)
         arguments += [] if device is None else ["--device", device]
         messages.result(shlex.join([sys.executable, "-m", "sar_cls", "run", *arguments]))
 

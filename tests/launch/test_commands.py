@@ -132,6 +132,25 @@ def test_the_images_are_those_of_the_run(
     assert words[words.index("--data-root") + 1] == expected.format(here=tmp_path, home=tmp_path / "home")
 
 
+def test_hold_goes_with_second_stages_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line of a first stage alone would be refused with it."""
+    rows = select_rows(load_suite(CONFIGS, "digits_lt"), ["mixup_sar", "mixup_mislas"])
+    runs = plan_runs(rows, [1], Options(hold="frozen"), tmp_path)
+    print_commands(runs, "digits_lt", CONFIGS, tmp_path)
+    found = []
+    for line in capsys.readouterr().out.splitlines():
+        words = shlex.split(line)
+        monkeypatch.setattr(sys, "argv", words[3:])
+        arguments = command.parse()
+        options = cli.run_options(argument_on_cpu(arguments))
+        chosen = select_rows(load_suite(CONFIGS, arguments.suite), arguments.only)
+        found += plan_runs(chosen, arguments.seed, options, arguments.work_dir)
+    assert sorted(run.run_dir for run in found) == sorted(run.run_dir for run in runs)
+    assert {run.row: run.options.hold for run in found if run.stage1_dir is not None} == {"mixup_mislas": "frozen"}
+
+
 def argument_on_cpu(arguments: Any) -> Any:
     arguments.device = "cpu"
     return arguments
