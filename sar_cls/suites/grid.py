@@ -9,8 +9,8 @@
 
 The values may also be names of rows, for ``like`` or ``after``: one entry is then the second stage of each of several rows.
 
-A string that is a placeholder and nothing else becomes the value itself; inside a longer string the value is written out
-(in the row's name, a point becomes an underscore).
+In ``set`` a string that is a placeholder and nothing else becomes the value itself; inside a longer string, and in every other
+entry, the value is written out (in the row's name, a point becomes an underscore).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def expand(file: SuiteFile, index: int, entry: dict[str, Any]) -> Iterator[dict[
             raise InputError(f"{where}: {unknown('placeholder', used, grid)}")
     for values in itertools.product(*grid.values()):
         chosen = dict(zip(grid, values, strict=True))
-        yield {key: _fill(value, chosen, key in _NAMES) for key, value in entry.items() if key != "grid"}
+        yield {key: _fill(value, chosen, key) for key, value in entry.items() if key != "grid"}
 
 
 def _placeholders(value: Any) -> set[str]:
@@ -67,17 +67,18 @@ def _placeholders(value: Any) -> set[str]:
     return set().union(*(_placeholders(part) for part in parts))
 
 
-def _fill(value: Any, chosen: dict[str, Any], is_name: bool) -> Any:
+def _fill(value: Any, chosen: dict[str, Any], entry: str) -> Any:
+    """What stands in ``entry`` of a row, or deeper in it, with the chosen values in place of their names."""
     if isinstance(value, dict):
-        return {key: _fill(part, chosen, is_name) for key, part in value.items()}
+        return {key: _fill(part, chosen, entry) for key, part in value.items()}
     if isinstance(value, list):
-        return [_fill(part, chosen, is_name) for part in value]
+        return [_fill(part, chosen, entry) for part in value]
     if not isinstance(value, str):
         return value
     whole = _PLACEHOLDER.fullmatch(value)
-    if whole and not is_name:
+    if whole and entry == "set":
         return chosen[whole[1]]
-    return _PLACEHOLDER.sub(lambda found: _written(chosen[found[1]], is_name), value)
+    return _PLACEHOLDER.sub(lambda found: _written(chosen[found[1]], entry in _NAMES), value)
 
 
 def _written(value: Any, is_name: bool) -> str:

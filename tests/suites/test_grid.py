@@ -36,6 +36,17 @@ def test_a_grid_is_a_row_for_each_combination(tmp_path: Path) -> None:
     assert settings[3] == {"type": "SAR", "tau": 1, "gate": "per_class"}
 
 
+def test_a_placeholder_alone_is_the_value_in_settings_and_text_elsewhere(tmp_path: Path) -> None:
+    text = GRID.replace('label = "SAR, tau = {tau}, {gate}"', 'label = "{tau}"\ngroup = "{tau}"\npaper = "{tau}"')
+    text = text.replace('baseline = "plain"', 'baseline = "plain"\nalso_in = ["{tau}"]')
+    rows = load_suite(write(tmp_path, text), "small").rows[1:]
+    assert [(row.label, row.group, row.paper, row.also_in) for row in rows] == [
+        *[("0.5", "0.5", "0.5", ("0.5",))] * 2,
+        *[("1", "1", "1", ("1",))] * 2,
+    ]
+    assert [row.source.changes["model"]["head"]["regularizer"]["tau"] for row in rows] == [0.5, 0.5, 1, 1]
+
+
 def test_a_second_stage_can_follow_each_row_of_a_grid(tmp_path: Path) -> None:
     second = '\n[[rows]]\nname = "sar_{tau}_all_then"\nlabel = "Then"\nafter = "sar_{tau}_all"\nconfig = "then.py"\n'
     text = GRID + second + 'grid.tau = [0.5, 1]\nset.train_cfg.max_epochs = "{tau}"\n'
