@@ -198,14 +198,19 @@ def select_rows(suite: Suite, only: Sequence[str] | None = None, *, all_rows: bo
     Args:
         suite: the suite.
         only: names of rows, ``NAME`` or ``SUITE/NAME``, or patterns of names such as ``"sar_tau_*"``. A second-stage
-            row brings the first-stage row along that it starts from. None or empty: every row that is not optional.
+            row brings the first-stage row along that it starts from. None or empty: every row that is not optional, in one
+            of the suites that have it.
         all_rows: take the optional rows as well; has no meaning together with ``only``.
 
     Raises:
         InputError: no row of that name; near names are suggested.
     """
-    # One that an included suite shows as well is run once.
-    rows = list({row.key: row for part in suite.all_suites for row in part.rows}.values())
+    # One that an included suite shows as well is run once, and is optional only where it is so in all of them.
+    found: dict[tuple[str, str], Row] = {}
+    for row in (row for part in suite.all_suites for row in part.rows):
+        shown = found.get(row.key, row)
+        found[row.key] = replace(row, optional=row.optional and shown.optional)
+    rows = list(found.values())
     if not only:
         return [row for row in rows if all_rows or not row.optional]
     chosen: set[tuple[str, str]] = set()

@@ -76,6 +76,19 @@ def test_row_of_an_included_suite_may_be_named_with_its_suite() -> None:
     assert [(row.suite, row.name) for row in select_rows(digits, ["digits_lt/mixup"])] == [("digits_lt", "mixup")]
 
 
+@pytest.mark.parametrize("included", [["owner", "guest"], ["guest", "owner"]])
+def test_a_row_runs_where_any_part_has_it_without_optional(included: list[str], tmp_path: Path) -> None:
+    """A suite that shows another's row as an optional one does not take it out of that one's default run."""
+    write_suite(tmp_path, HEAD + ROWS, "owner")
+    shown = '[[rows]]\nsuite = "owner"\nname = "plain"\nlabel = "Theirs"\noptional = true\n'
+    write_suite(tmp_path, HEAD + shown, "guest")
+    write_suite(tmp_path, HEAD + f"include = {included}\n" + ROWS, "both")
+    wanted = {(suite, name) for suite in ("both", "owner") for name in ("plain", "sar")}
+    found = [row.key for row in select_rows(load_suite(tmp_path, "both"))]
+    assert (set(found), len(found)) == (wanted, 4)
+    assert select_rows(load_suite(tmp_path, "guest")) == []
+
+
 def test_unknown_suite_and_row_suggest_near_names() -> None:
     with pytest.raises(InputError, match=r"unknown suite 'cifar_100'; did you mean .*cifar100"):
         load_suite(CONFIGS, "cifar_100")
