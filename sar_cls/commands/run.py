@@ -185,7 +185,7 @@ def main() -> int:
         slurm=dict(arguments.slurm),
     )
     if arguments.dry_run:
-        return dry_run(runs, launch)
+        return dry_run(runs, launch, elsewhere=arguments.launcher != "local")
     outcome = LAUNCHERS[arguments.launcher](runs, launch)
     if outcome is None:
         return 0
@@ -215,12 +215,13 @@ def write_report(suite: suites.Suite, path: Path, work_dir: Path) -> None:
         messages.result(f"\nAll of it in one file, for a browser: {path}")
 
 
-def dry_run(runs: Sequence[PlannedRun], launch: Launch) -> int:
-    """Prints what would be done; nothing is."""
-    from sar_cls.engine.options import visible_devices
+def dry_run(runs: Sequence[PlannedRun], launch: Launch, *, elsewhere: bool = False) -> int:
+    """Prints what would be done; nothing is. ``elsewhere`` is as for :func:`sar_cls.cli.run_options`."""
+    from sar_cls.engine.options import named_device, visible_devices
     from sar_cls.launch import forecast
 
-    devices = visible_devices(launch.device)
+    is_remote = elsewhere and launch.device is not None
+    devices = [named_device(launch.device)] if is_remote else visible_devices(launch.device)
     states = forecast.look(runs, launch.work_dir, devices[0].partition(":")[0], messages.warn)
     messages.result(forecast.describe(states, len(devices) * launch.each))
     lacking = forecast.lacking(states)

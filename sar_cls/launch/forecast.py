@@ -70,7 +70,9 @@ def look(runs: Sequence[PlannedRun], work_dir: Path, device: str, warn: Callable
             continue
         epochs = trained_so_far(planned.run_dir)
         at_work = planned.run_dir.is_dir() and folder.is_locked(planned.run_dir)
-        keys = cost_keys(planned.suite, planned.row, _backbone(planned), _dataset(planned), device, planned.precision)
+        # A second stage has the net and the data of its first one, of which its own config knows nothing.
+        first = next((run for run in runs if run.run_dir == planned.stage1_dir), planned)
+        keys = cost_keys(planned.suite, planned.row, _backbone(first), _dataset(first), device, planned.precision)
         cost = next((costs[key] for key in keys if key in costs), None)
         seconds = None if cost is None else cost * max(planned.epochs - epochs, min(planned.epochs, 1))
         if planned.epochs == 0:  # corrects a first stage in closed form

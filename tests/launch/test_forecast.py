@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 from synthetic_runs import make_record, write_run
 from tiny_runs import files_of
 
 from sar_cls.cli import CONFIGS
+from sar_cls.commands import run as command
 from sar_cls.engine.options import Options
 from sar_cls.engine.planned import PlannedRun
+from sar_cls.errors import InputError
 from sar_cls.launch import forecast
 from sar_cls.launch.outcome import Attempt
 from sar_cls.launch.plans import plan_runs
@@ -100,6 +104,43 @@ def test_a_suite_of_segmentation_nets_is_foretold(suite: str, tmp_path: Path) ->
     (state,) = forecast.look([planned], tmp_path, "cpu", quiet)
     assert state.seconds == pytest.approx(3.0 * planned.epochs)
     assert f"about {forecast._words(state.seconds)}" in str(state)
+
+
+def test_a_second_stage_has_the_net_of_its_first_one(tmp_path: Path) -> None:
+    """Its own config has another; records name the one that was trained."""
+    rows = select_rows(load_suite(CONFIGS, "digits_lt"), ["mixup_mislas"])
+    runs = plan_runs(rows, [1], Options(backbone="timm:resnet18"), tmp_path / "new")
+    own = forecast._backbone(plan_runs(rows, [1], Options(), tmp_path / "new")[1])
+    assert own != "timm:resnet18"
+    for seed, (net, seconds) in enumerate(((own, 1e6), ("timm:resnet18", 30.0))):
+        names = {"backbone": net, "dataset": "digits"}
+        record = make_record("digits_lt", "mixup_mislas", seed, 50.0, wall_seconds=seconds, epochs=10, epochs_recipe=10)
+        write_run(tmp_path, record | names)
+    first, second = forecast.look(runs, tmp_path, "cpu", quiet)
+    assert second.seconds == pytest.approx(3.0 * second.planned.epochs)
+    assert first.seconds == pytest.approx(3.0 * first.planned.epochs)  # the net on its data
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "print", "ray", "local"])
+def test_the_device_of_other_machines_need_not_be_here(
+    launcher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And times are looked up for it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (planned,) = runs_of(tmp_path / "new", ["sar"])
+    for seed, (device, seconds) in enumerate((("cpu", 1e6), ("cuda", 30.0))):
+        names = {"backbone": forecast._backbone(planned), "dataset": forecast._dataset(planned)}
+        earlier(tmp_path, "sar", seed + 5, seconds, device=device, **names)
+    arguments = ["--suite", "digits", "--only", "sar", "--seed", "1", "--device", "cuda:1", "--dry-run"]
+    monkeypatch.setattr(sys, "argv", ["run", *arguments, "--launcher", launcher, "--work-dir", str(tmp_path)])
+    if launcher == "local":
+        with pytest.raises(InputError, match="this torch sees no CUDA device"):
+            command.main()
+        return
+    assert command.main() == 0
+    out, err = capsys.readouterr()
+    assert f"about {forecast._words(3.0 * planned.epochs)} one after the other" in out
+    assert err == ""
 
 
 def state_of(planned: PlannedRun, seconds: float | None) -> forecast.State:
