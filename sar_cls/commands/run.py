@@ -35,7 +35,7 @@ TRAINING_OPTIONS = {"seeds": 3, "jobs_per_device": 1} | dict.fromkeys(
     ("epochs", "imbalance", "classes", "backbone", "bn_batch", "weights", "image_size", "val_fraction", "hold")
 )
 TRAINING_OPTIONS |= {"deterministic": False, "tensorboard": False, "download": False}
-TRAINING_OPTIONS |= {"sync_bn": False, "local_statistics": False}
+TRAINING_OPTIONS |= {"sync_bn": False, "local_statistics": False, "iterations": None, "mlflow": None, "features": True}
 TRAINING_OPTIONS |= {"seed": None, "dry_run": False, "launcher": "local"}
 
 
@@ -245,7 +245,7 @@ def refuse_training_options(arguments: argparse.Namespace, suite: suites.Suite) 
     """Raises InputError for an option that means nothing where rows are measured."""
     for name, default in TRAINING_OPTIONS.items():
         if getattr(arguments, name) != default:
-            option = f"--{name.replace('_', '-')}"
+            option = f"--{'no-' if default is True else ''}{name.replace('_', '-')}"
             raise InputError(
                 f"{option} is for training, and the rows of suite {suite.name!r} are measured: leave it out"
             )

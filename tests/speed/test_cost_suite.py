@@ -153,7 +153,15 @@ class TestScripts:
 
     @pytest.mark.parametrize(
         ("option", "said"),
-        [(["--epochs", "2"], "--epochs"), (["--seeds", "1"], "--seeds"), (["--download"], "--download")],
+        [
+            (["--epochs", "2"], "--epochs"),
+            (["--seeds", "1"], "--seeds"),
+            (["--download"], "--download"),
+            (["--iterations", "10"], "--iterations"),
+            (["--mlflow"], "--mlflow"),
+            (["--mlflow", "runs.db"], "--mlflow"),
+            (["--no-features"], "--no-features"),
+        ],
     )
     def test_run_refuses_what_is_for_training(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: list[str], said: str
