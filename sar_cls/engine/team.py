@@ -26,6 +26,7 @@ from torch import distributed
 
 from sar_cls import messages, ranks
 from sar_cls.engine.planned import PlannedRun
+from sar_cls.engine.team_errors import is_gone, sentence
 from sar_cls.errors import InputError, ProcessLost, RunFailed
 from sar_cls.runs.folder import write_error_log
 
@@ -34,11 +35,11 @@ Result = TypeVar("Result")
 # Seconds that a process waits for the others: at one operation between them, where all are at the same step or at most a checkpoint
 # apart; for their images, which may have to be decoded first; and after an error, until it counts as one of this process alone.
 STEP, IMAGES, GRACE = 600.0, 3600.0, 10.0
-# What torch says where another process has gone: gloo and the store by words alone.
-_GONE = ("gloo", "Connection closed by peer", "Connection reset", "Connection refused", "Broken pipe", "Socket closed")
 _GONE_WORDS = (
     "another process of the run is gone (killed, or out of memory?); the same command goes on from the last whole epoch"
 )
+# What "over" is set to: all go on to the next run, or all end and the first process says why.
+_ON, _SAID = b"-", b"said"
 
 
 class Ready(NamedTuple):
@@ -129,12 +130,12 @@ class Team:
 
         Raises:
             RunFailed: another process has failed at the very end.
-            ProcessLost: another process is gone, or waits for this one inside a step.
+            ProcessLost: another process has failed alone, is gone, or waits for this one inside a step.
         """
         if error is not None and not isinstance(error, Exception):
             return  # Ctrl-C ends all
         lost = error is not None and is_gone(error)
-        # Where one is gone the others say no more than they have, and torchrun ends this process within a moment.
+        # Where one is gone the others have said what they had to before (see _in_group), and torchrun ends this process soon.
         patience = STEP if error is None else 0.0 if lost else self.grace
         others = []
         for rank in range(1, self.size):
@@ -142,15 +143,22 @@ class Team:
                 others.append(json.loads(self._get("end", rank, seconds=patience)))
         failed = next((other for other in others if other["words"]), None)
         self.is_whole = len(others) == self.size - 1 and not lost
+        if lost and failed is not None:
+            if not self._speaks():
+                raise ProcessLost("") from error
+            where = write_error_log(planned.run_dir, failed["trace"])
+            with suppress(distributed.DistError, RuntimeError):
+                self._set("over", _SAID)
+                self._get("heard", failed["rank"], seconds=2.0)
+            raise ProcessLost(f"{planned.title}: {failed['words']} ({where})") from error
         if lost:
-            # One that has failed has said so itself: it cannot know whether this one would ever hear of it.
-            raise ProcessLost("" if failed is not None else _GONE_WORDS) from error
+            raise ProcessLost(_GONE_WORDS) from error
         if not self.is_whole and error is None:
             raise ProcessLost(_GONE_WORDS)
         if not self.is_whole and error is not None:
             where = write_error_log(planned.run_dir, traceback.format_exc())
             raise ProcessLost(f"{planned.title}: process 0 of {self.size}: {sentence(error)} ({where})") from error
-        self._set("over", b"-")
+        self._set("over", _ON)
         if error is None and failed is not None:
             raise RunFailed(failed["words"]) from RuntimeError(failed["trace"])
 
@@ -179,57 +187,82 @@ class Team:
             if self._get("go", seconds=None) != b"-":
                 continue
             try:
-                self._in_group(ready.train, torch.device(ready.device))
+                self._in_group(ready.train, torch.device(ready.device), failing=self._tell)
             except Exception as error:
-                if not self._failed(asked, error):
+                if not self._goes_on(asked, error):
                     return 1
             else:
                 self._end()
                 self._get("over", seconds=None)
 
-    def _failed(self, planned: PlannedRun, error: Exception) -> bool:
-        """Whether the first process has ended the run too, so that there can be a next; else says why this process ends."""
-        gone = is_gone(error)
-        words = "" if gone else f"process {self.rank} of {self.size}: {sentence(error)}"
-        trace = traceback.format_exc()
+    def _tell(self, error: Exception) -> None:
+        """Says what has ended the run here, to the first process alone."""
+        words = "" if is_gone(error) else f"process {self.rank} of {self.size}: {sentence(error)}"
+        with suppress(distributed.DistError, RuntimeError):  # it may be gone, and the store with it
+            self._end(words, "".join(traceback.format_exception(error)))
+
+    def _goes_on(self, planned: PlannedRun, error: Exception) -> bool:
+        """Whether the first process has ended the run too, so that there can be a next; else one of the two says why all end."""
         try:
-            self._end(words, trace)
-            self._get("over", seconds=self.grace)
+            answer = self._get("over", seconds=self.grace)
         except (distributed.DistError, RuntimeError):  # the first process waits for this one inside a step, or is gone
-            if words:
-                where = write_error_log(planned.run_dir, trace)
-                messages.last_words(f"{planned.title}: {words} ({where})")
+            if not is_gone(error) and self._speaks():
+                where = write_error_log(planned.run_dir, "".join(traceback.format_exception(error)))
+                messages.last_words(f"{planned.title}: process {self.rank} of {self.size}: {sentence(error)} ({where})")
             return False
-        return True
+        if answer == _ON:
+            return True
+        self._set("heard", b"-", rank=self.rank)
+        time.sleep(1.0)  # torchrun reports the process that ends first, and kills the others
+        return False
 
     def _end(self, words: str = "", trace: str = "") -> None:
-        self._set("end", json.dumps({"words": words, "trace": trace}).encode(), rank=self.rank)
+        self._set("end", json.dumps({"rank": self.rank, "words": words, "trace": trace}).encode(), rank=self.rank)
+        self.store.check([self._key("end", self.rank)])  # comes back when it is set, and not only sent
 
     # Both.
 
-    def _in_group(self, work: Callable[[], Result], device: torch.device) -> Result:
-        """Does the work inside a new process group."""
+    def _in_group(
+        self, work: Callable[[], Result], device: torch.device, failing: Callable[[Exception], None] | None = None
+    ) -> Result:
+        """Does the work inside a new process group.
+
+        Args:
+            work: what to do.
+            device: of this process.
+            failing: is called with an error before the group ends: on gloo the others hear of it by that end, and look for its
+                words. Where the error's frames hold the wrapped net the group ends with them, which is later.
+        """
         is_cuda = device.type == "cuda"
         if is_cuda:
             torch.cuda.set_device(device)
         if distributed.is_initialized():
             distributed.destroy_process_group()
-        distributed.init_process_group(
-            "nccl" if is_cuda else "gloo",
-            store=distributed.PrefixStore(f"group{self.number}", self.store),
-            rank=self.rank,
-            world_size=self.size,
-            timeout=timedelta(seconds=STEP),
-        )
-        failed = True
         try:
+            distributed.init_process_group(
+                "nccl" if is_cuda else "gloo",
+                store=distributed.PrefixStore(f"group{self.number}", self.store),
+                rank=self.rank,
+                world_size=self.size,
+                timeout=timedelta(seconds=STEP),
+            )
             result = work()
-            failed = False
-        finally:
-            # After a failure others may still be inside a step, and NCCL would wait for them.
-            if not (failed and is_cuda):
+        except BaseException as error:
+            if failing is not None and isinstance(error, Exception):
+                failing(error)
+            # Others may still be inside a step, and NCCL would wait for them.
+            if not is_cuda and distributed.is_initialized():
                 distributed.destroy_process_group()
+            raise
+        distributed.destroy_process_group()
         return result
+
+    def _speaks(self) -> bool:
+        """Whether it is this process that says why one of them has failed, and keeps the error: the first that asks."""
+        try:
+            return self.store.add(self._key("speaker", None), 1) == 1
+        except (distributed.DistError, RuntimeError):
+            return True
 
     def _key(self, what: str, rank: int | None) -> str:
         return f"{self.number}/{what}" + ("" if rank is None else f"/{rank}")
@@ -246,22 +279,6 @@ class Team:
             time.sleep(pause)
             pause = min(2 * pause, 0.1)
         return self.store.get(key)
-
-
-def is_gone(error: BaseException) -> bool:
-    """Whether an error says that another process has gone, rather than that something is wrong in this one."""
-    if isinstance(error, distributed.DistError):
-        return True
-    return type(error) is RuntimeError and any(words in str(error) for words in _GONE)
-
-
-def sentence(error: BaseException) -> str:
-    """What was raised, in one line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = lines[0].rstrip(".") if lines else ""
-    return (
-        text if isinstance(error, (InputError, RunFailed)) else f"failed, {type(error).__name__}: {text}".rstrip(": ")
-    )
 
 
 _team: Team | None = None

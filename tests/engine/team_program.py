@@ -2,7 +2,7 @@
 
 ``python team_program.py`` reads one JSON object a line from stdin, ``{"arguments": [...], "processes": 2, "kill": {...}}``, runs
 the command in so many processes and answers with their exit codes and what each of them printed. ``kill`` names the process that
-ends by SIGKILL at the n-th step of its optimizer, ``fail`` one that raises there.
+ends by SIGKILL at the n-th step of its optimizer, ``fail`` one that raises there, or for step 0 before its net is wrapped.
 Modules named on the command line are imported before.
 """
 
@@ -32,6 +32,7 @@ from sar_cls.commands import run as run_command  # noqa: E402
 from sar_cls.commands import stage2 as stage2_command  # noqa: E402
 from sar_cls.engine import members, team  # noqa: E402, F401
 from sar_cls.launch import serial  # noqa: E402, F401
+from sar_cls.mm.runner import DeviceRunner  # noqa: E402
 from sar_cls.reporting.html import page  # noqa: E402, F401
 from sar_cls.reporting.tables import suite_tables  # noqa: E402, F401
 
@@ -41,6 +42,13 @@ LONGEST = 100.0  # seconds for a command: none of them takes a tenth of that
 
 def at_step(number: int, what: str) -> None:
     """Ends this process, or raises in it, right after the n-th update of the weights."""
+    if number == 0:
+
+        def fail(_: DeviceRunner) -> None:
+            raise RuntimeError("the test wants it so")
+
+        DeviceRunner.train = fail  # type: ignore[method-assign, assignment]
+        return
     seen = iter(range(1, 10**9))
 
     def count(*_: object) -> None:

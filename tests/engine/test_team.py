@@ -14,8 +14,6 @@ import pytest
 import torch.distributed
 
 from engine.started_team import Start, started
-from sar_cls.engine.team import is_gone, sentence
-from sar_cls.errors import InputError
 from sar_cls.runs.record import is_finished, read_record
 
 pytestmark = pytest.mark.skipif(
@@ -128,6 +126,17 @@ def test_one_that_fails_alone_ends_all(rank: int, start: Start, tmp_path: Path) 
     assert "Traceback" in log.read_text(encoding="utf-8")
 
 
+def test_the_first_process_says_what_it_hears_of_another(start: Start, tmp_path: Path) -> None:
+    """An error before the net is wrapped ends the connections at once, and the first process with them: it has to say why."""
+    ended = start([*RUN, "mixup", "mixup_sar", "--work-dir", str(tmp_path)], fail={"rank": 1, "step": 0})
+    assert ended.codes == [1, 1]
+    assert ended.texts[0].count("process 1 of 2: failed, RuntimeError: the test wants it so (all of it in ") == 1
+    assert ended.texts[1] == ""
+    assert "Traceback" not in ended.texts[0]
+    log = folder(tmp_path, "mixup") / "error.log"
+    assert "RuntimeError: the test wants it so" in log.read_text(encoding="utf-8")
+
+
 def test_a_failure_of_all_fails_the_run_alone(start: Start, tmp_path: Path) -> None:
     """What all processes have in common is the run's, and the next run of the suite is trained by the same processes."""
     ended = start([*RUN, "mixup", "mixup_sar", "--work-dir", str(tmp_path)], fail={"rank": "all", "step": 3})
@@ -179,42 +188,60 @@ def test_finished_runs_need_nobody(whole: Path, start: Start) -> None:
     assert "finished before" in ended.texts[0]
 
 
-def test_words_about_errors() -> None:
-    assert is_gone(RuntimeError("[/x/gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1"))
-    assert is_gone(torch.distributed.DistStoreError("x"))
-    assert not is_gone(RuntimeError("the network has diverged"))
-    assert not is_gone(ValueError("Connection closed by peer"))
-    assert sentence(InputError("no such file.")) == "no such file"
-    assert sentence(KeyError()) == "failed, KeyError"
-
-
-RESTARTED = """
+PROGRAM = """
 import os, signal, sys
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from sar_cls import exit_codes
 from sar_cls.commands.run import main
+from sar_cls.engine import team
+from sar_cls.mm.runner import DeviceRunner
 
-steps = []
+steps, is_it = [], os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+train = DeviceRunner.train
 
-def count(*_):
+def killed(*_):
     steps.append(0)
-    if len(steps) == 12 and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+    if len(steps) == 12 and is_it:
         os.kill(os.getpid(), signal.SIGKILL)
 
-register_optimizer_step_post_hook(count)
+def failing(runner):
+    if is_it:
+        raise RuntimeError("the test wants it so")
+    return train(runner)
+
+if WHAT == "fail":
+    team.GRACE = 100.0  # however slow the machine is, torchrun ends the process within that time
+    DeviceRunner.train = failing
+else:
+    register_optimizer_step_post_hook(killed)
 exit_codes.main_with_exit_code(main)
 """
 
 
+def under_torchrun(folder: Path, what: str, row: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """The program itself; the second of two processes ends the first time that it is started."""
+    program = folder / "program.py"
+    program.write_text(PROGRAM.replace("WHAT", repr(what)), encoding="utf-8")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *options]
+    command = [*torchrun, str(program), *RUN[1:], row, "--work-dir", str(folder)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False, env=environment)
+
+
 @pytest.mark.slow
 def test_torchrun_starts_it_again(whole: Path, tmp_path: Path) -> None:
-    """The program itself: one process is killed, the others are ended, all are started anew and go on."""
-    program = tmp_path / "program.py"
-    program.write_text(RESTARTED)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
-    command = [*torchrun, str(program), *RUN[1:], "mixup_sar", "--work-dir", str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False, env=environment)
+    """One process is killed, the others are ended, all are started anew and go on."""
+    ended = under_torchrun(tmp_path, "kill", "mixup_sar", "--max-restarts", "1")
     assert ended.returncode == 0, ended.stderr
     assert "resuming" in ended.stderr
     assert_same(folder(tmp_path), whole)
+
+
+@pytest.mark.slow
+def test_torchrun_ends_no_process_before_it_is_said_why(tmp_path: Path) -> None:
+    """It kills all as soon as one has ended, the one that has failed included."""
+    ended = under_torchrun(tmp_path, "fail", "mixup")
+    assert ended.returncode == 1
+    assert ended.stderr.count("process 1 of 2: failed, RuntimeError: the test wants it so") == 1, ended.stderr
+    log = folder(tmp_path, "mixup") / "error.log"
+    assert "RuntimeError: the test wants it so" in log.read_text(encoding="utf-8")
