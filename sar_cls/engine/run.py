@@ -124,6 +124,7 @@ def _run(planned: PlannedRun, cache: DataCache) -> dict[str, Any]:
     if first is not None and not record.is_finished(first) and folder.is_locked(first):
         raise RunLocked(f"{planned.title}: another process is at its first stage, passed over")
     asked, planned = planned, after_first_stage(planned)
+    check_shared(planned)  # again: a first stage brings its batch norm along
     if first is None and not (run_dir / LAST).exists():  # a run that is resumed has its weights
         check_net(planned)
     with allocating("reading the images", "use fewer or smaller ones"):

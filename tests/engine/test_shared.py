@@ -11,12 +11,20 @@ import torch
 from mmengine.config import Config
 
 from sar_cls import ranks
+from sar_cls.cli import CONFIGS
 from sar_cls.engine import options as engine_options
+from sar_cls.engine import run as engine
 from sar_cls.engine.options import Options, usable_device, visible_devices
+from sar_cls.engine.run import DataCache, Job
 from sar_cls.engine.shared import check_shared
 from sar_cls.errors import InputError
 
 Planned = Callable[..., Any]
+SECOND = f"""
+_base_ = "{CONFIGS}/digits_lt/mixup.py"
+data_preprocessor = dict(mixup_alpha=None)
+model = dict(type="SecondStageClassifier", hold="frozen", head=dict(loss=dict(use_soft=False)))
+"""
 
 
 @pytest.fixture
@@ -65,6 +73,20 @@ def test_refused(run: Any, number: int, words: str, processes: Callable[..., Non
 def test_taken(run: Any, processes: Callable[..., None]) -> None:
     processes(4)
     check_shared(run)
+
+
+def test_a_second_stage_is_asked_with_the_batch_norm_of_its_first(
+    make_job: Callable[..., Job], cache: DataCache, processes: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command line of the second stage does not say it, only the folder of the first one does."""
+    first = make_job(row="first")
+    engine.run(first, Options(epochs=1, bn_batch=48), cache)
+    second = make_job(SECOND, stage1_dir=first.run_dir)
+    processes(2)
+    monkeypatch.setattr(engine, "team", lambda: None)
+    with pytest.raises(InputError, match="the 32 images of a process cannot be cut into virtual batches of 48"):
+        engine.run(second, Options(stage2_epochs=1), cache)
+    assert not second.run_dir.exists()
 
 
 @pytest.fixture
