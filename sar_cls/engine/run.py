@@ -20,7 +20,7 @@ from sar_cls.engine.net_checks import check_net
 from sar_cls.engine.options import Options, check_seed, threads, usable_device
 from sar_cls.engine.own_code import import_own_code
 from sar_cls.engine.planned import PlannedRun, after_first_stage, fit, plan
-from sar_cls.engine.shared import check_shared
+from sar_cls.engine.shared import check_parts, check_shared
 from sar_cls.engine.team import team
 from sar_cls.errors import InputError, RunFailed, RunLocked
 from sar_cls.files import check_file, check_folder, refusing
@@ -206,8 +206,9 @@ def finished(planned: PlannedRun, cache: DataCache | None = None) -> dict[str, A
     """The record of a run that is finished, None where it is not.
 
     Raises:
-        InputError: the folder holds a finished run of another recipe than the one that is asked for, or one on other training,
-            validation or test images than are there. Images that are not there are no error.
+        InputError: the folder holds a finished run of another recipe than the one that is asked for, one by processes with other
+            parts of a batch, or one on other training, validation or test images than are there. Images that are not there are no
+            error.
     """
     run_dir, first = planned.run_dir, planned.stage1_dir
     if not record.is_finished(run_dir):
@@ -235,6 +236,7 @@ def finished(planned: PlannedRun, cache: DataCache | None = None) -> dict[str, A
             f"{run_dir} holds a finished run with another {what} than is asked for: move it away, or use another --work-dir"
         )
     if is_whole:
+        check_parts(planned, found)
         dataset = planned.data
         there = (cache or DataCache()).fingerprints(dataset, planned.options) or {}
         others = [IMAGES[name] for name in there if found["data_fingerprint"].get(name) != there[name]]

@@ -110,7 +110,7 @@ def _processes(runner: DeviceRunner) -> dict[str, Any]:
         "batch_per_process": batch // runner.world_size,
         "sync_bn": runner.sync_bn,
         "batch_norm_images": images,  # that batch norm normalises together; None for a net without
-        "local_statistics": runner.local_statistics,
+        "local_statistics": runner.statistics_parts > 1,
     }
     if len(runner.processes_used) > 1:
         said["processes_used"] = runner.processes_used

@@ -29,6 +29,7 @@ def snapshot(runner: Any) -> dict[str, Any]:
             "threads": runner.threads_used,
             "processes": runner.processes_used,
             "norm_images": runner.norm_images,
+            "statistics_parts": runner.statistics_parts,
             **runner.identity,
         },
         "state_dict": runner.bare_model.state_dict(),

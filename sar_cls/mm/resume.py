@@ -37,6 +37,7 @@ def restore(runner: Any, path: Path) -> None:
     try:
         _check_position(state, runner)
         _check_norms(meta, runner)
+        _check_statistics(meta, runner)
         runner.bare_model.load_state_dict(state["state_dict"])
         _check_kind("optimizer", runner.optim_wrapper.state_dict()["param_groups"], state["optimizer"]["param_groups"])
         runner.optim_wrapper.load_state_dict(state["optimizer"])
@@ -98,6 +99,20 @@ def _check_norms(meta: dict[str, Any], runner: Any) -> None:
             f"batch norm saw {before} images at a time so far and would see {now}; go on with as many processes as before, or with "
             "--sync-bn as before"
         )
+
+
+def _check_statistics(meta: dict[str, Any], runner: Any) -> None:
+    """Raises ValueError where losses and regularizers have taken their statistics of other parts of a batch so far."""
+    before, now = (_parts_in_words(parts) for parts in (meta.get("statistics_parts"), runner.statistics_parts))
+    if before not in (None, now):  # older checkpoints do not say it
+        raise ValueError(
+            f"losses and regularizers took their statistics over {before} so far and would take them over {now}; go on with "
+            "--local-statistics or without it, as before, and with it on as many processes"
+        )
+
+
+def _parts_in_words(parts: int | None) -> str | None:
+    return {None: None, 1: "the whole batch"}.get(parts, f"each of {parts} parts of a batch")
 
 
 def _check_kind(where: str, ours: Any, theirs: Any) -> None:

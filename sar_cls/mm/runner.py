@@ -143,6 +143,11 @@ class DeviceRunner(Runner):
         is_whole = all(isinstance(norm, (nn.SyncBatchNorm, SynchronizedBatchNorm)) for norm in norms)
         return self.bn_batch or (batch if is_whole else batch // self.world_size)
 
+    @property
+    def statistics_parts(self) -> int:
+        """Parts of a batch of which losses and regularizers take statistics of their own; 1 where they are those of the whole."""
+        return self.world_size if self.local_statistics else 1
+
     def build_model(self, model: nn.Module | dict) -> nn.Module:
         """Puts virtual or synchronised batch norms into the built net, where the run or the net asks for them; a regularizer's own
         see no images. Of several processes, losses and regularizers are told to look at the whole batch."""

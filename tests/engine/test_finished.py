@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from sar_cls import ranks
 from sar_cls.data import ImageSet
 from sar_cls.engine.options import Options
 from sar_cls.engine.planned import plan
@@ -17,6 +21,7 @@ from sar_cls.engine.run import Job, finished, run
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits, _check_complete
 from sar_cls.models.library_backbones import build_backbone
+from sar_cls.runs.record import RECORD_FILE
 from sar_cls.suites.rows import Source
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -67,6 +72,70 @@ def test_a_run_of_an_edited_config_is_refused(first: Job, tmp_path: Path) -> Non
     edited.write_text(first.source.config.read_text(encoding="utf-8").replace("lr=0.05", "lr=0.06"), encoding="utf-8")
     with pytest.raises(InputError, match="another config hash"):
         run(replace(first, source=Source(edited)), SHORT)
+
+
+def of_processes(number: int, **how: Any) -> dict[str, Any]:
+    """What a record says of several processes; the batch has 64 images."""
+    parts = {"processes": number, "batch_per_process": 64 // number, "batch_norm_images": 64 // number}
+    return {**parts, "sync_bn": False, "local_statistics": False, **how}
+
+
+SYNC = of_processes(4, sync_bn=True, batch_norm_images=64)
+
+
+class TestPartsOfABatch:
+    """What several processes have had a part of each is compared with what is asked for."""
+
+    @pytest.fixture
+    def ask(self, first: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+        def ask(said: dict[str, Any] | None, processes: int, **options: bool) -> Any:
+            job = replace(first, run_dir=tmp_path / "run")
+            shutil.copytree(first.run_dir, job.run_dir)
+            file = job.run_dir / RECORD_FILE
+            record = json.loads(file.read_text(encoding="utf-8"))
+            record["extra"] |= {} if said is None else {"distributed": said}
+            file.write_text(json.dumps(record), encoding="utf-8")
+            monkeypatch.setattr(ranks, "processes", lambda: processes)
+            return finished(plan(job, replace(SHORT, **options)))
+
+        return ask
+
+    @pytest.mark.parametrize(
+        ("said", "processes", "options", "words"),
+        [
+            (of_processes(4), 1, {}, "batch norm saw 16 images at a time, and now it would see 64"),
+            (of_processes(4), 2, {}, "batch norm saw 16 images at a time, and now it would see 32"),
+            (of_processes(4), 4, {"sync_bn": True}, "batch norm saw 16 images at a time, and now it would see 64"),
+            (SYNC, 4, {}, "batch norm saw 64 images at a time, and now it would see 16"),
+            ({**SYNC, "local_statistics": True}, 4, {"sync_bn": True}, "over 1/4 of a batch, and now it would be 1/1"),
+            ({**SYNC, "local_statistics": True}, 1, {}, "over 1/4 of a batch, and now it would be 1/1"),
+            (SYNC, 4, {"sync_bn": True, "local_statistics": True}, "over 1/1 of a batch, and now it would be 1/4"),
+            (None, 2, {"sync_bn": True, "local_statistics": True}, "over 1/1 of a batch, and now it would be 1/2"),
+        ],
+    )
+    def test_others_are_refused(
+        self, said: Any, processes: int, options: dict[str, bool], words: str, ask: Callable[..., Any]
+    ) -> None:
+        with pytest.raises(InputError, match=words):
+            ask(said, processes, **options)
+
+    @pytest.mark.parametrize(
+        ("said", "processes", "options"),
+        [
+            (of_processes(4), 4, {}),
+            (SYNC, 1, {}),
+            (SYNC, 2, {"sync_bn": True}),
+            (None, 2, {"sync_bn": True}),
+            (None, 1, {"local_statistics": True}),
+            (of_processes(4, local_statistics=True), 4, {"local_statistics": True}),
+            (of_processes(4, batch_norm_images=None), 1, {}),  # a net without
+            (of_processes(4, batch_norm_images=64), 2, {}),  # one whose recipe synchronises them
+        ],
+    )
+    def test_the_same_are_finished(
+        self, said: Any, processes: int, options: dict[str, bool], ask: Callable[..., Any]
+    ) -> None:
+        assert ask(said, processes, **options)["epochs"] == 1
 
 
 def test_a_second_stage_of_a_first_one_that_was_trained_again_is_refused(first: Job, tmp_path: Path) -> None:

@@ -252,6 +252,10 @@ ODD = {
     "another iteration": (change(["meta", "iter"], 3), "step 3 after 1 epochs"),
     "best from the future": (change(["meta", "best_from"], 2), "from epoch 2 on"),
     "threads as text": (change(["meta", "threads"], "1"), "its threads are '1'"),
+    "statistics of parts": (
+        change(["meta", "statistics_parts"], 4),
+        "over each of 4 parts of a batch so far and would take them over the whole batch",
+    ),
     "no optimizer": (change(["optimizer"], "gone"), "weights alone"),
     "empty optimizer": (change(["optimizer"], {}), "does not fit this run"),
     "optimizer is a list": (change(["optimizer"], []), "does not fit this run"),
@@ -307,7 +311,7 @@ class TestOddLast:
         shutil.copytree(begun, job.run_dir)
         for name in (LAST, BEST):
             state = torch.load(job.run_dir / name, weights_only=True)
-            del state["meta"]["best_from"], state["meta"]["threads"]
+            del state["meta"]["best_from"], state["meta"]["threads"], state["meta"]["statistics_parts"]
             torch.save(state, job.run_dir / name)
         record = engine.run(job, Options(), cache)
         assert "threads_used" not in record["machine"]

@@ -113,6 +113,23 @@ def test_batch_norm_of_parts_wants_as_many_processes_as_before(start: Start, tmp
     assert "batch norm saw 32 images at a time so far and would see 64" in refused.texts[0]
 
 
+@pytest.mark.slow
+def test_statistics_of_parts_want_the_same_parts_as_before(start: Start, tmp_path: Path) -> None:
+    command = [*RUN, "mixup_sar", "--sync-bn", "--work-dir", str(tmp_path)]
+    local = [*command, "--local-statistics"]
+    assert start(local, kill={"rank": 1, "step": 12}).codes == [1, -9]
+    for arguments, processes in ((command, 2), (command, 1), (local, 1)):
+        refused = start(arguments, processes=processes)
+        assert refused.codes == [2] * processes
+        words = "statistics over each of 2 parts of a batch so far and would take them over the whole batch"
+        assert words in refused.texts[0]
+    assert start(local).codes == [0, 0]
+    assert read_record(folder(tmp_path))["extra"]["distributed"]["local_statistics"]
+    finished = start(command)
+    assert finished.codes == [2, 2]
+    assert "over 1/2 of a batch, and now it would be 1/1" in finished.texts[0]
+
+
 @pytest.mark.parametrize("rank", [0, 1])
 def test_one_that_fails_alone_ends_all(rank: int, start: Start, tmp_path: Path) -> None:
     """The others wait for it inside a step. One sentence says why."""
