@@ -12,7 +12,6 @@ One of a single process cannot be mended, since the others wait for it inside a 
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import time
 import traceback
@@ -25,6 +24,7 @@ import torch
 from torch import distributed
 
 from sar_cls import messages, ranks
+from sar_cls.engine.meeting import meet, torchrun_store
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.team_errors import is_gone, sentence
 from sar_cls.errors import InputError, ProcessLost, RunFailed
@@ -62,7 +62,7 @@ class Team:
     Args:
         rank: of this process.
         size: their number.
-        store: what they share; None connects to that of torchrun.
+        store: what they share; None connects to that of torchrun, and waits until all have.
         grace: see ``GRACE``.
     """
 
@@ -70,9 +70,7 @@ class Team:
         self, rank: int, size: int, store: distributed.Store | None = None, grace: float | None = None
     ) -> None:
         if store is None:
-            found, _, _ = next(distributed.rendezvous("env://", rank, size, timeout=timedelta(seconds=STEP)))
-            # What the processes said before torchrun has started them again is still in there.
-            store = distributed.PrefixStore(f"sar_cls{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", found)
+            store = meet(torchrun_store(rank, size, STEP), rank, size, STEP)
         self.rank, self.size, self.store = rank, size, store
         self.grace = GRACE if grace is None else grace
         self.number = 0  # of the runs so far

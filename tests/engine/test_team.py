@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -235,11 +237,14 @@ exit_codes.main_with_exit_code(main)
 """
 
 
+TWO = ("--nproc-per-node", "2")
+
+
 def under_torchrun(folder: Path, what: str, row: str, *options: str) -> subprocess.CompletedProcess[str]:
     """The program itself; the second of two processes ends the first time that it is started."""
     program = folder / "program.py"
     program.write_text(PROGRAM.replace("WHAT", repr(what)), encoding="utf-8")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *options]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *(options or TWO)]
     command = [*torchrun, str(program), *RUN[1:], row, "--work-dir", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=250, check=False, env=environment)
@@ -248,9 +253,25 @@ def under_torchrun(folder: Path, what: str, row: str, *options: str) -> subproce
 @pytest.mark.slow
 def test_torchrun_starts_it_again(whole: Path, tmp_path: Path) -> None:
     """One process is killed, the others are ended, all are started anew and go on."""
-    ended = under_torchrun(tmp_path, "kill", "mixup_sar", "--max-restarts", "1")
+    ended = under_torchrun(tmp_path, "kill", "mixup_sar", *TWO, "--max-restarts", "1")
     assert ended.returncode == 0, ended.stderr
     assert "resuming" in ended.stderr
+    assert_same(folder(tmp_path), whole)
+
+
+@pytest.mark.slow
+def test_machines_may_count_restarts_differently(whole: Path, tmp_path: Path) -> None:
+    """Two torchruns, as on two machines: the one whose process is killed counts a restart, the other one need not."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    machine = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "test"]
+    machine += ["--nnodes", "2", "--nproc-per-node", "1", "--local-addr", "127.0.0.1", "--max-restarts", "4"]
+    with ThreadPoolExecutor(2) as machines:
+        both = [machines.submit(under_torchrun, tmp_path, "kill", "mixup_sar", *machine) for _ in range(2)]
+    ended = [one.result() for one in both]
+    assert [one.returncode for one in ended] == [0, 0], ended
+    assert "resuming" in "".join(one.stderr for one in ended)
     assert_same(folder(tmp_path), whole)
 
 
