@@ -209,18 +209,22 @@ def test_finished_runs_need_nobody(whole: Path, start: Start) -> None:
 
 PROGRAM = """
 import os, signal, sys
+from pathlib import Path
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from sar_cls import exit_codes
 from sar_cls.commands.run import main
 from sar_cls.engine import team
 from sar_cls.mm.runner import DeviceRunner
 
-steps, is_it = [], os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0"
+print("a start", file=sys.stderr)
+steps, once = [], Path(__file__).with_name("has ended")
+is_it = os.environ["RANK"] == "1" and not once.exists()
 train = DeviceRunner.train
 
 def killed(*_):
     steps.append(0)
     if len(steps) == 12 and is_it:
+        once.touch()
         os.kill(os.getpid(), signal.SIGKILL)
 
 def failing(runner):
@@ -241,7 +245,7 @@ TWO = ("--nproc-per-node", "2")
 
 
 def under_torchrun(folder: Path, what: str, row: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """The program itself; the second of two processes ends the first time that it is started."""
+    """The program itself; the second of two processes ends once."""
     program = folder / "program.py"
     program.write_text(PROGRAM.replace("WHAT", repr(what)), encoding="utf-8")
     torchrun = [sys.executable, "-m", "torch.distributed.run", *(options or TWO)]
@@ -272,6 +276,7 @@ def test_machines_may_count_restarts_differently(whole: Path, tmp_path: Path) ->
     ended = [one.result() for one in both]
     assert [one.returncode for one in ended] == [0, 0], ended
     assert "resuming" in "".join(one.stderr for one in ended)
+    assert [one.stderr.count("a start\n") for one in ended] == [2, 2]  # nobody has waited at another place in vain
     assert_same(folder(tmp_path), whole)
 
 
