@@ -118,13 +118,18 @@ CASES: dict[str, Case] = {
     "LAS": Case(loss=lambda: LabelAwareSmoothing(COUNTS)),
     "SAR, norm synchronised": Case(regularizer=sar(), norm="sync"),
     "norm of each part": Case(norm="own", images=24),
+    "norm of each part, last not full": Case(norm="own", epochs=1),
     "CAR local": Case(regularizer=lambda: CAR(C, D), local=True),
     "ARB local": Case(loss=lambda: ARBLoss(COUNTS), local=True),
     "SupCon local": Case(regularizer=lambda: SupCon(C, D, projection=5), local=True),
     "LDAM local": Case(loss=lambda: LDAM(COUNTS, drw_start=0.0, scale=5.0), mixup=False, local=True),
 }
 # In one process, what each part of 2 or 4 processes would see.
-VIRTUAL = {"norm of each part, virtual 6": 6, "norm of each part, virtual 3": 3}
+VIRTUAL = {
+    f"{case}, virtual {virtual}": (case, virtual)
+    for case in ("norm of each part", "norm of each part, last not full")
+    for virtual in (6, 3)
+}
 
 
 def images(number: int) -> ImageSet:
@@ -179,8 +184,8 @@ def one_process(folder: Path, rank: int, processes: int) -> None:
     for name, case in CASES.items():
         torch.save(train(case, rank, processes), folder / f"{name}.{processes}.{rank}.pt")
     if processes == 1:
-        for name, virtual in VIRTUAL.items():
-            torch.save(train(CASES["norm of each part"], rank, 1, virtual), folder / f"{name}.1.0.pt")
+        for name, (case_name, virtual) in VIRTUAL.items():
+            torch.save(train(CASES[case_name], rank, 1, virtual), folder / f"{name}.1.0.pt")
 
 
 def in_processes(numbers: tuple[int, ...], work: Callable[[Path, int, int], None]) -> int:

@@ -95,6 +95,15 @@ def test_batch_norm_of_each_part_is_that_of_virtual_batches(processes: int, virt
     )
 
 
+@pytest.mark.parametrize(("processes", "virtual"), [(2, 6), (4, 3)])
+def test_in_a_last_batch_that_is_not_full_it_is_not(processes: int, virtual: int, results: Results) -> None:
+    """Of 7 images two processes have 3 and 4 and four have 1 and three times 2; virtual batches are of 7, and of 3 and 4."""
+    expected = results(f"norm of each part, last not full, virtual {virtual}", 1)
+    found = results("norm of each part, last not full", processes)
+    assert_close(found["gradients"], expected["gradients"])  # of the first batch, which is full
+    assert differ(found["state"], expected["state"])
+
+
 @pytest.mark.parametrize(
     ("number", "batch", "processes"), [(36, 10, 2), (36, 10, 3), (7, 10, 4), (40, 10, 4), (41, 4, 3)]
 )
