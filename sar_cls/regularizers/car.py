@@ -56,7 +56,8 @@ class CAR(Regularizer):
     processes of a distributed run; the first centre of a class is taken as it is, and a class keeps its last centre,
     as a constant, through batches it is absent from. In ``eval()`` the same centres are used and not stored. Without
     it a centre is that of the process's own batch, or by ``sync_centers`` of the batches of all processes; the gradient
-    is always that of the process's own samples.
+    is then that of the process's own samples. With ``whole_batch`` centres and means are those of all processes in any case,
+    gradients included.
 
     Buffers with ``running_centers``: ``centers`` [C, D] (D the linear layer's width, where it has another) and
     ``initialized`` bool [C], saved in checkpoints.
@@ -159,7 +160,8 @@ class CAR(Regularizer):
         absent_as_zero=True, sync_centers=True, intra_counts_ignored=True, c2s_counts_ignored=True)``.
 
         Differences: the published layer is a part of the network before the classifier, ours is beside it; and its
-        reduction over processes passes the gradient to the samples of all of them, ours to the process's own.
+        reduction over processes passes the gradient to the samples of all of them, ours does so with ``whole_batch`` alone,
+        and then the means of the losses are over all processes too.
 
         Source: edwardyehuang/CAR at 97c90d4.
 

@@ -33,7 +33,8 @@ class SupCon(Regularizer):
     Cost: two views are what costs. A step of ResNet-32 with batches of 128 took 1.85 times as long in two views as in one on one
     CPU core and 2.03 times with this loss, its tensors 1.99 times the memory both times (``benchmarks/run.py --suite cost``).
 
-    Pairs are those of one process, also with ``whole_batch``. Memory grows with N^2, which is much for the pixels of feature maps.
+    With ``whole_batch`` a sample is paired with those of all processes, else with those of its own. Memory grows with the product
+    of the two numbers of samples, N^2 in one process, which is much for the pixels of feature maps.
 
     Module: ``projection``, Linear(D, D), ReLU, Linear(D, K) as in the paper, in no use at inference.
 
