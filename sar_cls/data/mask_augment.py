@@ -177,7 +177,7 @@ def scale_crop_flip(
     row, column = rows.long().clamp_(0, height - 1), columns.long().clamp_(0, width - 1)
     number = torch.arange(n, device=images.device)[:, None, None]
     labels = masks[number, row[:, :, None], column[:, None, :]].long()
-    return windows, torch.where(inside, labels, labels.new_tensor(VOID)), inside
+    return windows, torch.where(inside, labels, VOID), inside
 
 
 def _positions(size: int, crop: int, scale: Tensor, place: Tensor, flip: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -226,6 +226,7 @@ def _saturation_and_hue(images: Tensor, saturation: Tensor, hue: Tensor) -> Tens
     )
     sixth = sixth + 6 * hue[:, 0]
     chroma = torch.minimum(chroma * saturation[:, 0], value)
-    offsets = torch.tensor([5.0, 3.0, 1.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    # 5, 3 and 1 for red, green and blue; a list would be copied from the host, which waits for the device.
+    offsets = torch.arange(5, 0, -2, device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
     k = torch.remainder(sixth[:, None] + offsets, 6)
     return value[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)

@@ -31,7 +31,7 @@ def parts(planned: PlannedRun, config: Config, splits: DataSplits, device: torch
         raise InputError(
             f"{planned.source}: a segmentation net is trained by iterations; give train_cfg max_iters and val_interval"
         )
-    from sar_cls.mm.seg.losses import use_whole_batch_of_pixels
+    from sar_cls.mm.seg.losses import count_on_the_device, use_whole_batch_of_pixels
 
     steps = interval(config, planned.epochs)
     shorten(config, planned.epochs, 1)
@@ -64,6 +64,7 @@ def parts(planned: PlannedRun, config: Config, splits: DataSplits, device: torch
         val_dataloader=tests,
         val_cfg=dict(type="DenseValLoop"),
         headline=HEADLINE,
+        prepare=count_on_the_device,
         tell=use_whole_batch_of_pixels,
         default_scope="mmseg",
     )

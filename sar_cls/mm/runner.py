@@ -67,6 +67,7 @@ class DeviceRunner(Runner):
         bn_batch: images that batch norm of the backbone normalises together; None for whole batches.
         sync_bn: of several processes, whether batch norm normalises their batches together.
         local_statistics: of several processes, whether losses and regularizers take their statistics over the part of each.
+        prepare: is given the built model, whatever the number of processes.
         tell: of several processes without ``local_statistics``, tells losses and regularizers of the built model so.
         selection: the image set that picks the best epoch: "test", as published, or "val".
         headline: the metric of which the highest is the best, "top1" or "miou".
@@ -85,6 +86,7 @@ class DeviceRunner(Runner):
         bn_batch: int | None = None,
         sync_bn: bool = False,
         local_statistics: bool = False,
+        prepare: Callable[[nn.Module], object] | None = None,
         tell: Callable[[nn.Module], object] = use_whole_batch,
         selection: str = "test",
         headline: str = "top1",
@@ -99,6 +101,7 @@ class DeviceRunner(Runner):
         self.bn_batch = bn_batch
         self.sync_bn = sync_bn
         self.local_statistics = local_statistics
+        self.prepare = prepare
         self.tell = tell
         self.selection = selection
         self.headline = headline
@@ -158,6 +161,8 @@ class DeviceRunner(Runner):
         if self.distributed and (self.sync_bn or self.device.type == "cpu"):
             apart = _regularizers(built)
             synchronize_batch_norms(built, self.device, apart=apart, only_asked=not self.sync_bn)
+        if self.prepare is not None:
+            self.prepare(built)
         if self.distributed and not self.local_statistics:
             self.tell(built)
         return built

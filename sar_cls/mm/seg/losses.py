@@ -30,18 +30,29 @@ def even_part(own: Tensor) -> Tensor:
     return torch.where(whole > 0, whole / num_processes(), torch.ones_like(whole))
 
 
+def count_on_the_device(model: nn.Module) -> list[str]:
+    """Gives mmseg's cross-entropies what they divide by as a tensor; returns their names. Once more changes nothing.
+
+    A mean over the pixels with a class (``avg_non_ignore=True``), or over their class weights, is by mmseg's own count a wait for
+    the device at every step. The numbers are mmseg's. Of several processes each counts its own part, until
+    :func:`use_whole_batch_of_pixels` says otherwise.
+    """
+    found = [(name, module) for name, module in model.named_modules() if _is_quotient(module)]
+    for _, module in found:
+        if not hasattr(module, "whole_batch"):
+            module.whole_batch = False
+            module.register_forward_pre_hook(_with_divisor, with_kwargs=True)
+    return [name for name, _ in found]
+
+
 def use_whole_batch_of_pixels(model: nn.Module) -> list[str]:
     """:func:`sar_cls.whole_batch.use_whole_batch` for a segmentation net: mmseg's cross-entropy as well; returns the names.
 
     A mean over all pixels of equal crops, those without a class included, is a mean over images, and needs nothing. One over the
     pixels with a class (``avg_non_ignore=True``), or over their class weights, gets the number of the whole batch.
     """
-    found = use_whole_batch(model)
-    for name, module in model.named_modules():
-        if _is_quotient(module):
-            module.register_forward_pre_hook(_with_even_part, with_kwargs=True)
-            found.append(name)
-    return found
+    count_on_the_device(model)
+    return use_whole_batch(model)
 
 
 def _is_quotient(module: nn.Module) -> bool:
@@ -54,16 +65,24 @@ def _is_quotient(module: nn.Module) -> bool:
     return bool(module.avg_non_ignore) or module.class_weight is not None
 
 
-def _with_even_part(loss: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of mmseg's cross-entropy, with what it divides its sum by."""
+def _with_divisor(
+    loss: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """The arguments of mmseg's cross-entropy, with what it divides its sum by; None, as they are, where it does not divide.
+
+    The divisor is float32 at least, also of bfloat16 scores: their three digits are too few for a count.
+    """
+    if kwargs.get("reduction_override") not in (None, "mean"):
+        return None
     scores, labels = args[:2]
     counts = labels != kwargs.get("ignore_index", -100)
+    dtype = torch.promote_types(scores.dtype, torch.float32)
     if loss.class_weight is None:
-        own = counts.sum().to(scores.dtype)
+        own = counts.sum().to(dtype)
     else:
-        weights = scores.new_tensor(loss.class_weight)
+        weights = scores.new_tensor(loss.class_weight).to(dtype)  # rounded as those that mmseg multiplies by
         own = (weights[torch.where(counts, labels, 0)] * counts).sum()
-    return args, {**kwargs, "avg_factor": even_part(own)}
+    return args, {**kwargs, "avg_factor": even_part(own) if loss.whole_batch else own}
 
 
 @MODELS.register_module(name="GeneralizedReweighting")
