@@ -54,6 +54,79 @@ train_cfg = dict(max_iters=4, val_interval=2)
 param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=4, by_epoch=False)]
 """
 
+# mmseg's own pipelines and recipe, on a tiny MiT, which has no batch norm; that of the head is a SyncBN.
+STREETS = f"""
+_base_ = "{CONFIGS}/cityscapes/segformer_b4.py"
+crop = (32, 32)
+model = dict(
+    backbone=dict(
+        init_cfg=None, embed_dims=8, num_layers=[1] * 4, num_heads=[1, 1, 2, 2], drop_rate=0.0, drop_path_rate=0.0
+    ),
+    decode_head=dict(in_channels=[8, 8, 16, 16], channels=8, regularizer=dict(type="CAR"), dropout_ratio=0.0),
+    test_cfg=dict(_delete_=True, mode="whole"),
+)
+data_preprocessor = dict(size=crop)
+model["data_preprocessor"] = dict(size=crop)
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="LoadAnnotations"),
+            dict(type="RandomCrop", crop_size=crop, cat_max_ratio=0.75),
+            dict(type="RandomFlip", prob=0.5),
+            dict(type="PackSegInputs"),
+        ]
+    ),
+)
+val_dataloader = dict(
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        pipeline=[
+            dict(type="LoadImageFromFile"),
+            dict(type="Resize", scale=(96, 64), keep_ratio=True),
+            dict(type="LoadAnnotations"),
+            dict(type="PackSegInputs"),
+        ]
+    ),
+)
+train_cfg = dict(max_iters=4, val_interval=2)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
+param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=4, by_epoch=False)]
+"""
+# OCRNet's two heads behind the same MiT, and DisAlign behind the second one.
+CASCADE = (
+    STREETS
+    + """
+heads = dict(
+    in_channels=[8, 8, 16, 16], in_index=[0, 1, 2, 3], input_transform="resize_concat", channels=8, num_classes=19,
+    norm_cfg=dict(type="SyncBN", requires_grad=True), align_corners=False,
+)
+model.update(
+    type="CascadeEncoderDecoder",
+    num_stages=2,
+    decode_head=[
+        dict(type="FCNHead", num_convs=1, concat_input=False, **heads),
+        dict(type="RegularizedOCRHead", ocr_channels=4, regularizer=dict(type="CAR"), **heads),
+    ],
+)
+"""
+)
+CASCADE_DISALIGN = (
+    CASCADE
+    + """
+model.update(type="SecondStageCascade")
+model["decode_head"][1].pop("regularizer")
+model["decode_head"][1].update(
+    classifier=dict(type="disalign", confidence="normalized"),
+    loss_decode=dict(type="GeneralizedReweighting", class_counts=None, rho=0.2),
+)
+"""
+)
+
 
 def camvid_job(folder: Path, row: str, text: str) -> Job:
     """A run of this config, seed 1, in the work directory ``folder``."""

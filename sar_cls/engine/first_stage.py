@@ -157,6 +157,7 @@ def _dense_config(resolved: AnyResolved, config: Config, first: FirstStage) -> C
         neck=before.neck,
         decode_head=heads,
         test_cfg=before.segmentor["test_cfg"],
+        **before.stages,
     )
     config.data_preprocessor = ConfigDict(before.data_preprocessor)
     config.pop("weights", None)

@@ -227,7 +227,7 @@ def _build(
         )
         config |= dict(type="ImageClassifier", head=head)
     else:
-        config |= handover.segmentor
+        config |= handover.segmentor | handover.stages
     with DefaultScope.overwrite_default_scope(handover.library):
         net = MODELS.build(ConfigDict(config))
     weights = {name: value for name, value in state.items() if not TRAINING_ONLY.match(name)}

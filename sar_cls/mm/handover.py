@@ -75,6 +75,12 @@ class Handover:
         """Whose nets it is one of, "mmpretrain" or "mmseg"."""
         return "mmpretrain" if self.segmentor is None else "mmseg"
 
+    @property
+    def stages(self) -> dict[str, int]:
+        """``num_stages`` of a cascade, which mmseg wants beside the list of its heads; nothing for any other net."""
+        heads = None if self.segmentor is None else self.segmentor["decode_head"]
+        return {"num_stages": len(heads)} if isinstance(heads, list) else {}
+
     @classmethod
     def of(
         cls, config: Mapping[str, Any], image_size: tuple[int, int] | None = None, data_root: str | None = None

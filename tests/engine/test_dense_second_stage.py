@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_runs import TINY
-from tiny_scenes import DENSE_SAR, DISALIGN, camvid_job
+from tiny_scenes import CASCADE, CASCADE_DISALIGN, DENSE_SAR, DISALIGN, camvid_job, write_cityscapes
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
 
@@ -239,3 +239,31 @@ def test_a_run_from_before_is_read_from_its_config(first: Path, tmp_path: Path) 
     images = torch.from_numpy(read_dense_outputs(first).images)
     with torch.inference_mode():
         assert torch.equal(sar_cls.load_model(tmp_path)(images), sar_cls.load_model(first)(images))
+
+
+def test_a_cascade_is_loaded_exported_and_gets_a_second_stage(
+    make_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OCRNet's two heads: mmseg wants their number beside their list."""
+    write_cityscapes(tmp_path / "data")
+    options = Options(data_root=str(tmp_path / "data"))
+    first = make_job(CASCADE, row="first")
+    run(first, options)
+    second = make_job(CASCADE_DISALIGN, row="second", stage1_dir=first.run_dir)
+    assert run(second, options)["stage1"]["run_id"] == read_record(first.run_dir)["run_id"]
+    before, after = state(first.run_dir), state(second.run_dir)
+    added = {key for key in after if key not in before}
+    assert added
+    assert all(key.startswith("decode_head.1.calibration.") for key in added)
+    assert all(torch.equal(before[key], after[key]) for key in after if key not in added)
+    images = torch.randint(256, (2, 32, 48, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for job in (first, second):
+        net = sar_cls.load_model(job.run_dir)
+        with torch.inference_mode():
+            assert net(images).shape == (2, 19, 32, 48)
+        pytest.importorskip("safetensors")
+        out = job.run_dir / "out"
+        monkeypatch.setattr(sys, "argv", ["export", str(job.run_dir), "--out", str(out)])
+        assert export.main() == 0
+        with torch.inference_mode():
+            torch.testing.assert_close(sar_cls.load_model(out / "model.safetensors")(images), net(images))

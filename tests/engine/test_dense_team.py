@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed
-from tiny_scenes import DENSE_SAR, DISALIGN, write_camvid, write_cityscapes
+from tiny_scenes import DENSE_SAR, DISALIGN, STREETS, write_camvid, write_cityscapes
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
 
 from engine.started_team import Start, started
-from sar_cls.cli import CONFIGS
 from sar_cls.runs.checkpoint import read_checkpoint
 from sar_cls.runs.dense_outputs import read_dense_outputs
 from sar_cls.runs.folder import LAST
@@ -44,49 +43,6 @@ name = "streets"
 label = "Streets"
 """
 SAR = DENSE_SAR.replace("train_dataloader = dict(batch_size=2)", "train_dataloader = dict(batch_size=4)")
-# mmseg's own pipelines and recipe, on a tiny MiT, which has no batch norm; that of the head is a SyncBN.
-STREETS = f"""
-_base_ = "{CONFIGS}/cityscapes/segformer_b4.py"
-crop = (32, 32)
-model = dict(
-    backbone=dict(
-        init_cfg=None, embed_dims=8, num_layers=[1] * 4, num_heads=[1, 1, 2, 2], drop_rate=0.0, drop_path_rate=0.0
-    ),
-    decode_head=dict(in_channels=[8, 8, 16, 16], channels=8, regularizer=dict(type="CAR"), dropout_ratio=0.0),
-    test_cfg=dict(_delete_=True, mode="whole"),
-)
-data_preprocessor = dict(size=crop)
-model["data_preprocessor"] = dict(size=crop)
-train_dataloader = dict(
-    batch_size=2,
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="LoadAnnotations"),
-            dict(type="RandomCrop", crop_size=crop, cat_max_ratio=0.75),
-            dict(type="RandomFlip", prob=0.5),
-            dict(type="PackSegInputs"),
-        ]
-    ),
-)
-val_dataloader = dict(
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        pipeline=[
-            dict(type="LoadImageFromFile"),
-            dict(type="Resize", scale=(96, 64), keep_ratio=True),
-            dict(type="LoadAnnotations"),
-            dict(type="PackSegInputs"),
-        ]
-    ),
-)
-train_cfg = dict(max_iters=4, val_interval=2)
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
-param_scheduler = [dict(type="PolyLR", eta_min=1e-4, power=0.9, begin=0, end=4, by_epoch=False)]
-"""
 
 
 @pytest.fixture(scope="module")

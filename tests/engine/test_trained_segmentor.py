@@ -15,7 +15,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 import sar_cls.mm.seg  # noqa: F401
-from sar_cls.engine.trained import TrainedSegmentor
+from sar_cls.engine.trained import TrainedSegmentor, _build
 from sar_cls.mm.handover import Handover
 
 SIZE = (40, 48)
@@ -70,3 +70,42 @@ def test_it_prepares_images_as_mmseg_does(test_cfg: dict[str, Any], bgr_to_rgb: 
     torch.testing.assert_close(found, expected)
     labels, _ = model.segment(images)
     assert torch.equal(labels, expected.argmax(dim=1))
+
+
+def test_a_cascade_is_built_from_what_a_run_leaves_of_it() -> None:
+    """Its heads alone; mmseg wants their number as well. The files of earlier runs hold no more either."""
+    heads = [
+        dict(type="FCNHead", num_convs=1, concat_input=False),
+        dict(type="RegularizedOCRHead", ocr_channels=4),
+    ]
+    inputs = dict(in_channels=[48, 64], in_index=[2, 3], input_transform="resize_concat", channels=6, num_classes=5)
+    handover = Handover(
+        dataset={"name": "ade20k"},
+        backbone=dict(type="LibraryPyramid", name="timm:test_efficientnet"),
+        neck=None,
+        num_classes=5,
+        in_channels=6,
+        data_preprocessor=dict(type="SegDataPreProcessor", mean=[120.0] * 3, std=[60.0] * 3, size=(32, 32)),
+        segmentor=dict(
+            type="CascadeEncoderDecoder",
+            decode_head=[dict(head, norm_cfg=dict(type="BN"), **inputs) for head in heads],
+            test_cfg=WHOLE,
+        ),
+    )
+    assert handover._problem() is None
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        net: Any = MODELS.build(
+            ConfigDict(
+                handover.segmentor,
+                num_stages=2,
+                backbone=handover.backbone,
+                data_preprocessor=handover.data_preprocessor,
+            )
+        )
+    model = _build(handover, net.state_dict(), "a run", None)
+    net.eval()
+    images = torch.randint(256, (2, *SIZE, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    inputs_ = (images.flip(3).permute(0, 3, 1, 2).float() - 120) / 60
+    metas = [dict(img_shape=SIZE, ori_shape=SIZE, pad_shape=SIZE, padding_size=[0] * 4) for _ in images]
+    with torch.inference_mode():
+        torch.testing.assert_close(model(images), net.inference(inputs_, metas))
