@@ -106,13 +106,20 @@ class RegularizedDecodeHead:
             self.regularizer = regularizer
 
     def cls_seg(self, feat: Tensor) -> Tensor:
-        """Logits [N, C, H, W] of the feature maps; what is regularized is kept for the losses of this step."""
+        """Logits [N, C, H, W] of the feature maps; what is regularized is kept for the losses of this step.
+
+        In the classifier's own precision, also under autocast: bfloat16 has three significant digits, and of the classes whose
+        scores come out equal the first one would win (as in :class:`sar_cls.mm.head.RegularizedLinearClsHead`).
+        """
         head: Any = self
+        maps = feat if head.dropout is None else head.dropout(feat)
         if self.embedding is not None:
-            feat = self.embedding(feat if head.dropout is None else head.dropout(feat))
+            feat = maps = self.embedding(maps)
         if self.regularizer is not None and head.training:
             self._features = feat
-        scores = head.conv_seg(feat) if self.embedding is not None else super().cls_seg(feat)  # type: ignore[misc]
+        with torch.autocast(feat.device.type, enabled=False):
+            # Prototypes know their precision themselves.
+            scores = head.conv_seg(maps if self.embedding is not None else maps.to(head.conv_seg.weight.dtype))
         return scores if self.calibration is None else self.calibration(scores, feat)
 
     def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: Any) -> dict[str, Tensor]:

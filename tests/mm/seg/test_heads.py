@@ -116,6 +116,38 @@ def test_beside_a_regularizer_the_head_is_the_plain_one(head: str) -> None:
     assert set(losses(made, head, samples)) == {"loss_ce", "loss_aux", "loss_anchor", "acc_seg"}
 
 
+@pytest.mark.parametrize("classifier", [None, "disalign", "protoseg"])
+@pytest.mark.parametrize("head", SETTINGS)
+def test_scores_are_no_bfloat16(head: str, classifier: str | None) -> None:
+    """Scores that differ by a thousandth would be equal in bfloat16, and class 0 win in place of class 3."""
+    kind = None if classifier is None else dict(type=classifier)
+    made: Any = build(f"Regularized{head}", classifier=kind).eval()
+    last = made.conv_seg.norm if classifier == "protoseg" else made.conv_seg
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(torch.tensor([1.0, 0.5, 0.0, 1.001, 0.2]))
+    previous = [torch.zeros(2, C, 16, 16)] if "OCR" in head else []
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = made(maps(head), *previous)
+        shown = made.predict_by_feat(scores, [dict(img_shape=(64, 64), pad_shape=(64, 64))])
+    for found in (scores, shown):
+        assert found.dtype == torch.float32
+        assert (found.max(dim=1).indices == 3).all()
+
+
+@pytest.mark.parametrize("head", SETTINGS)
+def test_under_autocast_the_convolution_is_the_one_of_float32(head: str) -> None:
+    made: Any = build(f"Regularized{head}").eval()
+    seen: list[Tensor] = []
+    made.dropout.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    previous = [torch.zeros(2, C, 16, 16)] if "OCR" in head else []
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = made(maps(head), *previous)
+    weight, bias = made.conv_seg.weight.double(), made.conv_seg.bias.double()
+    expected = torch.einsum("nchw,kc->nkhw", seen[0].double(), weight[:, :, 0, 0]) + bias[:, None, None]
+    torch.testing.assert_close(scores.double(), expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("channels", [1, 2, 5])
 @pytest.mark.parametrize("ignore_index", [None, 255, 0])
 def test_accuracy_is_mmseg_s(channels: int, ignore_index: int | None) -> None:
