@@ -10,7 +10,7 @@ from mmengine.config import Config
 from sar_cls.data import VOID
 from sar_cls.data.mask_augment import MaskAugmentation
 from sar_cls.engine.config import before_data
-from sar_cls.engine.dense import auxiliary_heads_of, heads_of, titled_heads
+from sar_cls.engine.dense import auxiliary_heads_of, heads_of, titled_heads, uses_pipelines
 from sar_cls.engine.net_arguments import check_parts
 from sar_cls.errors import InputError
 from sar_cls.mm.head import build_regularizer
@@ -45,6 +45,8 @@ def check_heads(config: Config, source: Source) -> None:
     for title, part in titled_heads(config):
         _check_num_classes(title, part.get("num_classes"), source)
     _check_labels(config, source)
+    if not uses_pipelines(config):
+        _check_takes_masks(config, source)
     _check_augmentation(config, source)
     head = heads[-1]
     try:
@@ -73,6 +75,32 @@ def _check_num_classes(title: str, given: Any, source: Source) -> None:
         raise InputError(
             f"{source}: {title} has num_classes {given!r}; give a whole number of at least 1, without quotes"
         )
+
+
+def _check_takes_masks(config: Config, source: Source) -> None:
+    """Whether the net takes masks as one tensor, as the batches of images that are held in memory have them.
+
+    mmseg's own heads take lists of samples, and so does its cascade: they would fail in the first step.
+    """
+    from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+    from mmseg.registry import MODELS
+
+    from sar_cls.mm.seg import HEADS
+
+    if isinstance(config.model["decode_head"], (list, tuple)):
+        raise InputError(
+            f"{source}: a cascade is trained by mmseg's pipelines alone, and the images of this data set are held in memory; "
+            "give one decode_head"
+        )
+    for title, head in titled_heads(config):
+        name = head.get("type")
+        kind = name if isinstance(name, type) else MODELS.module_dict.get(str(name).removeprefix("mmseg."))
+        own = getattr(kind, "_stack_batch_gt", None)
+        if kind is None or own not in (None, BaseDecodeHead._stack_batch_gt):
+            continue  # unknown, which is said elsewhere, or it knows what to do
+        known = f"Regularized{kind.__name__}"
+        hint = f"write {known}" if known in HEADS else f"heads that do are {', '.join(HEADS)}"
+        raise InputError(f"{source}: {title} {kind.__name__} takes no masks of images that are held in memory; {hint}")
 
 
 def _check_augmentation(config: Config, source: Source) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from tiny_scenes import DENSE
+from torch import Tensor
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
 
@@ -14,6 +15,14 @@ from sar_cls.engine.run import DataCache, Job, run
 from sar_cls.errors import InputError
 
 AUXILIARY = "model['auxiliary_head'] = dict(type='FCNHead', in_channels=48, in_index=2, channels=8, num_classes=11)"
+CASCADE = """
+stage = dict(in_channels=48, in_index=2, channels=8, num_classes=11)
+model.update(
+    type="CascadeEncoderDecoder",
+    num_stages=2,
+    decode_head=[dict(type="RegularizedFCNHead", **stage), dict(type="RegularizedOCRHead", ocr_channels=4, **stage)],
+)
+"""
 MakeJob = Callable[..., Job]
 
 
@@ -66,6 +75,23 @@ MakeJob = Callable[..., Job]
         ("model['decode_head']['num_classes'] = None", {}, "decode_head has no num_classes; add it"),
         (AUXILIARY.replace("=11)", "='11')"), {}, "auxiliary_head has num_classes '11'; give a whole number"),
         (
+            "model['decode_head']['type'] = 'SegformerHead'",
+            {},
+            "decode_head SegformerHead takes no masks of images that are held in memory; write RegularizedSegformerHead",
+        ),
+        (
+            "model['decode_head']['type'] = 'mmseg.SegformerHead'",
+            {},
+            "decode_head SegformerHead takes no masks of images that are held in memory; write RegularizedSegformerHead",
+        ),
+        (AUXILIARY, {}, "auxiliary_head FCNHead takes no masks of .*; write RegularizedFCNHead"),
+        (
+            AUXILIARY.replace("FCNHead", "LightHamHead"),
+            {},
+            "auxiliary_head LightHamHead takes no masks .*; heads that do are RegularizedFCNHead, ",
+        ),
+        (CASCADE, {}, "a cascade is trained by mmseg's pipelines alone, and .* held in memory; give one decode_head"),
+        (
             "model['decode_head']['ignore_index'] = 254",
             {},
             "decode_head has ignore_index 254 and pixels without a class",
@@ -90,3 +116,20 @@ def test_bad_input_is_one_sentence(
         run(job, Options(data_root=options.data_root, **options_), cache)
     assert "\n" not in str(error.value)
     assert not job.run_dir.exists()
+
+
+@pytest.mark.parametrize("kind", ["RegularizedFCNHead", "OfOnesOwn"])
+def test_an_auxiliary_head_that_takes_masks_is_trained(
+    kind: str, make_job: MakeJob, options: Options, cache: DataCache
+) -> None:
+    """One of this project, and one of one's own that knows what to do with them."""
+    from mmseg.models.decode_heads import FCNHead
+    from mmseg.registry import MODELS
+
+    @MODELS.register_module(name="OfOnesOwn", force=True)
+    class OfOnesOwn(FCNHead):
+        def _stack_batch_gt(self, masks: Tensor) -> Tensor:
+            return masks
+
+    job = make_job(DENSE + AUXILIARY.replace("FCNHead", kind) + "\n")
+    assert run(job, options, cache)["epochs"] == 6

@@ -23,10 +23,10 @@ from sar_cls.suites.rows import Source
 
 # The backbone of DENSE gives four maps, of 24, 32, 48 and 64 channels.
 HEAD = "model['decode_head']"
-AUXILIARY = "dict(type='FCNHead', channels=8, num_classes=11, in_channels=48, in_index=2)"
+AUXILIARY = "dict(type='RegularizedFCNHead', channels=8, num_classes=11, in_channels=48, in_index=2)"
 FCN = f"{HEAD} = dict({AUXILIARY}, _delete_=True)\n"
 DEEPLAB = (
-    f"{HEAD} = dict(_delete_=True, type='DepthwiseSeparableASPPHead', channels=8, num_classes=11, in_channels=64, "
+    f"{HEAD} = dict(_delete_=True, type='RegularizedDepthwiseSeparableASPPHead', channels=8, num_classes=11, in_channels=64, "
     "in_index=3, dilations=(1, 2), c1_in_channels=24, c1_channels=4)\n"
 )
 NECK = "model['neck'] = dict(type='MultiLevelNeck', in_channels=[24, 32, 48, 64], out_channels=16)\n"
