@@ -90,19 +90,23 @@ def check_options(options: Options, source: Source) -> None:
 
 def without_weights(config: Config) -> dict[str, str]:
     """Takes the pre-trained weights out of a config, in place; returns what that overrides, nothing where it had none."""
-    backbone = config.model.backbone
-    found = [
-        config.get("weights"),
-        config.model.get("pretrained"),
-        backbone.get("init_cfg"),
-        backbone.get("pretrained"),
-    ]
+    had = without_published_weights(config) or config.get("weights") is not None
     config.weights = None
+    return {"weights": "none"} if had else {}
+
+
+def without_published_weights(config: Config) -> bool:
+    """Takes out, in place, what mmseg would fetch when it initializes the net; returns whether there was any.
+
+    A file that was given takes its place, and must do so where there is no network. Nothing else of the config changes.
+    """
+    backbone = config.model.backbone
+    found = [config.model.get("pretrained"), backbone.get("init_cfg"), backbone.get("pretrained")]
     config.model.pretrained = None
     for name in ("init_cfg", "pretrained"):
         if backbone.get(name) is not None:
             backbone[name] = None
-    return {"weights": "none"} if any(value is not None for value in found) else {}
+    return any(value is not None for value in found)
 
 
 def weights_of_package(config: Config) -> dict[str, str]:

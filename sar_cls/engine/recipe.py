@@ -95,6 +95,8 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
             overrides |= dense.without_weights(config)
         elif options.weights is None:
             overrides |= dense.weights_of_package(config)
+        else:
+            dense.without_published_weights(config)
     dataset = config.train_dataloader.dataset
     if options.imbalance == "none" and not second_stage:
         if dataset.get("longtail") is not None:

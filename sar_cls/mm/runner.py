@@ -174,7 +174,12 @@ class DeviceRunner(Runner):
         return model.to(self.device).to(memory_format=layout)  # type: ignore[call-overload]
 
     def _init_model_weights(self) -> None:
-        """On the CPU, whatever the device: a seed means the same initial weights everywhere."""
+        """On the CPU, whatever the device: a seed means the same initial weights everywhere.
+
+        Not where ``last.pth`` is there, which holds all of them: published ones would be fetched again.
+        """
+        if (Path(self.work_dir) / LAST).exists():
+            return
         self.bare_model.to("cpu")
         if hasattr(self.bare_model, "init_weights"):
             self.bare_model.init_weights()  # type: ignore[operator]

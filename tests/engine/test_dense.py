@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_scenes import DENSE, DENSE_SAR
+import torch
+from tiny_scenes import DENSE, DENSE_SAR, STREETS, write_cityscapes
 
 pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
 
+from sar_cls.engine.net_checks import first_backbone
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import resolve, run_name
 from sar_cls.engine.run import DataCache, Job, run
@@ -141,3 +143,46 @@ def test_weights_of_a_package_that_is_there_are_the_recipe(
     resolved = resolve(job.source, Options())
     assert resolved.overrides == {}
     assert resolved.config.weights == str(tmp_path / "a_package_of_weights" / "w.pth")
+
+
+ADDRESS = "https://weights.invalid/mit.pth"
+PRETRAINED = f'model["backbone"]["init_cfg"] = dict(type="Pretrained", checkpoint="{ADDRESS}")\n'
+
+
+def write_mit(file: Path, make_job: MakeJob) -> None:
+    """The weights of the tiny MiT of ``STREETS``, as a file of them would be given."""
+    backbone, _ = first_backbone(resolve(make_job(STREETS, row="for_its_net").source, Options()))
+    torch.save(backbone.state_dict(), file)
+
+
+def test_with_a_file_of_weights_nothing_is_fetched(make_job: MakeJob, tmp_path: Path) -> None:
+    write_cityscapes(tmp_path)
+    write_mit(tmp_path / "mit.pth", make_job)
+    still = STREETS.replace("lr=1e-3", "lr=1e-30").replace("eta_min=1e-4", "eta_min=0.0")
+    job = make_job(still + PRETRAINED)
+    recipe = resolve(job.source, Options()).recipe
+    options = Options(data_root=str(tmp_path), weights=str(tmp_path / "mit.pth"))
+    resolved = resolve(job.source, options)
+    assert resolved.recipe == recipe
+    assert resolved.config.model.backbone.init_cfg is None
+    record = run(job, options)
+    assert record["overrides"]["weights"].startswith("mit-")
+    given, found = torch.load(tmp_path / "mit.pth"), read_checkpoint(job.run_dir / LAST)["state_dict"]
+    for name, value in given.items():
+        torch.testing.assert_close(found[f"backbone.{name}"], value, rtol=0, atol=1e-20)
+
+
+def test_a_resumed_run_fetches_no_weights(make_job: MakeJob, tmp_path: Path) -> None:
+    write_cityscapes(tmp_path)
+    weights = tmp_path / "mit.pth"
+    write_mit(weights, make_job)
+    options = Options(data_root=str(tmp_path))
+    text = STREETS + PRETRAINED.replace(ADDRESS, str(weights))
+    whole, job = make_job(text, row="whole"), make_job(text, row="killed")
+    run(whole, options)
+    killed(job, options, DataCache(), 3)
+    assert read_checkpoint(job.run_dir / LAST)["meta"]["epoch"] == 1
+    weights.unlink()
+    run(job, options)
+    one, other = (read_checkpoint(place.run_dir / LAST)["state_dict"] for place in (whole, job))
+    assert all(one[name].equal(other[name]) for name in one)

@@ -177,6 +177,23 @@ def test_processes_have_the_images_of_one_with_the_same_draws(data: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize("row", ["fcn_r101", "hrnet_w48", "segformer_b5", "upernet_swin_l"])
+def test_a_file_of_weights_takes_the_place_of_those_that_mmseg_would_fetch(row: str, tmp_path: Path) -> None:
+    source, file = load_suite(CONFIGS, "ade20k").row(row).source, tmp_path / "w.pth"
+    file.write_bytes(b"weights")
+
+    def fetched(options: Options) -> list[Any]:
+        model = resolve(source, options).config.model
+        found = [model.get("pretrained"), model.backbone.get("pretrained"), model.backbone.get("init_cfg")]
+        return [value for value in found if value is not None]
+
+    given = Options(weights=str(file))
+    assert fetched(Options())
+    assert fetched(given) == []
+    assert resolve(source, given).recipe == resolve(source, Options()).recipe
+    assert list(resolve(source, given).overrides) == ["weights"]
+
+
 @pytest.mark.parametrize(
     ("suite", "message"),
     [
