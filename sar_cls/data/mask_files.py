@@ -102,6 +102,17 @@ def _check_pair(pair: tuple[Path, Path]) -> None:
         on_its_side = "exif" in image.info and image.getexif().get(_ORIENTATION, 1) >= _ON_ITS_SIDE
     with decoding(mask_file, _AGAIN), Image.open(mask_file) as mask:
         require_labels(mask, mask_file)
-        # A camera held on its side: the image is turned when it is read, and masks may be drawn on either.
-        if not (on_its_side and (mask.width, mask.height) == size):
+        # A camera held on its side: mmseg reads the image turned and the mask as it is, which must therefore be drawn on the
+        # turned one; drawn on the other, it would be cropped elsewhere than its image.
+        if on_its_side:
+            _require_turned((mask.height, mask.width), mask_file, (size[1], size[0]))
+        else:
             require_size((mask.height, mask.width), mask_file, size)
+
+
+def _require_turned(mask: tuple[int, int], file: Path, turned: tuple[int, int]) -> None:
+    if mask != turned:
+        raise InputError(
+            f"{file} is of {mask[0]}x{mask[1]} pixels and its image of {turned[0]}x{turned[1]} when it is turned as its EXIF tag "
+            "says: turn the mask too, or save the image upright without the tag"
+        )

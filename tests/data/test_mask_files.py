@@ -74,13 +74,45 @@ def test_the_first_of_several_is_named(pairs: list[tuple[Path, Path]]) -> None:
         check_headers(pairs)
 
 
-@pytest.mark.parametrize("size", [(12, 16), (16, 12)])
-def test_a_mask_of_a_photograph_on_its_side_may_be_drawn_on_either(tmp_path: Path, size: tuple[int, int]) -> None:
+def photograph(folder: Path, orientation: int, mask: tuple[int, int]) -> list[tuple[Path, Path]]:
+    """An image of ``SIZE`` that is to be shown as its EXIF tag says, and a mask of this size."""
     exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / "image.jpg", exif=exif)
-    Image.fromarray(np.zeros(size, np.uint8)).save(tmp_path / "mask.png")
-    check_headers([(tmp_path / "image.jpg", tmp_path / "mask.png")])
+    exif[0x0112] = orientation
+    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(folder / "image.jpg", exif=exif)
+    Image.fromarray(np.zeros(mask, np.uint8)).save(folder / "mask.png")
+    return [(folder / "image.jpg", folder / "mask.png")]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_is_of_the_size_of_the_photograph_as_it_is_shown(tmp_path: Path, orientation: int) -> None:
+    """mmseg turns the image and not the mask."""
+    turned = SIZE[::-1]
+    fits, other = (turned, SIZE) if orientation >= 5 else (SIZE, turned)
+    check_headers(photograph(tmp_path, orientation, fits))
+    pairs = photograph(tmp_path, orientation, other)
+    sizes = f"{other[0]}x{other[1]} pixels and its image of {fits[0]}x{fits[1]}"
+    with pytest.raises(InputError, match=rf"mask\.png is of {sizes}") as error:
+        check_headers(pairs)
+    assert ("EXIF" in str(error.value)) == (orientation >= 5)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_mmseg_turns_the_image_and_not_the_mask(tmp_path: Path, orientation: int) -> None:
+    """What the check rests on."""
+    pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
+    from mmengine.registry import DefaultScope
+    from mmseg.registry import TRANSFORMS
+
+    import sar_cls.mm.seg  # noqa: F401 (registers them)
+
+    fits = SIZE[::-1] if orientation >= 5 else SIZE
+    ((image, mask),) = photograph(tmp_path, orientation, fits)
+    read = {"img_path": str(image), "seg_map_path": str(mask), "seg_fields": [], "label_map": None}
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        for name in ("LoadImageFromFile", "LoadAnnotations"):
+            read = TRANSFORMS.build(dict(type=name))({**read, "reduce_zero_label": False})
+    assert read["img"].shape[:2] == read["gt_seg_map"].shape == fits
 
 
 @pytest.mark.parametrize("label", [0, 18, 19, 100, 254, 255])
