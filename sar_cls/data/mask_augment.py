@@ -147,7 +147,7 @@ def scale_crop_flip(
 
     The scaled image is never made: each pixel of the window is looked up in the original, as a resize with half-pixel centres and
     without antialiasing would have it (bilinear for images, the nearest pixel for masks). Where the scaled image is smaller
-    than the window, it lies in the window's upper left corner (lower right after a flip), and the rest is void.
+    than the window, it lies in the window's upper left corner (upper right after a flip), and the rest is void.
 
     Args:
         images: uint8 [N, H, W, 3].

@@ -82,6 +82,16 @@ def slow_place(mask: np.ndarray, scale: float, places: np.ndarray, crop: tuple, 
     return places[-1].tolist()
 
 
+def test_an_image_smaller_than_its_window_lies_upper_left_and_after_a_flip_upper_right() -> None:
+    images, masks = torch.zeros(2, 4, 6, 3, dtype=torch.uint8), torch.zeros(2, 4, 6, dtype=torch.uint8)
+    one, flip = torch.ones(2), torch.tensor([False, True])
+    _, labels, inside = scale_crop_flip(images, masks, one, torch.rand(2, 2), flip, (7, 8))
+    expected = torch.zeros(2, 7, 8, dtype=torch.bool)
+    expected[0, :4, :6] = expected[1, :4, 2:] = True
+    assert torch.equal(inside, expected)
+    assert torch.equal(labels == VOID, ~expected)
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 10**6), ratio=st.sampled_from([0.3, 0.5, 0.75, 0.9]), crop=st.sampled_from([(4, 5), (9, 14)])
