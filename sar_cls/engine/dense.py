@@ -46,6 +46,14 @@ def method_of(config: Config) -> str:
     return (head.get("regularizer") or {}).get("type", "none")
 
 
+def losses_of(head: Any) -> list[Any]:
+    """The entries ``loss_decode`` of a head, one or several; none where it has mmseg's default."""
+    losses = head.get("loss_decode")
+    if losses is None:
+        return []
+    return list(losses) if isinstance(losses, (list, tuple)) else [losses]
+
+
 def auxiliary_heads_of(config: Config) -> list[Any]:
     """The heads beside the decode head, which only training has."""
     heads = config.model.get("auxiliary_head") or []

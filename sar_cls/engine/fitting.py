@@ -38,8 +38,10 @@ def fit_to_data(resolved: AnyResolved, splits: DataSplits, *, second_stage: bool
         head = dense.heads_of(config)[-1]
         if isinstance(head.get("regularizer"), dict):
             _tell_classes(resolved, head, splits, head.get("channels", 1))
-        if isinstance(head.get("loss_decode"), dict) and "class_counts" in head.loss_decode:
-            head.loss_decode["class_counts"] = [int(count) for count in splits.train.counts]
+        for _, any_head in dense.titled_heads(config):
+            for loss in dense.losses_of(any_head):
+                if "class_counts" in loss:
+                    loss["class_counts"] = [int(count) for count in splits.train.counts]
         return replace(resolved, config=config)
     config, classes = copy.deepcopy(resolved.config), len(splits.train.classes)
     head = config.model.head

@@ -33,15 +33,24 @@ def check_parts(
     registry_of_parts = MODELS if scope == "mmpretrain" else import_module(f"{scope}.registry").MODELS
     with DefaultScope.overwrite_default_scope(scope):
         for title, registry, part in _parts(config, registry_of_parts, parts):
-            kind = part.get("type")
-            factory = kind if callable(kind) else _find(registry, kind)
-            if factory is None:
-                near = difflib.get_close_matches(str(kind), registry.module_dict, n=1, cutoff=0.5)
-                raise ValueError(f"there is no {title} {kind!r}" + (f": did you mean {near[0]!r}?" if near else ""))
-            try:
-                check_arguments(factory, [name for name in part if name not in _OF_THE_REGISTRY], filled_in=())
-            except ValueError as error:
-                raise ValueError(f"{title}: {error}") from error
+            check_part(title, registry, part)
+
+
+def check_part(title: str, registry: Registry, part: dict[str, Any], filled_in: tuple[str, ...] = ()) -> None:
+    """Looks at one entry ``dict(type=..., ...)``, in the present scope; ``filled_in`` are arguments that it gets from elsewhere.
+
+    Raises:
+        ValueError: as :func:`check_parts`.
+    """
+    kind = part.get("type")
+    factory = kind if callable(kind) else _find(registry, kind)
+    if factory is None:
+        near = difflib.get_close_matches(str(kind), registry.module_dict, n=1, cutoff=0.5)
+        raise ValueError(f"there is no {title} {kind!r}" + (f": did you mean {near[0]!r}?" if near else ""))
+    try:
+        check_arguments(factory, [name for name in part if name not in _OF_THE_REGISTRY], filled_in)
+    except ValueError as error:
+        raise ValueError(f"{title}: {error}") from error
 
 
 def _parts(

@@ -15,6 +15,7 @@ from sar_cls.engine.run import DataCache, Job, run
 from sar_cls.errors import InputError
 
 AUXILIARY = "model['auxiliary_head'] = dict(type='FCNHead', in_channels=48, in_index=2, channels=8, num_classes=11)"
+LOSS = "model['decode_head']['loss_decode']"
 CASCADE = """
 stage = dict(in_channels=48, in_index=2, channels=8, num_classes=11)
 model.update(
@@ -99,6 +100,92 @@ MakeJob = Callable[..., Job]
         ("model['decode_head']['ignore_index'] = 3", {}, "have the label 255 here; leave ignore_index out"),
         ("model['decode_head']['ignore_index'] = None", {}, "decode_head has ignore_index None and"),
         (f"{AUXILIARY[:-1]}, ignore_index=254)", {}, "auxiliary_head has ignore_index 254 and"),
+        (
+            f"{LOSS} = dict(type='CrossEntropyLos')",
+            {},
+            "loss_decode 'CrossEntropyLos': did you mean 'CrossEntropyLoss'",
+        ),
+        (
+            f"{LOSS} = dict(avg_non_ignor=True)",
+            {},
+            "decode_head, loss_decode: CrossEntropyLoss has no argument 'avg_non_ignor': did you mean 'avg_non_ignore'",
+        ),
+        (
+            f"{LOSS} = [dict(type='CrossEntropyLoss'), dict(type='DiceLos')]",
+            {},
+            "there is no loss_decode 'DiceLos': did you mean 'DiceLoss'",
+        ),
+        (
+            f"{LOSS} = [dict(loss_weight=1.0)]",
+            {},
+            r"loss_decode of decode_head is \{'loss_weight': 1.0\}: write dict\(",
+        ),
+        (f"{LOSS} = 'CrossEntropyLoss'", {}, "loss_decode of decode_head is 'CrossEntropyLoss': write dict"),
+        (f"{LOSS} = dict(use_sigmoid=True, use_mask=True)", {}, "loss_decode: its arguments do not go together"),
+        (f"{LOSS} = dict(_delete_=True, type='GeneralizedReweighting')", {}, "missing 1 required .*'class_counts'"),
+        (
+            f"{LOSS} = dict(_delete_=True, type='GeneralizedReweighting', class_counts=None, rho=-1)",
+            {},
+            "decode_head, loss_decode: .*rho",
+        ),
+        (
+            f"{AUXILIARY[:-1]}, type='RegularizedFCNHead', loss_decode=dict(type='None'))".replace(
+                "type='FCNHead', ", ""
+            ),
+            {},
+            "auxiliary_head, there is no loss_decode 'None'",
+        ),
+        (
+            "model['decode_head']['sampler'] = dict(type='OHEMPixelSample')",
+            {},
+            "decode_head, there is no sampler 'OHEMPixelSample': did you mean 'OHEMPixelSampler'",
+        ),
+        (
+            "model['decode_head']['sampler'] = dict(type='OHEMPixelSampler', tresh=0.7)",
+            {},
+            "sampler: OHEMPixelSampler has no argument 'tresh': did you mean 'thresh'",
+        ),
+        (
+            "model['decode_head']['sampler'] = dict(type='OHEMPixelSampler', min_kept=1)",
+            {},
+            "decode_head, sampler: its arguments do not go together",
+        ),
+        ("data_preprocessor['flip'] = 2", {}, r"flip is a probability in \[0, 1\], got 2"),
+        ("data_preprocessor['flip'] = 'often'", {}, "data_preprocessor: .*: correct the config"),
+        ("data_preprocessor['cat_max_ratio'] = 0", {}, r"cat_max_ratio is a share in \(0, 1\], got 0"),
+        ("data_preprocessor['crop_size'] = None", {}, r"data_preprocessor has no crop_size: give \[height, width\]"),
+        (
+            "data_preprocessor['mean'] = [127.5]",
+            {},
+            r"mean of data_preprocessor is \[127.5\]: give a number for each of 3",
+        ),
+        ("data_preprocessor['mean'] = None", {}, "mean of data_preprocessor is None: give a number for each of 3"),
+        (
+            "data_preprocessor['std'] = [0.0] * 3",
+            {},
+            r"std of data_preprocessor is \[0.0, 0.0, 0.0\]: give a number above 0",
+        ),
+        (
+            "data_preprocessor['std'] = [1, 1, float('nan')]",
+            {},
+            r"std of data_preprocessor is \[1, 1, nan\]: give a number",
+        ),
+        ("data_preprocessor['std'] = [1, 1, '1']", {}, r"std of data_preprocessor is \[1, 1, '1'\]: give a number"),
+        ("model['test_cfg'] = dict(mode='slide')", {}, "crop_size of test_cfg is None: windows need"),
+        ("model['test_cfg'] = dict(mode='slide', crop_size=(32, 32))", {}, "stride of test_cfg is None: windows need"),
+        (
+            "model['test_cfg'] = dict(mode='slide', crop_size=(32, 32), stride=(0, 16))",
+            {},
+            r"stride of test_cfg is \(0, 16\): windows need \[height, width\] in pixels",
+        ),
+        (
+            "model['test_cfg'] = dict(mode='slide', crop_size=(32, 32), stride=(16, 33))",
+            {},
+            r"windows of \(32, 32\) pixels at a stride of \(16, 33\) leave pixels out",
+        ),
+        ("model['test_cfg'] = dict(mode='slid')", {}, r"test_cfg of the model is \{'mode': 'slid'\}: write dict"),
+        ("model['test_cfg'] = dict(_delete_=True)", {}, r"test_cfg of the model is \{\}: write dict"),
+        ("model['test_cfg'] = None", {}, "test_cfg of the model is None: write dict"),
         ("model['decode_head']['regularizer'] = dict(type='SAR', taw=1)", {}, "SAR has no argument 'taw'"),
         (
             "model['decode_head']['in_channels'] = [24, 32, 48, 65]",

@@ -46,7 +46,8 @@ def check(tmp_path: Path, change: str) -> None:
         f"{FCN}{HEAD}.update(in_index=-2)",
         f"{FCN}{HEAD}.update(input_transform='resize_concat', in_channels=[24, 64], in_index=[0, 3])",
         f"model['auxiliary_head'] = [{AUXILIARY}, dict({AUXILIARY}, in_channels=24, in_index=0)]",
-        f"{HEAD}['loss_decode'] = dict(type='GeneralizedReweighting', class_counts=None)",  # of data that are not read yet
+        # Counts are of data that are not read yet.
+        f"{HEAD}['loss_decode'] = dict(_delete_=True, type='GeneralizedReweighting', class_counts=None)",
         DEEPLAB,
         f"{DEEPLAB}{HEAD}.update(c1_in_channels=0)",
         NECK + f"{HEAD}.update(in_channels=[16] * 4)",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tiny_scenes import DENSE, write_camvid
 
 from sar_cls.cli import CONFIGS
 from sar_cls.data import ImageSet
@@ -14,7 +16,7 @@ from sar_cls.engine.fitting import check_batch, fit_to_data
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import Resolved, resolve
 from sar_cls.errors import InputError
-from sar_cls.mm.loaders import DataSplits
+from sar_cls.mm.loaders import DataSplits, load_splits
 from sar_cls.suites.rows import Source
 
 LOSS = {"model": {"head": {"loss": {"_delete_": True, "type": "BalancedSoftmax", "class_counts": "train"}}}}
@@ -42,6 +44,29 @@ def test_the_class_counts_of_a_loss() -> None:
     assert fitted.config.model.head.loss.class_counts == counts
     assert resolved.config.model.head.loss.class_counts is None
     assert (fitted.recipe, fitted.overrides, fitted.epochs) == (resolved.recipe, resolved.overrides, resolved.epochs)
+
+
+DENSE_LOSSES = """
+counted = dict(type="GeneralizedReweighting", class_counts=None)
+model["decode_head"]["loss_decode"] = [dict(type="CrossEntropyLoss"), counted]
+model["auxiliary_head"] = dict(
+    type="RegularizedFCNHead", in_channels=48, in_index=2, channels=8, num_classes=11, loss_decode=dict(counted)
+)
+"""
+
+
+def test_the_class_counts_of_all_losses_of_a_segmentation_net(tmp_path: Path) -> None:
+    """Of one of several, and of an auxiliary head."""
+    pytest.importorskip("mmseg", reason="mmsegmentation is not installed: pip install 'sar-cls[seg]'")
+    write_camvid(tmp_path, size=(40, 48))
+    (tmp_path / "row.py").write_text(DENSE + DENSE_LOSSES)
+    resolved = resolve(Source(tmp_path / "row.py"), Options())
+    splits = load_splits(resolved.data, str(tmp_path))
+    model = fit_to_data(resolved, splits).config.model
+    counts = [int((splits.train.labels == label).sum()) for label in range(11)]
+    assert model.decode_head.loss_decode[1].class_counts == model.auxiliary_head.loss_decode.class_counts == counts
+    assert "class_counts" not in model.decode_head.loss_decode[0]
+    assert resolved.config.model.decode_head.loss_decode[1].class_counts is None
 
 
 def test_other_classes_than_the_head_has() -> None:
