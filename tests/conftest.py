@@ -41,6 +41,15 @@ def no_open_logs() -> Iterator[None]:
             handler.close()
 
 
+@pytest.fixture(autouse=True)
+def no_scope() -> Iterator[None]:
+    """A runner leaves the scope of its library behind, "mmseg" for example, in which a later test would look for its parts."""
+    yield
+    scopes = getattr(sys.modules.get("mmengine.registry.default_scope"), "DefaultScope", None)
+    if scopes is not None:
+        scopes._instance_dict.clear()
+
+
 @pytest.fixture(params=DEVICES)
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Every device of this machine in turn: the CPU, and CUDA where there is one."""
