@@ -95,8 +95,11 @@ def test_the_loop_is_that_of_a_run(
     assert not (tmp_path / "last.pth").exists()
 
 
-def test_initial_weights_are_drawn_on_the_cpu_whatever_the_device() -> None:
+@pytest.mark.parametrize("resumed", [False, True], ids=["anew", "resumed"])
+def test_initial_weights_are_drawn_on_the_cpu_whatever_the_device(resumed: bool, tmp_path: Path) -> None:
     calls: list[str] = []
+    if resumed:
+        (tmp_path / "last.pth").touch()
 
     class Model(torch.nn.Module):
         def to(self, device: Any) -> Any:  # type: ignore[override]
@@ -108,8 +111,9 @@ def test_initial_weights_are_drawn_on_the_cpu_whatever_the_device() -> None:
 
     runner = DeviceRunner.__new__(DeviceRunner)
     runner.model, runner.device, runner._distributed = Model(), torch.device("cuda:1"), False
+    runner._work_dir = str(tmp_path)
     runner._init_model_weights()
-    assert calls == ["cpu", "init_weights", "cuda:1"]
+    assert calls == ([] if resumed else ["cpu", "init_weights", "cuda:1"])
 
 
 @pytest.mark.cuda
