@@ -10,7 +10,7 @@ from kept_records import CAMVID, DIMENSIONS, EPOCHS, LT16, PARTS, RESULTS, cells
 from scipy import stats
 
 
-@pytest.mark.parametrize(("row", "label"), [("mixup", "MixUp"), ("mixup_sar", "MixUp+SAR")])
+@pytest.mark.parametrize(("row", "label"), [("mixup", "MixUp"), ("mixup_sar", "MixUp+SAR"), ("mixup_car", "MixUp+CAR")])
 def test_table_10_is_that_of_the_records(row: str, label: str) -> None:
     expected = []
     for epoch in ("last", "best"):

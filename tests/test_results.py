@@ -282,6 +282,12 @@ def test_the_same_seeds_on_another_device() -> None:
     assert f"seeds differ more (MixUp by up to {max(seeds) - min(seeds):.1f}) than devices do" in ANSWERS
 
 
+def test_car_at_32x32() -> None:
+    (first,) = differences("cifar100_lt", "mixup_car", "mixup")
+    (second,) = differences("cifar100_lt", "mixup_car_mislas", "mixup_mislas")
+    assert f"where MixUp is in it: {first:+.2f}, after MiSLAS {second:+.2f}." in ANSWERS
+
+
 def test_the_rivals_at_16x16() -> None:
     found = {}
     for row, baseline in (
