@@ -66,6 +66,12 @@ class Recipe:
         stage1 = self.stage1.comparable if self.stage1 is not None else None
         return replace(self, config_hash="", unpublished="", stage1_row=None, stage1=stage1, order=None, orphan=False)
 
+    @property
+    def without_precision(self) -> Recipe:
+        """The recipe but for the precision, of a first stage too."""
+        stage1 = None if self.stage1 is None else self.stage1.without_precision
+        return replace(self, precision="", stage1=stage1)
+
     def deviations(self, row: Row) -> list[str]:
         """How the runs differ from the row's own recipe, in a few words each; empty for a reproduction."""
         found = [] if self.epochs == self.epochs_recipe else [f"{self.epochs} of {self.epochs_recipe} {self.unit}"]

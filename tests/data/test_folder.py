@@ -17,40 +17,8 @@ from sar_cls.data import folder as folder_module
 from sar_cls.data import load_image_set
 from sar_cls.data.cache import cache_file, read_cache
 from sar_cls.errors import InputError
-from sar_cls.mm.loaders import load_splits
 
-CLASSES = ("ant", "bee", "cat")
-
-
-def picture(seed: int, height: int = 4, width: int = 6) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """train: 3, 4 and 5 images; test: 2 each."""
-    root = tmp_path / "images"
-    for split, base in (("train", 3), ("test", 2)):
-        for c, name in enumerate(CLASSES):
-            place = root / split / name
-            place.mkdir(parents=True)
-            for i in range(base + c * (split == "train")):
-                Image.fromarray(picture(100 * c + i + 50 * (split == "test"))).save(place / f"{i:02}.png")
-    return root
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows at every decoding, by the number of files."""
-    calls: list[int] = []
-    original = folder_module.decode
-
-    def counting(files, title, size=None):
-        calls.append(len(files))
-        return original(files, title, size)
-
-    monkeypatch.setattr(folder_module, "decode", counting)
-    return calls
+from .image_folders import CLASSES, picture
 
 
 def cache_of(root: Path, split: str = "train") -> Path:
@@ -332,64 +300,6 @@ def test_size__the_middle_of_the_resized_image(root):
     assert images.images[1].unique().tolist() == [7]
     assert load_image_set("folder", "train", root, size=4).image_size == (4, 4)  # another size is another cache
     assert load_image_set("folder", "train", root, size=5).fingerprint == images.fingerprint
-
-
-def test_val__in_place_of_test(root):
-    (root / "test").rename(root / "val")
-    assert len(load_image_set("folder", "test", root)) == 6
-    with pytest.raises(InputError, match="val is not a folder"):
-        load_image_set("folder", "val", root)
-
-
-def test_val__beside_test_may_lack_a_class(root):
-    for name in ("ant", "cat"):
-        (root / "val" / name).mkdir(parents=True)
-        Image.fromarray(picture(7)).save(root / "val" / name / "a.png")
-    val = load_image_set("folder", "val", root)
-    assert val.counts == [1, 0, 1]
-    assert val.split == "val"
-    splits = load_splits({"name": "folder"}, str(root))
-    assert splits.val is not None
-    assert splits.val.fingerprint == val.fingerprint
-    with pytest.raises(InputError, match="leave --val-fraction out"):
-        load_splits({"name": "folder"}, str(root), val_fraction=0.5)
-    again = load_image_set("folder", "val", root)  # from the cache, without a word
-    assert again.fingerprint == val.fingerprint
-    (root / "val" / "dog").mkdir()
-    with pytest.raises(InputError, match=r"class folder .*dog is missing in .*train"):
-        load_image_set("folder", "val", root)
-
-
-def test_val__a_class_that_is_added_to_the_others_moves_its_labels(root):
-    (root / "val" / "cat").mkdir(parents=True)
-    Image.fromarray(picture(7)).save(root / "val" / "cat" / "a.png")
-    before = load_splits({"name": "folder"}, str(root))
-    for split in ("train", "test"):  # "asp" is the second class now
-        (root / split / "asp").mkdir()
-        Image.fromarray(picture(8)).save(root / split / "asp" / "a.png")
-    after = load_splits({"name": "folder"}, str(root))
-    assert before.val is not None
-    assert after.val is not None
-    assert after.val.classes == after.train.classes
-    assert [before.train.classes[label] for label in before.val.labels] == ["cat"]
-    assert [after.train.classes[label] for label in after.val.labels] == ["cat"]
-
-
-def test_val__has_the_size_of_the_others_and_is_made_smaller_with_them(root):
-    (root / "val" / "cat").mkdir(parents=True)
-    Image.fromarray(picture(7)).save(root / "val" / "cat" / "a.png")
-    splits = load_splits({"name": "folder", "downscale": 2}, str(root))
-    assert splits.val is not None
-    assert splits.val.image_size == splits.train.image_size == splits.test.image_size
-    Image.fromarray(picture(7)).resize((20, 20)).save(root / "val" / "cat" / "a.png")
-    with pytest.raises(InputError, match=r"folder: the val images are of 20x20 pixels and the training images of "):
-        load_splits({"name": "folder"}, str(root))
-
-
-def test_val__without_an_image_is_one_sentence(root):
-    (root / "val").mkdir()
-    with pytest.raises(InputError, match=r"val holds no images .*: add some or remove the folder"):
-        load_splits({"name": "folder"}, str(root))
 
 
 def test_an_image_that_may_not_be_read_is_not_called_damaged(root, monkeypatch):

@@ -64,6 +64,22 @@ baseline = "mixup"
 optional = true
 """
 
+PAIRS = """
+title = "CIFAR-100-LT"
+imbalance = 100
+metric = "top1"
+
+[[rows]]
+name = "mixup"
+label = "MixUp"
+
+[[rows]]
+name = "mixup_mislas"
+label = "MiSLAS"
+after = "mixup"
+"""
+T_3_PAIRS = 4.302652729911275  # Student's t, 2 degrees of freedom, 97.5 %
+
 
 def make_suite(tmp_path: Path, name: str, text: str) -> Suite:
     folder = tmp_path / "configs" / name
@@ -74,3 +90,8 @@ def make_suite(tmp_path: Path, name: str, text: str) -> Suite:
 
 def cells(tables: SuiteTables, table: int = 0) -> list[list[str]]:
     return [list(row) for row in tables.tables[table].frame.itertuples(index=False)]
+
+
+def refuse(sentence: str) -> None:
+    """A warning where there is to be none."""
+    raise AssertionError(sentence)

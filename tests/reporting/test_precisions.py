@@ -5,56 +5,24 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from synthetic_runs import make_record, second_stage, write_run
+from synthetic_runs import make_record, second_stage
 
 from sar_cls.reporting.tables.precisions import precision_pairs, precision_table
-from sar_cls.suites.rows import Suite, load_suite
+from sar_cls.suites.rows import Suite
 
-SUITE = """
-title = "CIFAR-100-LT"
-imbalance = 100
-metric = "top1"
-
-[[rows]]
-name = "mixup"
-label = "MixUp"
-
-[[rows]]
-name = "mixup_mislas"
-label = "MiSLAS"
-after = "mixup"
-"""
-T_3_PAIRS = 4.302652729911275  # Student's t, 2 degrees of freedom, 97.5 %
+from .table_suites import T_3_PAIRS, refuse
 
 
-@pytest.fixture
-def suite(tmp_path: Path) -> Suite:
-    (tmp_path / "configs" / "lt").mkdir(parents=True)
-    (tmp_path / "configs" / "lt" / "suite.toml").write_text(SUITE, encoding="utf-8")
-    return load_suite(tmp_path / "configs", "lt")
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    numbers = iter(range(100))
-    return lambda record: write_run(tmp_path / "work", record, f"run{next(numbers)}")
-
-
-def refuse(sentence: str) -> None:
-    raise AssertionError(sentence)
-
-
-def test_interval_of_paired_seeds(suite: Suite, run: Callable[..., dict[str, Any]]) -> None:
+def test_interval_of_paired_seeds(pairs: Suite, run: Callable[..., dict[str, Any]]) -> None:
     exact, short = {1: 40.0, 2: 41.0, 3: 43.0}, {1: 40.5, 2: 40.9, 3: 43.2, 4: 99.0}
     records = [run(make_record("lt", "mixup", seed, top1)) for seed, top1 in exact.items()]
     records += [run(make_record("lt", "mixup", seed, top1, precision="bf16")) for seed, top1 in short.items()]
     differences = [0.5, -0.1, 0.2]
     half = T_3_PAIRS * statistics.stdev(differences) / math.sqrt(3)
-    text = precision_table([suite], records, refuse)
+    text = precision_table([pairs], records, refuse)
     assert f"+0.20 [{0.2 - half:.2f}, {0.2 + half:.2f}], not significant" in text
     assert "| 41.33 ± 1.53 | 41.53 ± 1.46 (bf16) |" in text
     assert text.rstrip().endswith("| 3       |")
@@ -70,31 +38,31 @@ def test_interval_of_paired_seeds(suite: Suite, run: Callable[..., dict[str, Any
     ],
 )
 def test_whatever_else_differs_is_not_compared(
-    changes: dict[str, Any], suite: Suite, run: Callable[..., dict[str, Any]]
+    changes: dict[str, Any], pairs: Suite, run: Callable[..., dict[str, Any]]
 ) -> None:
     records = [
         run(make_record("lt", "mixup", 1, 40.0)),
         run(make_record("lt", "mixup", 1, 41.0, precision="bf16", **changes)),
     ]
-    assert precision_table([suite], records, refuse) == ""
+    assert precision_table([pairs], records, refuse) == ""
 
 
-def test_second_stages_whose_first_differ_in_precision_alone(suite: Suite, run: Callable[..., dict[str, Any]]) -> None:
+def test_second_stages_whose_first_differ_in_precision_alone(pairs: Suite, run: Callable[..., dict[str, Any]]) -> None:
     records = []
     for precision, epochs in (("fp32", 200), ("bf16", 200), ("bf16", 20)):
         first = run(make_record("lt", "mixup", 1, 40.0, precision=precision, epochs=epochs))
         records += [first, run(second_stage("lt", "mixup_mislas", 45.0, first, precision=precision))]
-    pairs = precision_pairs(suite, records, refuse)
-    found = [(exact.row.name, exact.recipe.precision, other.recipe.precision) for exact, other in pairs]
+    compared = precision_pairs(pairs, records, refuse)
+    found = [(exact.row.name, exact.recipe.precision, other.recipe.precision) for exact, other in compared]
     assert found == [("mixup", "fp32", "bf16"), ("mixup_mislas", "fp32", "bf16")]
-    assert all(other.recipe.stage1 is None or other.recipe.stage1.epochs == 200 for _, other in pairs)
+    assert all(other.recipe.stage1 is None or other.recipe.stage1.epochs == 200 for _, other in compared)
 
 
-def test_one_pair_has_no_interval_and_shortened_runs_say_so(suite: Suite, run: Callable[..., dict[str, Any]]) -> None:
+def test_one_pair_has_no_interval_and_shortened_runs_say_so(pairs: Suite, run: Callable[..., dict[str, Any]]) -> None:
     records = [
         run(make_record("lt", "mixup", 1, 40.0, epochs=10)),
         run(make_record("lt", "mixup", 1, 41.0, epochs=10, precision="bf16")),
     ]
     assert "| lt/mixup, 10 of 200 epochs | 40.00  | 41.00 (bf16)      | +1.00" in precision_table(
-        [suite], records, refuse
+        [pairs], records, refuse
     )

@@ -114,8 +114,8 @@ def against_table(suites: Iterable[Suite], here: Records, there: Records, warn: 
 
 
 def _without_machine(recipe: Recipe) -> Recipe:
-    stage1 = None if recipe.stage1 is None else _without_machine(recipe.stage1)
-    return replace(recipe, precision="", stage1=stage1, orphan=False)
+    """What both sides must share; a first stage of which only the second was kept is none that differs."""
+    return replace(recipe.without_precision, orphan=False)
 
 
 def _counted(number: int) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from tabulate import tabulate
 
-from sar_cls.reporting.groups import Group, Recipe, group_runs
+from sar_cls.reporting.groups import Group, group_runs
 from sar_cls.reporting.stats import PairedDifference, paired_difference, summarize
 from sar_cls.runs.ledger import Warn
 from sar_cls.suites.rows import Suite
@@ -22,7 +21,7 @@ def precision_pairs(suite: Suite, records: Iterable[Mapping[str, Any]], warn: Wa
     for groups in group_runs(suite, records, warn).values():
         for exact in (group for group in groups if group.recipe.precision == EXACT):
             for other in groups:
-                same = _without_precision(other.recipe) == _without_precision(exact.recipe)
+                same = other.recipe.without_precision == exact.recipe.without_precision
                 if same and other.recipe.precision != EXACT and exact.seeds & other.seeds:
                     found.append((exact, other))
     return found
@@ -54,11 +53,6 @@ def precision_table(suites: Iterable[Suite], records: Iterable[Mapping[str, Any]
         return ""
     headings = ["row", EXACT, "other precision", "difference [95 %]", "pairs"]
     return tabulate(lines, headings, tablefmt="github", disable_numparse=True)
-
-
-def _without_precision(recipe: Recipe) -> Recipe:
-    stage1 = None if recipe.stage1 is None else _without_precision(recipe.stage1)
-    return replace(recipe, precision="", stage1=stage1)
 
 
 def _mean(values: Mapping[int, float | None]) -> str:
