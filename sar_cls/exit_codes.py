@@ -103,8 +103,9 @@ def wait_asleep() -> None:
 
 
 def main_with_exit_code(main: Callable[[], int]) -> NoReturn:
-    """Runs ``main`` and exits: with its own code; 2 and one line for bad input, or for what the file system has against the
-    work before it begins; 1 and one line for a failed run; 3 and one line for a locked one; 130 for Ctrl-C.
+    """Runs ``main`` and exits: with its own code; 2 and one line for bad input, for a package that is not installed, or for what
+    the file system has against the work before it begins; 1 and one line for a failed run; 3 and one line for a locked one; 130
+    for Ctrl-C.
 
     Of several processes that torchrun has started the first one runs ``main``; the others train with it and end with its code.
     """
@@ -155,6 +156,11 @@ def code_of(main: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         messages.remark("\ninterrupted; the same command goes on from the last whole epoch")
         code = 130
+    except ModuleNotFoundError as error:
+        if (error.name or "sar_cls").partition(".")[0] == "sar_cls":
+            raise  # a part of ours cannot be missing: a defect
+        messages.complain(f"{error.name} is not installed: pip install 'sar-cls[bench]' brings what suites need")
+        code = 2
     except BrokenPipeError:  # the reader of our output went away, for example head
         _drop_output()
         code = 1

@@ -102,6 +102,11 @@ class TestExitCodes:
                 "script.py: x.json: a folder is where a file",
             ),
             (KeyboardInterrupt(), 130, "interrupted; the same command goes on from the last whole epoch"),
+            (
+                ModuleNotFoundError("No module named 'mmengine.x'", name="mmengine.x"),
+                2,
+                "script.py: mmengine.x is not installed: pip install 'sar-cls[bench]' brings what suites need",
+            ),
         ],
         ids=repr,
     )
@@ -113,6 +118,14 @@ class TestExitCodes:
         assert out == ""
         assert err.strip().startswith(line)
         assert len(err.strip().splitlines()) == 1
+
+    @pytest.mark.parametrize("name", ["sar_cls.gone", None])
+    def test_a_part_of_ours_that_is_missing_is_a_defect(
+        self, name: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["/somewhere/script.py"])
+        with pytest.raises(ModuleNotFoundError):
+            exit_codes.main_with_exit_code(raising(ModuleNotFoundError("No module", name=name)))
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
     def test_output_that_cannot_be_written(self, tmp_path: Path) -> None:

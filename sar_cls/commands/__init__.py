@@ -43,11 +43,4 @@ def _main() -> int:
     if name not in COMMANDS:
         raise InputError(f"unknown command {name!r}: choose one of {', '.join(COMMANDS)}")
     sys.argv = [f"sar-cls {name}", *rest]
-    try:
-        return import_module(f"sar_cls.commands.{name}").main()
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "sar_cls":
-            raise
-        raise InputError(
-            f"{error.name} is not installed: pip install 'sar-cls[bench]' brings what suites need"
-        ) from error
+    return import_module(f"sar_cls.commands.{name}").main()
