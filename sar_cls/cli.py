@@ -74,7 +74,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
             "--val-fraction",
             type=argument_types.fraction,
             metavar="F",
-            help="hold out training images to choose the best epoch",
+            help="hold out training images to choose the best epoch, by their classes' mean accuracy",
         )
     if two_stages or second_stage:
         add(

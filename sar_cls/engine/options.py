@@ -28,7 +28,7 @@ class Options:
         stage2_iterations: the same for a second stage whose recipe counts iterations.
         full_epochs: whether an epoch of a second stage is all that its sampler gives, not the published number of batches.
         precision: "fp32" or "bf16"; None for the config's, or the default.
-        val_fraction: share of the training images held out to choose the best epoch.
+        val_fraction: share of the training images held out to choose the best epoch, by the mean accuracy of their classes.
         imbalance: imbalance factor instead of the config's; "none" takes all training images, with the tail they have.
         dataset: image set instead of the config's.
         classes: the first so many classes of CIFAR or CUB-200.

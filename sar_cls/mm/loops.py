@@ -13,7 +13,7 @@ from mmengine.runner import BaseLoop
 from torch import Tensor
 
 from sar_cls.data.rng import epoch_seed
-from sar_cls.metrics import topk_accuracy
+from sar_cls.metrics import mean_class_accuracy, topk_accuracy
 from sar_cls.mm.head import head_of
 from sar_cls.mm.loaders import build_loader
 from sar_cls.mm.processes import average_batch_norms, gathered, mean_over_processes, own_batches
@@ -212,7 +212,9 @@ class DeviceValLoop(BaseLoop):
         self.loaders = dict(dataloader)
 
     def run(self) -> dict[str, float]:
-        """Top-1 and top-5 accuracy in percent, as ``<set>_top1`` and ``<set>_top5``."""
+        """Top-1 and top-5 accuracy in percent, as ``<set>_top1`` and ``<set>_top5``; of validation images also their classes' mean
+        accuracy, ``val_macro``, by which the runner of a classifier picks its best epoch there.
+        """
         runner = self.runner
         runner.call_hook("before_val")
         metrics: dict[str, float] = {}
@@ -221,5 +223,7 @@ class DeviceValLoop(BaseLoop):
             labels = loader.image_set.labels.to(logits.device)
             for k in (1, 5):
                 metrics[f"{name}_top{k}"] = float(topk_accuracy(logits, labels, min(k, logits.shape[1])))
+            if name == "val":
+                metrics["val_macro"] = mean_class_accuracy(logits, labels)
         runner.call_hook("after_val")
         return metrics

@@ -70,7 +70,7 @@ class DeviceRunner(Runner):
         prepare: is given the built model, whatever the number of processes.
         tell: of several processes without ``local_statistics``, tells losses and regularizers of the built model so.
         selection: the image set that picks the best epoch: "test", as published, or "val".
-        headline: the metric of which the highest is the best, "top1" or "miou".
+        headline: the metric of which the highest is the best, "top1", "macro" (the classes' mean accuracy) or "miou".
         identity: what a checkpoint must agree on to be resumed (see :mod:`sar_cls.mm.checkpoint`).
         initialize: is given the initialized model where there is nothing to resume, to put other weights in.
         **kwargs: as for ``Runner``.

@@ -18,6 +18,7 @@ MOST_POINTS = 200
 # Columns of a history -> what they are called, and their unit.
 TRAINING = {
     "test_top1": ("Test accuracy, top-1", "%"),
+    "val_macro": ("Validation accuracy, mean of the classes", "%"),
     "val_top1": ("Validation accuracy, top-1", "%"),
     "val_miou": ("Validation mIoU", "%"),
     "test_miou": ("Test mIoU", "%"),
