@@ -92,6 +92,25 @@ def test_the_version_is_one() -> None:
     assert (ROOT / "sar_cls" / "py.typed").is_file()
 
 
+def sections(text: str) -> dict[str, str]:
+    """What stands below each heading of a document, by the name of its place on GitHub."""
+    found = {}
+    for part in re.split(r"^#+ ", text, flags=re.MULTILINE)[1:]:
+        heading, _, below = part.partition("\n")
+        found[re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")] = " ".join(below.split())
+    return found
+
+
+def test_short_answers_have_their_figures_in_the_section_that_they_name() -> None:
+    text = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    answers = re.findall(r"^\| \[.+\]\(#(.+)\) \| (.+) \|$", text, flags=re.MULTILINE)
+    assert [place for place, _ in answers] == list(sections(text))[1 : 1 + len(answers)]
+    figures = [(place, figure) for place, answer in answers for figure in re.findall(r"[+-]?\d[\d.]*\d", answer)]
+    assert len(figures) > 20
+    for place, figure in figures:
+        assert figure in sections(text)[place], (place, figure)
+
+
 @pytest.mark.parametrize(
     "document",
     [
@@ -107,3 +126,5 @@ def test_paths_in_the_documents_exist(document: str) -> None:
         assert (ROOT / path).exists() or "SUITE" in path, path
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (ROOT / document).parent.joinpath(link).exists(), link
+    for place in re.findall(r"\]\(#([^)]+)\)", text):
+        assert place in sections(text), place
