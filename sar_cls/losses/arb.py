@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from sar_cls.losses.base import ClassCountLoss, ClassCounts, checked_counts, expected_cost, full_precision
-from sar_cls.whole_batch import total
 
 
 def arb_loss(logits: Tensor, targets: Tensor, sizes: Tensor) -> Tensor:
@@ -54,17 +53,4 @@ class ARBLoss(ClassCountLoss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         self.check_logits(logits)
-        return arb_loss(logits, targets, self.counts if self.sizes == "train" else self._sizes(targets))
-
-    def _sizes(self, targets: Tensor) -> Tensor:
-        sizes = self._of_batch(targets)
-        return total(sizes) if self.whole_batch else sizes
-
-    def _of_batch(self, targets: Tensor) -> Tensor:
-        if targets.ndim == 2:
-            sizes = targets.detach().sum(dim=0)
-            return sizes if len(sizes) == self.num_classes else self.counts  # the cost refuses such targets
-        # Fixed shape and no wait for the device, which a count of the labels' own maximum would need.
-        return torch.zeros_like(self.counts).scatter_add(
-            0, targets.long(), torch.ones_like(targets, dtype=self.counts.dtype)
-        )
+        return arb_loss(logits, targets, self.counts if self.sizes == "train" else self.batch_sizes(targets))

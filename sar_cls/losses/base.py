@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sar_cls.whole_batch import total
+
 ClassCounts = Sequence[int] | np.ndarray | Tensor
 
 
@@ -89,6 +91,20 @@ class ClassCountLoss(nn.Module):
 
     def set_epoch(self, epoch: int, total_epochs: int) -> None:
         """Tells the loss where training is: ``epoch`` counts from 0. Only losses with a schedule do something."""
+
+    def batch_sizes(self, targets: Tensor) -> Tensor:
+        """Samples of each class in the batch [C], for soft targets the sum of their weights; with ``whole_batch`` of all processes.
+
+        Soft targets of another number of classes, which :func:`expected_cost` refuses, count as one sample a class.
+        """
+        if targets.ndim == 2:
+            sizes = targets.detach().sum(dim=0)
+            sizes = sizes if len(sizes) == self.num_classes else targets.new_ones(self.num_classes)
+        else:
+            # Fixed shape and no wait for the device, which a count of the labels' own maximum would need.
+            ones = torch.ones_like(targets, dtype=torch.float32)
+            sizes = torch.zeros(self.num_classes, device=targets.device).scatter_add(0, targets.long(), ones)
+        return total(sizes) if self.whole_batch else sizes
 
     def check_logits(self, logits: Tensor) -> None:
         """Refuses logits of another number of classes than the counts have."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,12 @@ from sar_cls.regularizers.arguments import check_arguments
 # How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant, learned or fixed; a
 # linear layer whose scores are calibrated (DisAlign).
 CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear, "fixed": FixedLinear, "disalign": CalibratedLinear}
+# What may stand before the classifier. Behind either, features may be negative, as they are not behind a ReLU: class vectors that
+# are fixed have coordinates of both signs, and none is reached without.
+FEATURE_LAYERS: dict[str, Callable[[int], nn.Module]] = {
+    "linear": lambda width: nn.Linear(width, width),
+    "batch_norm": nn.BatchNorm1d,
+}
 # What may stand behind or in place of the 1x1 convolution of a decode head (sar_cls.mm.seg.classifiers).
 PIXEL_CLASSIFIERS = ("disalign", "protoseg")
 
@@ -104,10 +110,12 @@ class RegularizedLinearClsHead(LinearClsHead):
             :class:`sar_cls.models.ScaledLinear`; ``dict(type="cosine", ...)`` for :class:`sar_cls.models.CosineLinear`;
             ``dict(type="fixed", ...)`` for :class:`sar_cls.models.FixedLinear`; ``dict(type="disalign", ...)`` for
             :class:`sar_cls.models.CalibratedLinear`.
+        feature_layer: a layer D -> D before the classifier, of which the regularizer, too, gets the output: ``"linear"``, as
+            published with hyperspherical prototypes; ``"batch_norm"``, as published with the fixed simplex; None for none.
         **kwargs: as for ``LinearClsHead`` (``loss``, ``topk``, ``cal_acc``, ``init_cfg``).
 
     Raises:
-        ValueError: an unknown regularizer or a bad value for it.
+        ValueError: an unknown regularizer, classifier or feature layer, or a bad value for it.
     """
 
     def __init__(
@@ -116,6 +124,7 @@ class RegularizedLinearClsHead(LinearClsHead):
         in_channels: int,
         regularizer: dict[str, Any] | nn.Module | None = None,
         classifier: dict[str, Any] | None = None,
+        feature_layer: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes=num_classes, in_channels=in_channels, **kwargs)
@@ -126,20 +135,31 @@ class RegularizedLinearClsHead(LinearClsHead):
                 raise ValueError(f"unknown classifier {kind!r}: choose one of {', '.join(CLASSIFIERS)}")
             check_arguments(CLASSIFIERS[kind], arguments, ("in_features", "out_features"))
             self.fc = CLASSIFIERS[kind](in_channels, num_classes, **arguments)
+        self.feature_layer: nn.Module | None = None
+        if feature_layer is not None:
+            if feature_layer not in FEATURE_LAYERS:
+                raise ValueError(f"unknown feature_layer {feature_layer!r}: choose one of {', '.join(FEATURE_LAYERS)}")
+            with apart_from_the_model():
+                self.feature_layer = FEATURE_LAYERS[feature_layer](in_channels)
         self.regularizer = build_regularizer(regularizer, num_classes, in_channels)
 
     def init_weights(self) -> None:
-        """Initializes the classifier as LinearClsHead does, and leaves the regularizer as it was constructed.
+        """Initializes the classifier as LinearClsHead does, and leaves regularizer and feature layer as they were constructed.
 
         The head's rule (normal weights of std 0.01 for every Linear below it) is meant for the classifier alone, and
         drawing more numbers than LinearClsHead would give the rest of the model other weights.
         """
-        regularizer = self.regularizer
-        self.regularizer = None
+        apart = self.regularizer, self.feature_layer
+        self.regularizer, self.feature_layer = None, None
         try:
             super().init_weights()
         finally:
-            self.regularizer = regularizer
+            self.regularizer, self.feature_layer = apart
+
+    def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
+        """Features [N, D] of the backbone's stages, as they enter the classifier."""
+        features = super().pre_logits(feats)
+        return features if self.feature_layer is None else self.feature_layer(features)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
         """Logits [N, C] of the backbone's stages."""

@@ -13,8 +13,10 @@ class FixedLinear(nn.Module):
     """Logits ``scale * cos(a_c, x)`` for fixed class anchors a_c; nothing in it learns, there is no bias.
 
     With ``anchors="simplex"`` the ETF classifier of Yang et al. (NeurIPS 2022, https://arxiv.org/abs/2203.09081, Eq. 5),
-    which needs ``in_features >= out_features - 1``; with ``anchors="separated"`` the hyperspherical prototypes of Mettes et
-    al. (NeurIPS 2019, https://arxiv.org/abs/1901.10514), which exist in any dimension.
+    which needs ``in_features >= out_features - 1``, behind a batch norm in the published program; with
+    ``anchors="separated"`` the hyperspherical prototypes of Mettes et al. (NeurIPS 2019, https://arxiv.org/abs/1901.10514),
+    which exist in any dimension, behind a linear layer there. Features that come from a ReLU reach neither without such a
+    layer (``feature_layer`` of the head).
 
     Computed in float32 (float64 stays float64) under autocast, as :class:`CosineLinear` is.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,6 +10,41 @@ from sar_cls.losses import DotRegression
 from sar_cls.models import FixedLinear
 
 COUNTS = [9, 5, 1]
+
+
+def balanced(cosines: np.ndarray, targets: np.ndarray) -> float:
+    """Class vectors of the length sqrt(N / K / n_c), dot products regressed to that length."""
+    sizes = [sum(row[c] for row in targets) for c in range(cosines.shape[1])]
+    present = sum(size > 0 for size in sizes)
+    total = 0.0
+    for cosine, target in zip(cosines, targets, strict=True):
+        for c, share in enumerate(target):
+            if share > 0:
+                length = np.sqrt(len(cosines) / present / sizes[c])
+                total += share * (length * cosine[c] - length) ** 2 / 2
+    return total / len(cosines)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 0, 0, 1, 1, 2], [0, 0, 2, 0, 2, 2, 2]], ids=["all", "one absent"])
+def test_balanced_by_the_batch(labels: list[int], device: torch.device) -> None:
+    torch.manual_seed(0)
+    cosines = 2 * torch.rand(7, 3, device=device, dtype=torch.float64) - 1
+    loss, one_hot = DotRegression(COUNTS, balanced=True).to(device), np.eye(3)[labels]
+    expected = balanced(cosines.cpu().numpy(), one_hot)
+    assert loss(cosines, torch.tensor(labels, device=device)).item() == pytest.approx(expected, rel=1e-6)
+    mixed = 0.3 * one_hot + 0.7 * one_hot[::-1]
+    soft = torch.tensor(mixed, device=device)
+    assert loss(cosines, soft).item() == pytest.approx(balanced(cosines.cpu().numpy(), mixed), rel=1e-6)
+    hard = [loss(cosines, torch.tensor(way, device=device)).item() for way in (labels, labels[::-1])]
+    assert loss(cosines, soft).item() == pytest.approx(0.3 * hard[0] + 0.7 * hard[1], rel=1e-6)
+
+
+def test_balanced_every_class_weighs_the_same() -> None:
+    loss = DotRegression(COUNTS, balanced=True)
+    cosines = torch.zeros(10, 3, requires_grad=True)
+    loss(cosines, torch.tensor([0] * 8 + [1, 2])).backward()
+    assert cosines.grad is not None
+    torch.testing.assert_close(cosines.grad.sum(dim=0), torch.full((3,), -1 / 3))
 
 
 def test_attracts_to_the_own_class_and_repels_from_none(device: torch.device) -> None:

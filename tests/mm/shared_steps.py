@@ -25,7 +25,14 @@ from torch import Tensor, distributed, nn  # noqa: E402
 
 from sar_cls import CAR, SAR, CenterLoss, FixedAnchors  # noqa: E402
 from sar_cls.data import DeviceLoader, ImageSet  # noqa: E402
-from sar_cls.losses import LDAM, ARBLoss, ClassBalancedCrossEntropy, GeneralizedReweighting, LabelAwareSmoothing  # noqa: E402
+from sar_cls.losses import (  # noqa: E402
+    LDAM,
+    ARBLoss,
+    ClassBalancedCrossEntropy,
+    DotRegression,
+    GeneralizedReweighting,
+    LabelAwareSmoothing,
+)
 from sar_cls.mm.preprocessor import BatchPreprocessor  # noqa: E402
 from sar_cls.mm.processes import average_batch_norms, wrapped  # noqa: E402
 from sar_cls.models import use_virtual_batches  # noqa: E402
@@ -110,6 +117,7 @@ CASES: dict[str, Case] = {
     "SupCon, two views": Case(regularizer=lambda: SupCon(C, D), mixup=False, views=2),
     "FixedAnchors": Case(regularizer=lambda: FixedAnchors(C, D)),
     "ARB": Case(loss=lambda: ARBLoss(COUNTS)),
+    "dot regression, balanced": Case(loss=lambda: DotRegression(COUNTS, balanced=True)),
     "ARB hard": Case(loss=lambda: ARBLoss(COUNTS), mixup=False),
     "class-balanced": Case(loss=lambda: ClassBalancedCrossEntropy(COUNTS, 0.99)),
     "class-balanced by weights": Case(loss=lambda: ClassBalancedCrossEntropy(COUNTS, 0.99, "weights")),
