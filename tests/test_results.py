@@ -123,6 +123,7 @@ from scipy import stats
         (LT16, "mixup_sar", "mixup", 3, "where the classifier is right for {mean:.1f} %"),
         (RIVALS, "mixup_arb", "mixup", 10, "ARB-loss with batch sizes has {d:+.1f}"),
         (RIVALS, "mixup_etf", "mixup", 10, "which balances each batch, {d:+.1f} [{low:+.1f}, {high:+.1f}]"),
+        (RIVALS, "mixup_etf_unbalanced", "mixup", 10, "without it has {d:+.1f} [{low:+.1f}, {high:+.1f}]"),
         (RIVALS, "mixup_hyperspherical", "mixup", 10, "prototypes {d:+.1f} [{low:+.1f}, {high:+.1f}]"),
         (RIVALS, "mixup_inc", "mixup", 10, "INC {d:+.1f} [{low:+.1f}, {high:+.1f}]"),
         (
