@@ -110,6 +110,8 @@ def like_first_stage(resolved: AnyResolved, first: FirstStage, hold: str | None 
         config.bn_batch = before.bn_batch
     config.model.head.num_classes = before.num_classes
     config.model.head.in_channels = before.in_channels
+    if before.feature_layer is not None:
+        config.model.head.feature_layer = before.feature_layer
     # All of the preprocessing but mixup and further views, which belong to the first stage.
     config.data_preprocessor = {
         key: value for key, value in before.data_preprocessor.items() if key not in _FIRST_STAGE_ONLY

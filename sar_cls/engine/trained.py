@@ -224,6 +224,7 @@ def _build(
             num_classes=handover.num_classes,
             in_channels=handover.in_channels,
             classifier=handover.classifier,
+            feature_layer=handover.feature_layer,
         )
         config |= dict(type="ImageClassifier", head=head)
     else:

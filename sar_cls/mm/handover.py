@@ -26,7 +26,7 @@ from sar_cls.mm.handover_checks import (
     net_problem,
     segmentor_problem,
 )
-from sar_cls.mm.head import CLASSIFIERS, PIXEL_CLASSIFIERS
+from sar_cls.mm.head import CLASSIFIERS, FEATURE_LAYERS, PIXEL_CLASSIFIERS
 from sar_cls.runs.folder import CONFIG, NET
 
 FORMAT = 1
@@ -51,6 +51,7 @@ class Handover:
         data_preprocessor: the config's.
         bn_batch: images that batch norm goes over, where it is not the whole batch.
         classifier: the config's ``model.head.classifier``; None for a plain linear layer.
+        feature_layer: the config's ``model.head.feature_layer``.
         image_size: (H, W) of the images it was trained on; None where that is not known.
         data_root: where its command line had the data on this machine; None for the default. See :func:`former_data_root`.
         segmentor: of a segmentation net, else None: ``type``, ``decode_head`` (one or a list) without what only training needs,
@@ -69,6 +70,7 @@ class Handover:
     image_size: list[int] | None = None
     data_root: str | None = None
     segmentor: dict[str, Any] | None = None
+    feature_layer: str | None = None
 
     @property
     def library(self) -> str:
@@ -114,12 +116,14 @@ class Handover:
             image_size=None if image_size is None else list(image_size),
             data_root=None if data_root is None else str(Path(data_root).expanduser().absolute()),
             segmentor=segmentor,
+            feature_layer=head.get("feature_layer"),
         )
 
     def write(self, folder: Path) -> None:
         """Writes ``<folder>/net.json``, whole or not at all."""
         with replacing(folder / NET) as temporary:
-            values = {key: value for key, value in asdict(self).items() if key != "segmentor" or value is not None}
+            rare = ("segmentor", "feature_layer")
+            values = {key: value for key, value in asdict(self).items() if key not in rare or value is not None}
             text = json.dumps({"format": FORMAT, **values}, indent=1, default=str)
             temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -175,6 +179,8 @@ class Handover:
             and all(isinstance(value, (str, int, float, type(None))) for value in self.classifier.values())
         ):
             return f"the classifier must be one of {', '.join(known)}"
+        if self.feature_layer not in (None, *FEATURE_LAYERS):
+            return f"the feature_layer must be one of {', '.join(FEATURE_LAYERS)}"
         for name, part in (("backbone", self.backbone), ("data_preprocessor", self.data_preprocessor)):
             if not isinstance(part, dict):
                 return f"the {name} is missing"

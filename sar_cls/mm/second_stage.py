@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sar_cls.errors import InputError
 from sar_cls.models import freeze, freeze_with_shifted_bn
+from sar_cls.models.shifted_bn import has_batch_norm
 
 SECOND_STAGE = "SecondStageClassifier"
 _DEFAULT_HOLD = "shifted_bn"
@@ -24,7 +25,7 @@ _ADDED = re.compile(r"head\.fc\.(scaling|calibration)\.|decode_head\.(\d+\.)?cal
 
 @MODELS.register_module()
 class SecondStageClassifier(ImageClassifier):
-    """``ImageClassifier`` whose backbone gets no gradient.
+    """``ImageClassifier`` whose backbone gets no gradient, nor a layer that its head has before the classifier.
 
     Args:
         hold: "shifted_bn": the backbone stays in training mode, so that the running statistics of its batch norms move to the
@@ -38,13 +39,19 @@ class SecondStageClassifier(ImageClassifier):
             raise ValueError(f"unknown hold {hold!r}: choose one of {', '.join(_HOLD)}")
         super().__init__(**kwargs)
         self.hold = hold
-        _HOLD[hold](self.backbone)
+        self._keep()
 
     def train(self, mode: bool = True) -> nn.Module:
         super().train(mode)
         if mode and hasattr(self, "hold"):
-            _HOLD[self.hold](self.backbone)
+            self._keep()
         return self
+
+    def _keep(self) -> None:
+        _HOLD[self.hold](self.backbone)
+        layer = getattr(self.head, "feature_layer", None)
+        if layer is not None:
+            (_HOLD[self.hold] if has_batch_norm(layer) else freeze)(layer)
 
 
 def hold_of(model: Mapping[str, Any]) -> str | None:
