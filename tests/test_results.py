@@ -292,6 +292,30 @@ def test_car_at_32x32() -> None:
     assert f"where MixUp is in it: {first:+.2f}, after MiSLAS {second:+.2f}." in ANSWERS
 
 
+def test_anchors_with_a_meaning_at_16x16() -> None:
+    text, dealt = "mixup_sar_text", "mixup_sar_text_shuffled"
+
+    def says(row: str, baseline: str, metric: str = "") -> str:
+        d = differences(LT16, row, baseline, metric)
+        assert len(d) == 3
+        half = stats.t.ppf(0.975, 2) * d.std(ddof=1) / 3**0.5
+        return f"{d.mean():+.1f} [{d.mean() - half:+.1f}, {d.mean() + half:+.1f}]"
+
+    assert f"where it is with random anchors, {says(text, 'mixup_sar')}." in ANSWERS
+    against = says(dealt, "mixup_sar"), says(dealt, text)
+    assert "{} against random anchors and {} against those with a meaning".format(*against) in ANSWERS
+    assert (differences(LT16, dealt, "mixup_sar") > 0).all()
+    assert (differences(LT16, dealt, text) > 0).all()
+    near = [np.mean(list(last(LT16, row, "errors_within_superclass").values())) for row in (text, dealt)]
+    difference = says(text, dealt, "errors_within_superclass")
+    assert (
+        "{:.1f} % of them stay inside the right superclass, dealt to other classes {:.1f} % ({})".format(
+            *near, difference
+        )
+        in ANSWERS
+    )
+
+
 def test_the_rivals_at_16x16() -> None:
     found = {}
     for row, baseline in (
