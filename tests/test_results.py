@@ -306,14 +306,9 @@ def test_anchors_with_a_meaning_at_16x16() -> None:
     assert "{} against random anchors and {} against those with a meaning".format(*against) in ANSWERS
     assert (differences(LT16, dealt, "mixup_sar") > 0).all()
     assert (differences(LT16, dealt, text) > 0).all()
-    near = [np.mean(list(last(LT16, row, "errors_within_superclass").values())) for row in (text, dealt)]
-    difference = says(text, dealt, "errors_within_superclass")
-    assert (
-        "{:.1f} % of them stay inside the right superclass, dealt to other classes {:.1f} % ({})".format(
-            *near, difference
-        )
-        in ANSWERS
-    )
+    ours, theirs = (np.mean(list(last(LT16, row, "errors_within_superclass").values())) for row in (text, dealt))
+    near = f"{ours:.1f} % of them stay inside the right superclass, dealt to other classes {theirs:.1f} %"
+    assert f"{near} ({says(text, dealt, 'errors_within_superclass')})" in ANSWERS
 
 
 def test_the_rivals_at_16x16() -> None:
