@@ -43,6 +43,16 @@ from scipy import stats
         (EPOCHS, "sar_50", "mixup_50", 10, "{d:+.1f} [{low:+.1f}, {high:+.1f}] after 50,"),
         (EPOCHS, "sar_100", "mixup_100", 10, "{d:+.1f} [{low:+.1f}, {high:+.1f}] after 100 and"),
         (EPOCHS, "sar_200", "mixup_200", 10, "{d:+.1f} [{low:+.1f}, {high:+.1f}] after 200, where MixUp alone"),
+        (
+            EPOCHS,
+            "simplex_10",
+            "mixup_10",
+            10,
+            "from the start](digits-rivals)): {d:+.1f} [{low:+.1f}, {high:+.1f}] after 10,",
+        ),
+        (EPOCHS, "simplex_50", "mixup_50", 10, "{d:+.1f} [{low:+.1f}, {high:+.1f}] after 50, -0.6"),
+        (EPOCHS, "simplex_100", "mixup_100", 10, "{d:+.1f} [{low:+.1f}, {high:+.1f}] after 100, +0.4"),
+        (EPOCHS, "simplex_200", "mixup_200", 10, "{d:+.1f} [{low:+.1f}, {high:+.1f}] after 200. Balancing"),
         (EPOCHS, "mixup_200", "mixup_200_logit_adjustment", 10, "MixUp alone is right for {mean:.1f} %"),
         (
             EPOCHS,
