@@ -66,17 +66,18 @@ class INC(Regularizer):
     def losses(self, features: Tensor, targets: Targets, classifier: Classifier | None) -> dict[str, Tensor]:
         means = snapshot(self.means) if self.training else self.means
         angle, angle_by_means = mean_nearest_angle(means)
-        if self.training:
-            self._move_means(features.detach(), targets, angle_by_means)
         label_weights = targets.label_weights()
+        totals = targets.class_totals(features.detach(), label_weights)  # with whole_batch those of all processes
+        if self.training:
+            self._move_means(totals if targets.whole_batch else sum_over_processes(totals), angle_by_means)
         if targets.sample_weights is not None:
             label_weights = label_weights * targets.sample_weights.unsqueeze(1)
-        sizes = label_weights.sum(dim=0)
+        sizes = totals[:, -1]
         # ||f - m||^2 by its three parts would lose the digits in which close points differ.
         distances = torch.cdist(features, means, compute_mode="donot_use_mm_for_euclid_dist").square()
         summed = (label_weights * distances).sum(dim=0)
         if targets.whole_batch:
-            summed, sizes = total(torch.stack([summed, sizes]))
+            summed = total(summed)
         per_class = summed / sizes.where(sizes > 0, 1.0)
         return {
             "loss_within": self.within_weight * per_class.mean(),
@@ -84,10 +85,7 @@ class INC(Regularizer):
         }
 
     @torch.no_grad()
-    def _move_means(self, features: Tensor, targets: Targets, angle_by_means: Tensor) -> None:
-        totals = targets.class_totals(features)
-        if not targets.whole_batch:  # else they are already those of all processes
-            totals = sum_over_processes(totals)
+    def _move_means(self, totals: Tensor, angle_by_means: Tensor) -> None:
         sums, sizes = totals.split([self.feat_dim, 1], dim=1)
         centers = sums / sizes.where(sizes > 0, 1.0)
         gradient = (sizes > 0) * 2 * (self.means - centers) / self.num_classes
