@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from torch import nn
@@ -12,6 +14,7 @@ from torch import nn
 from sar_cls.engine.feature_maps import check_feature_maps
 from sar_cls.engine.recipe import Resolved
 from sar_cls.errors import InputError
+from sar_cls.mm.head import apart_from_the_model
 from sar_cls.mm.second_stage import hold_of
 from sar_cls.models import use_virtual_batches
 from sar_cls.models.library_backbones import build_backbone
@@ -59,6 +62,38 @@ def check_hold(second: Resolved, backbone: nn.Module, title: str, name: str, oth
         f", or take longtail/stage2.py --method {' or '.join(others)} after the first stage alone" if others else ""
     )
     raise InputError(f"{name} shifts the statistics of batch norms, and {title} has none: add --hold frozen{instead}")
+
+
+def check_last_batch(model: nn.Module, loader: Any, processes: int) -> None:
+    """Whether a net can be trained on the last batch of an epoch where that is one image: batch norm may refuse it.
+
+    It normalises what a channel has in all pixels of all images, which is a single value where the net has pooled the image to
+    one pixel before. Nothing of the net is changed.
+
+    Args:
+        model: the net, on the loader's device.
+        loader: of the training images.
+        processes: that share a batch, each with batch norms over its part.
+
+    Raises:
+        InputError: it cannot.
+    """
+    last = loader.num_samples % loader.batch_size or loader.batch_size
+    if last // processes != 1:
+        return
+    net, image = copy.deepcopy(model).train(), torch.zeros(1, 3, *loader.image_set.image_size, device=loader.device)
+    try:
+        with torch.no_grad(), apart_from_the_model():
+            net(image, mode="tensor")
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        each = "" if processes == 1 else " to a process"
+        raise InputError(
+            f"{loader.num_samples} training images in batches of {loader.batch_size} leave one image{each} in the last one, which "
+            "batch norm cannot normalise: add an image or leave one out, or use a config with another train_dataloader.batch_size "
+            "or with drop_last=True"
+        ) from error
 
 
 def first_backbone(resolved: Resolved) -> tuple[nn.Module, str]:

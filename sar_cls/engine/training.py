@@ -18,6 +18,7 @@ from sar_cls import messages
 from sar_cls.engine import dense, dense_results, dense_runner
 from sar_cls.engine.features import NetFeatures, anchors_in, keep_features, net_features
 from sar_cls.engine.fitting import check_accumulation
+from sar_cls.engine.net_checks import check_last_batch
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.engine.readings import in_record, remarks
 from sar_cls.engine.results import outcome
@@ -275,6 +276,8 @@ def build_runner(planned: PlannedRun, splits: DataSplits) -> tuple[DeviceRunner,
             visualizer=dict(type="UniversalVisualizer", vis_backends=_trackers(planned)),
             cfg=config,
         )
+    if not planned.is_dense and not runner.sync_bn:
+        check_last_batch(runner.bare_model, runner.train_dataloader, runner.world_size)
     if not is_first:
         return runner, progress
     with replacing(run_dir / CONFIG) as temporary:
