@@ -7,7 +7,7 @@ Paper (Tab. 10): 47.0 top-1 after mixup, 45.3 after mixup with CAR, 48.0 after m
 the first: 4.83). 10 epochs, less than a twentieth of the first stage.
 
 The settings below are those of imbalance 100; after a first stage of another data set or factor the published ones of that are
-taken (sar_cls/mm/mislas.py), and where there are none the run is marked as ours.
+taken (sar_cls/engine/mislas.py), and where there are none the run is marked as ours.
 
 The backbone gets no gradient but stays in training mode. The classifier goes on from the first stage at a fifth of the scaling
 vector's learning rate. An epoch is ceil(n / batch) + 1 batches (86 at imbalance 100), where the published code leaves its loop;

@@ -5,7 +5,7 @@
 
 The paper has no such table. Beside CIFAR-100-LT: smoothing 0.3 (head) and 0 (tail), the classifier at half of the scaling
 vector's learning rate, and no shifted batch norm: the backbone stands still, in evaluation mode. Those of imbalance 50 and 10:
-sar_cls/mm/mislas.py.
+sar_cls/engine/mislas.py.
 """
 
 _base_ = "../cifar100_lt/mislas.py"

@@ -10,10 +10,10 @@ _base_ = "../digits/baseline.py"
 
 model = dict(
     type="SecondStageClassifier",
-    hold="frozen",
+    hold="shifted_bn",
     head=dict(
-        classifier=dict(type="disalign"),
-        loss=dict(_delete_=True, type="GeneralizedReweighting", class_counts=None, rho=1.2),
+        classifier=dict(type="disalign", form="added"),
+        loss=dict(_delete_=True, type="GeneralizedReweighting", class_counts=None, rho=1.2, divide_by="weights"),
     ),
 )
 train_dataloader = dict(dataset=dict(longtail=dict(imbalance_factor=10, profile="exponential", seed=0)))

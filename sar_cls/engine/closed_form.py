@@ -28,19 +28,18 @@ from sar_cls.mm.loops import predict, predict_with_features
 from sar_cls.mm.second_stage import first_stage_weights
 from sar_cls.steps.precision import exact_float32
 
-# The strengths that are tried where a validation split can choose between them (Kang et al. 2020 do so).
-_TAUS = [round(0.1 * step, 1) for step in range(11)]
-# Kind of correction -> how its config calls its strength.
-_STRENGTHS = {"tau_norm": "tau", "logit_adjustment": "tau", "nearest_anchor": "share"}
+# Kind of correction -> how its config calls its strength, and the largest that is tried where a validation split can choose, in
+# steps of 0.1 (the program of Kang et al. 2020 goes to 2; a share is at most 1).
+_STRENGTHS = {"tau_norm": ("tau", 2), "logit_adjustment": ("tau", 2), "nearest_anchor": ("share", 1)}
 
 
 def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
     """Applies ``config.posthoc``: ``dict(type="tau_norm" | "logit_adjustment", tau=1.0)``, or ``dict(type="nearest_anchor",
     distance="cosine" | "euclidean", share=1.0)``, the share that anchors have beside the softmax.
 
-    With a validation split ``tau`` or ``share`` is the value from 0, 0.1 ... 1 with the best mean accuracy of the classes there
-    (it has the long tail of the training images, by which plain accuracy is best without any correction); without one it is the
-    config's.
+    With a validation split ``tau`` is the value from 0, 0.1 ... 2, or ``share`` that from 0, 0.1 ... 1, with the best mean
+    accuracy of the classes there (it has the long tail of the training images, by which plain accuracy is best without any
+    correction); without one it is the config's.
 
     Raises:
         InputError: an unknown type, no first stage, or one that has no anchors.
@@ -76,16 +75,18 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
             return predict(model, loader, precision)
         return adjust_logits(predict(model, loader, precision), counts, tau)
 
-    tau = config.posthoc.get(_STRENGTHS[kind], 1.0)
+    strength, largest = _STRENGTHS[kind]
+    tau = config.posthoc.get(strength, 1.0)
     if kind == "nearest_anchor" and not 0 <= tau <= 1:
         raise InputError(f"share is {tau}: give a number from 0, the softmax alone, to 1, the anchors alone")
     if splits.val is not None:
         labels = splits.val.labels.to(device)
-        tau = max(_TAUS, key=lambda value: mean_class_accuracy(corrected(splits.val, value), labels))
+        tried = [step / 10 for step in range(10 * largest + 1)]
+        tau = max(tried, key=lambda value: mean_class_accuracy(corrected(splits.val, value), labels))
     parts = {"test": splits.test} if splits.val is None else {"test": splits.test, "val": splits.val}
     logits = {split: dict.fromkeys(("last", "best"), corrected(part, tau)) for split, part in parts.items()}
     result = outcome(planned, splits, logits, device, precision, [], best_epoch=0)
-    run_id, extra = uuid.uuid4().hex, {_STRENGTHS[kind]: tau}
+    run_id, extra = uuid.uuid4().hex, {strength: tau}
     if planned.options.features and anchors is None:  # with anchors net and classifier are those of the first stage
         model.head.fc = _corrected_classifier(linear, kind, tau, counts)
         train = test_loader(splits.train, config.val_dataloader, device)

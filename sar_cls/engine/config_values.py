@@ -13,6 +13,7 @@ from mmpretrain.registry import OPTIMIZERS, PARAM_SCHEDULERS
 from sar_cls.bounds import MOST_EPOCHS, MOST_ITERATIONS
 from sar_cls.engine.schedule import counts_iterations
 from sar_cls.errors import InputError
+from sar_cls.mm.loaders import EPOCH_LENGTHS
 from sar_cls.suites.rows import Source
 
 _Rule = tuple[Callable[[Any], bool], str]
@@ -92,7 +93,7 @@ def check_values(config: Config, source: Source) -> None:
             raise InputError(f"{source}: {loader} has no batch_size; add it")
         check(loader, config[loader], {"batch_size": _COUNT})
     batches = config.train_dataloader.get("batches_per_epoch")
-    if batches != "one_pass_plus_one":
+    if batches not in tuple(EPOCH_LENGTHS):
         check("train_dataloader", config.train_dataloader, {"batches_per_epoch": _COUNT})
     if counts_iterations(config):
         _check_iterations(config, source, check)

@@ -45,7 +45,9 @@ class GeneralizedReweighting(ClassCountLoss):
     Args:
         class_counts: Training images per class [C].
         rho: At least 0. The published code has 1.2 for ImageNet-LT and 0.2 for the pixels of ADE20K.
-        divide_by: ``"batch"``: the number of samples, as published; ``"weights"``: the sum of their weights.
+        divide_by: ``"batch"``: the number of samples, as the published code for segmentation divides by that of pixels;
+            ``"weights"``: the sum of their weights, as that for classification does. A batch of CIFAR-100-LT at imbalance 100
+            has a mean weight of 0.16 under ``rho = 1.2``, so that this is the difference of a six times larger step.
 
     Raises:
         ValueError: Bad counts, a negative ``rho`` or an unknown ``divide_by``.

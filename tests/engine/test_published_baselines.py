@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -62,11 +64,12 @@ def test_losses_of_ldams_comparison() -> None:
 @pytest.mark.parametrize("name", ["crt_published", "lws_published"])
 def test_second_stages_of_kang(name: str) -> None:
     config = config_of(name)
-    rates = learning_rates(name, 10)
-    assert rates[0] == 0.2
-    assert rates == sorted(rates, reverse=True)
-    assert rates[5] == pytest.approx(0.1)  # half way down the cosine
+    epochs = {"crt_published": 10, "lws_published": 5}[name]
+    assert config.train_cfg.max_epochs == epochs
+    cosine = [0.1 * (1 + math.cos(math.pi * epoch / epochs)) for epoch in range(epochs)]
+    assert learning_rates(name, epochs) == pytest.approx(cosine)
     assert (config.model.hold, config.train_dataloader.batch_size) == ("shifted_bn", 512)
     assert dict(config.train_dataloader.sampler) == dict(type="ClassAware", samples_per_class=4)
-    assert config.train_dataloader.get("batches_per_epoch") is None
+    assert config.train_dataloader.batches_per_epoch == "one_pass"  # 21 batches of the 10,847 images of imbalance 100
+    assert config.optim_wrapper.optimizer.weight_decay == 5e-4
     assert config.continue_classifier is (name == "lws_published")

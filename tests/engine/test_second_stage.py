@@ -131,9 +131,19 @@ class TestWhatMoves:
         job = make_job(TEXTS["disalign"], stage1_dir=first)
         record = engine.run(job, Options(), cache)
         before, after = state(first), state(job.run_dir)
-        assert moved(before, after) == set()
+        # The published program leaves the net in training mode.
+        assert {key.rsplit(".", 1)[1] for key in moved(before, after)} == {
+            "running_mean",
+            "running_var",
+            "num_batches_tracked",
+        }
         calibration = {key for key in after if key.startswith("head.fc.calibration.")}
-        assert set(after) - set(before) == calibration == moved(start_of, after)
+        assert (
+            set(after) - set(before)
+            == calibration
+            == {key for key in moved(start_of, after) if key.startswith("head.")}
+        )
+        assert torch.equal(start_of["head.fc.calibration.confidence.0.weight"], torch.full((1, 64), 0.1))
         start = start_of["head.fc.calibration.magnitude"], start_of["head.fc.calibration.margin"]
         assert torch.equal(start[0], torch.ones(10))
         assert not start[1].any()
@@ -325,3 +335,9 @@ class TestEpoch:
         for row in ("crt", "lws"):
             other = row_config(load_suite(CONFIGS, "cifar100_lt").row(row).source).train_dataloader
             assert len(train_loader(data, other, 0, torch.device("cpu"))) == batches
+        published = row_config(load_suite(CONFIGS, "cifar100_lt").row("crt_published").source).train_dataloader
+        loader = train_loader(data, published, 0, torch.device("cpu"))
+        assert len(loader) == images // 512 == len(list(loader))
+        assert all(len(batch["targets"]) == 512 for batch in loader)
+        published.batch_size = 30000  # fewer images than a batch has: an epoch is one
+        assert len(train_loader(data, published, 0, torch.device("cpu"))) == 1

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sar_cls.mm.head import RegularizedLinearClsHead
 from sar_cls.models import CalibratedLinear, ScoreCalibration, freeze_all_but
 
 
@@ -37,7 +38,10 @@ def by_loop(calibration: ScoreCalibration, scores: np.ndarray, features: np.ndar
     for n, row in enumerate(scores):
         sigma = 1 / (1 + math.exp(-raw[n]))
         for c, score in enumerate(row):
-            found[n, c] = sigma * (alpha[c] * score + beta[c]) + (1 - sigma) * score
+            if calibration.form == "mixed":
+                found[n, c] = sigma * (alpha[c] * score + beta[c]) + (1 - sigma) * score
+            else:
+                found[n, c] = (1 + sigma * alpha[c]) * score + sigma * beta[c]
     return found
 
 
@@ -47,9 +51,10 @@ def as_rows(maps: Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("confidence", ["linear", "normalized"])
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 4)])
-def test_it_follows_the_formula(confidence: str, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("form", ["mixed", "added"])
+def test_it_follows_the_formula(confidence: str, shape: tuple[int, ...], form: str) -> None:
     maps = len(shape) > 1
-    calibration = drawn(ScoreCalibration(3, 4, confidence, maps=maps))
+    calibration = drawn(ScoreCalibration(3, 4, confidence, maps=maps, form=form))
     scores = torch.randn(shape[0], 3, *shape[1:], dtype=torch.float64)
     features = torch.randn(shape[0], 4, *shape[1:], dtype=torch.float64)
     expected = by_loop(calibration, as_rows(scores), as_rows(features))
@@ -61,6 +66,27 @@ def test_it_starts_as_identity(confidence: str, device: torch.device) -> None:
     calibration = ScoreCalibration(3, 4, confidence).to(device)
     scores, features = torch.randn(6, 3, device=device), torch.randn(6, 4, device=device)
     torch.testing.assert_close(calibration(scores, features), scores)
+
+
+def test_the_added_form_starts_with_a_confidence_of_equal_weights() -> None:
+    calibration = ScoreCalibration(3, 4, form="added")
+    with torch.no_grad():
+        calibration.confidence[0].bias.fill_(-0.2)
+    features = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    sigma = 1 / (1 + math.exp(-(0.1 * 10 - 0.2)))
+    found = calibration(torch.tensor([[1.0, -2.0, 0.5]]), features)
+    torch.testing.assert_close(found, (1 + sigma) * torch.tensor([[1.0, -2.0, 0.5]]))
+
+
+def test_a_head_that_draws_its_linear_layers_leaves_that_start_alone() -> None:
+    init = dict(type="Kaiming", layer="Linear")
+    weights = {}
+    for form in ("mixed", "added"):
+        head = RegularizedLinearClsHead(5, 4, classifier=dict(type="disalign", form=form), init_cfg=init)
+        head.init_weights()
+        weights[form] = head.fc.calibration.confidence[0].weight
+    assert torch.equal(weights["added"], torch.full((1, 4), 0.1))
+    assert not torch.equal(weights["mixed"], weights["added"])
 
 
 def test_a_sure_confidence_aligns_and_none_leaves_the_scores() -> None:
@@ -106,6 +132,7 @@ def test_all_but_the_named_parts_stands_still() -> None:
         ((0, 4), "at least 1, not 0 and 4"),
         ((3, 0), "at least 1, not 3 and 0"),
         ((3, 4, "softmax"), "unknown confidence 'softmax': choose one of linear, normalized"),
+        ((3, 4, "linear", False, "product"), "unknown form 'product': choose one of mixed, added"),
     ],
 )
 def test_bad_values(arguments: tuple, message: str) -> None:
