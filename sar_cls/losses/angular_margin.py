@@ -39,7 +39,9 @@ class CosFace(ClassCountLoss):
     Wang et al., "CosFace: Large Margin Cosine Loss for Deep Face Recognition", CVPR 2018, Eq. 4
     (https://arxiv.org/abs/1801.09414). The classifier is ``sar_cls.models.CosineLinear``. For soft targets the expectation
     of the losses of the single classes, which for mixup is the weighted sum of the two. The published scale and margin
-    are those of faces (64, 0.35); on CIFAR-sized problems smaller ones are usual, and the defaults here are ours.
+    are those of faces (64, 0.35); on CIFAR-sized problems smaller ones are usual, and the defaults here are ours. Programs for
+    faces have a linear layer, and most a batch norm, between the net and the classifier, so that features have coordinates of both
+    signs: ``feature_layer="linear_batch_norm"`` of the head. Straight behind a ReLU all of them lie in one orthant.
 
     Args:
         class_counts: Training images per class [C]; only their number is used.

@@ -25,6 +25,7 @@ CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear, "fixed": FixedLin
 FEATURE_LAYERS: dict[str, Callable[[int], nn.Module]] = {
     "linear": lambda width: nn.Linear(width, width),
     "batch_norm": nn.BatchNorm1d,
+    "linear_batch_norm": lambda width: _linear_batch_norm(width),
 }
 # What may stand behind or in place of the 1x1 convolution of a decode head (sar_cls.mm.seg.classifiers).
 PIXEL_CLASSIFIERS = ("disalign", "protoseg")
@@ -72,6 +73,12 @@ def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: in
         return REGULARIZERS[name](num_classes=num_classes, feat_dim=feat_dim, **arguments)
 
 
+def _linear_batch_norm(width: int) -> nn.Module:
+    norm = nn.BatchNorm1d(width)
+    norm.weight.requires_grad_(False)  # of what comes out only the direction counts
+    return nn.Sequential(nn.Linear(width, width), norm)
+
+
 @contextmanager
 def apart_from_the_model() -> Iterator[None]:
     """What is constructed inside draws from a copy of the random state, started anew from a number drawn there."""
@@ -111,7 +118,8 @@ class RegularizedLinearClsHead(LinearClsHead):
             ``dict(type="fixed", ...)`` for :class:`sar_cls.models.FixedLinear`; ``dict(type="disalign", ...)`` for
             :class:`sar_cls.models.CalibratedLinear`.
         feature_layer: a layer D -> D before the classifier, of which the regularizer, too, gets the output: ``"linear"``, as
-            published with hyperspherical prototypes; ``"batch_norm"``, as published with the fixed simplex; None for none.
+            published with hyperspherical prototypes; ``"batch_norm"``, as published with the fixed simplex;
+            ``"linear_batch_norm"``, a linear layer and a batch norm whose scale stays 1, as published with ArcFace; None for none.
         **kwargs: as for ``LinearClsHead`` (``loss``, ``topk``, ``cal_acc``, ``init_cfg``).
 
     Raises:

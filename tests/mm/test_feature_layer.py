@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmengine.runner import set_random_seed
@@ -72,6 +73,28 @@ def test_the_rest_of_the_model_has_the_same_initial_weights(layer: str) -> None:
 def test_the_linear_one_keeps_the_weights_it_was_made_with() -> None:
     weight = build("linear").head.feature_layer.weight
     assert weight.std().item() == pytest.approx((3 * D) ** -0.5, rel=0.1)  # torch's own, not the head's 0.01
+
+
+def test_the_linear_layer_with_a_batch_norm_whose_scale_stays() -> None:
+    layer = build("linear_batch_norm").head.feature_layer.double().train()
+    linear, norm = layer
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.3, weight_decay=0.1)
+    features = torch.rand(7, D, dtype=torch.float64)
+    for _ in range(2):
+        weight, bias, shift = (value.detach().numpy().copy() for value in (linear.weight, linear.bias, norm.bias))
+        expected = np.zeros((7, D))
+        for d in range(D):
+            column = [sum(w * x for w, x in zip(weight[d], row, strict=True)) + bias[d] for row in features.tolist()]
+            mean = sum(column) / 7
+            variance = sum((value - mean) ** 2 for value in column) / 7
+            expected[:, d] = [(value - mean) / (variance + 1e-5) ** 0.5 + shift[d] for value in column]
+        found = layer(features)
+        np.testing.assert_allclose(found.detach().numpy(), expected, rtol=1e-7, atol=1e-9)
+        optimizer.zero_grad()
+        (found**3).sum().backward()
+        optimizer.step()
+    assert torch.equal(norm.weight, torch.ones(D, dtype=torch.float64))
+    assert norm.bias.any()
 
 
 def test_fixed_class_vectors_of_both_signs_are_reached() -> None:
