@@ -321,6 +321,17 @@ def test_anchors_with_a_meaning_at_16x16() -> None:
     assert f"{near} ({says(text, dealt, 'errors_within_superclass')})" in ANSWERS
 
 
+def test_margins_behind_an_embedding_layer_on_digits() -> None:
+    said = {}
+    for row in ("cosine", "cosface", "arcface"):
+        d = differences(RIVALS, f"mixup_{row}_embedded", f"mixup_{row}")
+        assert len(d) == 10
+        half = stats.t.ppf(0.975, 9) * d.std(ddof=1) / 10**0.5
+        said[row] = f"{-d.mean():.1f}", f"[{d.mean() - half:+.1f}, {d.mean() + half:+.1f}]"
+    (cosine, first), (cosface, second), (arcface, third) = said.values()
+    assert f"{cosine} points lower {first}, CosFace {cosface} {second} and ArcFace {arcface} {third}." in ANSWERS
+
+
 def test_the_rivals_at_16x16() -> None:
     found = {}
     for row, baseline in (
