@@ -54,7 +54,8 @@ class CAR(Regularizer):
 
     With ``running_centers`` the centres are ``decay * sg(old) + (1 - decay) * P``, summed over the batches of all
     processes of a distributed run; the first centre of a class is taken as it is, and a class keeps its last centre,
-    as a constant, through batches it is absent from. In ``eval()`` the same centres are used and not stored. Without
+    as a constant, through batches it is absent from (the published program, which has them off, starts from random
+    centres and stops their gradient). In ``eval()`` the same centres are used and not stored. Without
     it a centre is that of the process's own batch, or by ``sync_centers`` of the batches of all processes; the gradient
     is then that of the process's own samples. With ``whole_batch`` centres and means are those of all processes in any case,
     gradients included.
