@@ -31,8 +31,8 @@ class ARBLoss(ClassCountLoss):
     (https://arxiv.org/abs/2204.08735). n are class sizes, of the batch or of the training set; the published program
     has both. **With the sizes of the training set it is the same function as** :class:`sar_cls.losses.BalancedSoftmax`
     (multiply numerator and denominator by n_y), so that only the sizes of the batch, the default here, make it a method
-    of its own. Its rows have the recipe of all others here; that of the published program leaves the second fall of the learning rate
-    out. Soft targets: the size of a class is its sum of target weights. The published code clips logits to
+    of its own. Its rows have the recipe of all others here; that of the published program leaves the second fall of the
+    learning rate out. Soft targets: the size of a class is its sum of target weights. The published code clips logits to
     [-30, 30] against overflow; here a log-sum-exp needs no clipping.
 
     Args:
