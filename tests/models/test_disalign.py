@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from sar_cls.mm.head import RegularizedLinearClsHead
@@ -66,6 +68,18 @@ def test_it_starts_as_identity(confidence: str, device: torch.device) -> None:
     calibration = ScoreCalibration(3, 4, confidence).to(device)
     scores, features = torch.randn(6, 3, device=device), torch.randn(6, 4, device=device)
     torch.testing.assert_close(calibration(scores, features), scores)
+
+
+@given(seed=st.integers(0, 2**31), confidence=st.sampled_from(["linear", "normalized"]))
+def test_the_added_form_is_the_mixed_one_with_a_magnitude_one_larger(seed: int, confidence: str) -> None:
+    added = drawn(ScoreCalibration(3, 4, confidence, form="added"), seed)
+    mixed = ScoreCalibration(3, 4, confidence).double()
+    mixed.load_state_dict(added.state_dict())
+    with torch.no_grad():
+        mixed.magnitude += 1
+    generator = torch.Generator().manual_seed(seed)
+    scores, features = (torch.randn(6, n, generator=generator, dtype=torch.float64) for n in (3, 4))
+    torch.testing.assert_close(added(scores, features), mixed(scores, features))
 
 
 def test_the_added_form_starts_with_a_confidence_of_equal_weights() -> None:
