@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from kept_records import CAMVID, DIMENSIONS, EPOCHS, LT16, PARTS, RESULTS, cells, differences, last
+from kept_records import CAMVID, DIMENSIONS, EPOCHS, LT16, LT16_H200, PARTS, RESULTS, cells, differences, last
 from scipy import stats
 
 
@@ -80,6 +80,7 @@ def test_the_accuracies_at_16x16(label: str, row: str) -> None:
     [
         ("SAR, 100 classes, 32x32", "cifar100_lt", ["mixup_sar"]),
         ("SAR, 100 classes, 16x16", LT16, ["mixup_sar"]),
+        ("the same three seeds on an H200", LT16_H200, ["mixup_sar"]),
         ("auxiliary loss alone, 100 classes, 16x16", LT16, ["mixup_aux_alone"]),
         ("classifier shielded, 100 classes, 16x16", LT16, ["mixup_sar_shielded"]),
         ("SAR, 10 and 20 classes, 16x16", LT16, ["sar_10_classes", "sar_20_classes"]),

@@ -1,0 +1,93 @@
+"""Sentences of results/README.md on a hundred classes, 16x16 and Tab. 10, follow from the kept records, computed anew."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from kept_records import ANSWERS, LT16, LT16_H200, RESULTS, differences, holm, last
+from scipy import stats
+
+
+def test_car_at_32x32() -> None:
+    (first,) = differences("cifar100_lt", "mixup_car", "mixup")
+    (second,) = differences("cifar100_lt", "mixup_car_mislas", "mixup_mislas")
+    assert f"where MixUp is in it: {first:+.2f}, after MiSLAS {second:+.2f}." in ANSWERS
+
+
+def test_anchors_with_a_meaning_at_16x16() -> None:
+    text, dealt = "mixup_sar_text", "mixup_sar_text_shuffled"
+
+    def says(row: str, baseline: str, metric: str = "") -> str:
+        d = differences(LT16, row, baseline, metric)
+        assert len(d) == 3
+        half = stats.t.ppf(0.975, 2) * d.std(ddof=1) / 3**0.5
+        return f"{d.mean():+.1f} [{d.mean() - half:+.1f}, {d.mean() + half:+.1f}]"
+
+    assert f"where it is with random anchors, {says(text, 'mixup_sar')}." in ANSWERS
+    against = says(dealt, "mixup_sar"), says(dealt, text)
+    assert "{} against random anchors and {} against those with a meaning".format(*against) in ANSWERS
+    assert (differences(LT16, dealt, "mixup_sar") > 0).all()
+    assert (differences(LT16, dealt, text) > 0).all()
+    ours, theirs = (np.mean(list(last(LT16, row, "errors_within_superclass").values())) for row in (text, dealt))
+    near = f"{ours:.1f} % of them stay inside the right superclass, dealt to other classes {theirs:.1f} %"
+    assert f"{near} ({says(text, dealt, 'errors_within_superclass')})" in ANSWERS
+
+
+def test_the_rivals_at_16x16() -> None:
+    found = {}
+    for row, baseline in (
+        ("arb", "mixup"),
+        ("cosine", "mixup"),
+        ("cosface", "mixup_cosine"),
+        ("arcface", "mixup_cosine"),
+    ):
+        d = differences(LT16, f"mixup_{row}", baseline)
+        assert len(d) == 3
+        half = stats.t.ppf(0.975, 2) * d.std(ddof=1) / 3**0.5
+        found[row] = (d.mean(), d.mean() - half, d.mean() + half)
+    assert "gains {:+.1f} over MixUp [{:+.1f}, {:+.1f}], as much as balanced".format(*found["arb"]) in ANSWERS
+    assert "is where MixUp is ({:+.1f} [{:+.1f}, {:+.1f}])".format(*found["cosine"]) in ANSWERS
+    mean, low, high = found["cosface"]
+    assert f"CosFace costs it {-mean:.1f} [{low:+.1f}, {high:+.1f}]" in ANSWERS
+    assert set(last(LT16, "mixup_arcface").values()) == {1.0}
+
+
+def test_the_gate_does_not_follow_the_seed() -> None:
+    open_steps = {}
+    for folder in (LT16, LT16_H200):
+        paths = (RESULTS / folder).glob("*/mixup_sar/*/record.json")
+        records = [json.loads(path.read_bytes()) for path in paths]
+        shares = {record["seed"]: 100 * record["extra"]["share_gate_open"] for record in records}
+        open_steps[folder] = [f"{shares[seed]:.0f}" for seed in (1270964153, 1024, 5555)]
+        assert all(record["extra"]["share_gate_open_last_tenth"] == 1 for record in records)
+    assert "At 16x16 it was open at {} %, {} % and {} % of all steps".format(*open_steps[LT16]) in ANSWERS
+    assert "on an H200 the same seeds have {} %, {} % and {} %.".format(*open_steps[LT16_H200]) in ANSWERS
+
+
+def test_tab_10_at_the_best_epochs_and_by_shots() -> None:
+    def interval(d: np.ndarray) -> tuple[float, float, float]:
+        half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
+        return d.mean(), d.mean() - half, d.mean() + half
+
+    said = []
+    for row, baseline in (("mixup_sar", "mixup"), ("mixup_sar_mislas", "mixup_mislas")):
+        found = []
+        for name in (row, baseline):
+            records = [json.loads(p.read_bytes()) for p in (RESULTS / "cifar100_lt").glob(f"*/{name}/*/record.json")]
+            found.append({record["seed"]: record["metrics"]["best"]["top1"] for record in records})
+        d = np.array([found[0][seed] - found[1][seed] for seed in sorted(found[0])])
+        said.append("{:+.1f} [{:+.1f}, {:+.1f}]".format(*interval(d)))
+    assert "as the paper's are: {} and {}, so well inside and outside)".format(*said) in ANSWERS
+    shots = [
+        interval(differences("cifar100_lt", "mixup_sar_mislas", "mixup_mislas", f"{shot}_shot"))
+        for shot in ("many", "medium", "few")
+    ]
+    text = "many {:+.1f} [{:+.1f}, {:+.1f}], medium {:+.1f} [{:+.1f}, {:+.1f}], few {:+.1f} points [{:+.1f}, {:+.1f}]"
+    assert text.format(*shots[0], *shots[1], *shots[2]) in ANSWERS
+
+
+def test_the_loss_at_16x16_over_all_rows_compared_with_mixup() -> None:
+    rows = ("sar", "aux_alone", "sar_shielded", "car", "balanced_softmax", "arb", "cosine")
+    p = [stats.ttest_1samp(differences(LT16, f"mixup_{row}", "mixup"), 0).pvalue for row in rows]
+    assert f"{holm(p[:4])[0]:.3f} over the four rows of the suite, {holm(p)[0]:.3f} over all seven" in ANSWERS
