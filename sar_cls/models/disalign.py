@@ -61,7 +61,7 @@ class ScoreCalibration(nn.Module):
     def init_weights(self) -> None:
         """Sets the weights that the published code sets; called again after a head has drawn those of all linear layers."""
         if self.form == "added":
-            nn.init.constant_(self.confidence[0].weight, 0.1)
+            self.confidence[0].get_parameter("weight").data.fill_(0.1)
 
     def forward(self, scores: Tensor, features: Tensor) -> Tensor:
         """Scores [*, C] and features [*, D], or maps of them [N, C, H, W] and [N, D, H, W] -> calibrated scores."""
