@@ -296,6 +296,16 @@ def test_the_same_seeds_on_another_device() -> None:
     assert f"seeds differ more (MixUp by up to {max(seeds) - min(seeds):.1f}) than devices do" in ANSWERS
 
 
+def test_disalign_on_digits() -> None:
+    said = []
+    for row, baseline in (("mixup_disalign", "mixup"), ("mixup_sar_disalign", "mixup_sar"), ("mixup_mislas", "mixup")):
+        d = differences("digits-disalign", row, baseline)
+        assert len(d) == 10
+        half = stats.t.ppf(0.975, 9) * d.std(ddof=1) / 10**0.5
+        said.append(f"{d.mean():+.1f} [{d.mean() - half:+.1f}, {d.mean() + half:+.1f}]")
+    assert "{} after MixUp and {} after SAR, MiSLAS {})".format(*said) in ANSWERS
+
+
 def test_margins_behind_an_embedding_layer_on_digits() -> None:
     said = {}
     for row in ("cosine", "cosface", "arcface"):
