@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 RESULTS = Path(__file__).parents[1] / "results"
 ANSWERS = " ".join((RESULTS / "README.md").read_text(encoding="utf-8").split())  # on one line
@@ -18,8 +19,9 @@ EPOCHS, DIMENSIONS, LT16_H200 = "digits-epochs", "digits-dimensions", "cifar100_
 FAMILY = ["mixup_sar", "mixup_aux_alone", "mixup_sar_shielded", "mixup_car"]
 
 
-def last(folder: str, row: str, metric: str = "") -> dict[int, float]:
-    """Seed -> metric at the last epoch, of the kept float32 runs of a row; by default top-1, of a segmentation net mIoU.
+def last(folder: str, row: str, metric: str = "", epoch: str = "last") -> dict[int, float]:
+    """Seed -> metric at the last epoch, or the best one, of the kept float32 runs of a row; by default top-1, of a segmentation
+    net mIoU.
 
     Of a row that was run at several lengths the longest.
     """
@@ -27,15 +29,26 @@ def last(folder: str, row: str, metric: str = "") -> dict[int, float]:
     records = [json.loads(path.read_bytes()) for path in (RESULTS / folder).glob(f"*/{row}/*/record.json")]
     longest = max((record["epochs"] for record in records), default=0)
     records = [record for record in records if record["epochs"] == longest and record["precision"] == "fp32"]
-    found = {record["seed"]: record["metrics"]["last"][metric] for record in records}
+    found = {record["seed"]: record["metrics"][epoch][metric] for record in records}
     assert 0 < len(found) == len(records), f"{folder}: {len(records)} runs of {row}, {len(found)} seeds"
     return found
 
 
-def differences(folder: str, row: str, baseline: str, metric: str = "") -> np.ndarray:
+def differences(folder: str, row: str, baseline: str, metric: str = "", epoch: str = "last") -> np.ndarray:
     """Row minus baseline, seed by seed."""
-    ours, theirs = last(folder, row, metric), last(folder, baseline, metric)
+    ours, theirs = last(folder, row, metric, epoch), last(folder, baseline, metric, epoch)
     return np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+
+
+def interval(found: np.ndarray) -> tuple[float, float, float]:
+    """Mean of paired differences and the bounds of its 95 % t-interval, from the formula."""
+    half = stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / len(found) ** 0.5
+    return found.mean(), found.mean() - half, found.mean() + half
+
+
+def said(found: np.ndarray) -> str:
+    """The same as the texts have it."""
+    return "{:+.1f} [{:+.1f}, {:+.1f}]".format(*interval(found))
 
 
 def holm(values: list[float]) -> list[float]:

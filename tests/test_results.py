@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +19,9 @@ from kept_records import (
     SUPCON,
     differences,
     holm,
+    interval,
     last,
+    said,
 )
 from scipy import stats
 
@@ -297,35 +297,24 @@ def test_the_same_seeds_on_another_device() -> None:
 
 
 def test_disalign_on_digits() -> None:
-    said = []
-    for row, baseline in (("mixup_disalign", "mixup"), ("mixup_sar_disalign", "mixup_sar"), ("mixup_mislas", "mixup")):
-        d = differences("digits-disalign", row, baseline)
-        assert len(d) == 10
-        half = stats.t.ppf(0.975, 9) * d.std(ddof=1) / 10**0.5
-        said.append(f"{d.mean():+.1f} [{d.mean() - half:+.1f}, {d.mean() + half:+.1f}]")
-    assert "{} after MixUp and {} after SAR, MiSLAS {})".format(*said) in ANSWERS
+    pairs = ("mixup_disalign", "mixup"), ("mixup_sar_disalign", "mixup_sar"), ("mixup_mislas", "mixup")
+    found = [differences("digits-disalign", row, baseline) for row, baseline in pairs]
+    assert [len(values) for values in found] == [10, 10, 10]
+    assert "{} after MixUp and {} after SAR, MiSLAS {})".format(*map(said, found)) in ANSWERS
 
 
 def test_margins_behind_an_embedding_layer_on_digits() -> None:
-    said = {}
+    figures = []
     for row in ("cosine", "cosface", "arcface"):
-        d = differences(RIVALS, f"mixup_{row}_embedded", f"mixup_{row}")
-        assert len(d) == 10
-        half = stats.t.ppf(0.975, 9) * d.std(ddof=1) / 10**0.5
-        said[row] = f"{-d.mean():.1f}", f"[{d.mean() - half:+.1f}, {d.mean() + half:+.1f}]"
-    (cosine, first), (cosface, second), (arcface, third) = said.values()
-    assert f"{cosine} points lower {first}, CosFace {cosface} {second} and ArcFace {arcface} {third}." in ANSWERS
+        found = differences(RIVALS, f"mixup_{row}_embedded", f"mixup_{row}")
+        assert len(found) == 10
+        mean, low, high = interval(found)
+        figures += [f"{-mean:.1f}", f"[{low:+.1f}, {high:+.1f}]"]
+    assert "{} points lower {}, CosFace {} {} and ArcFace {} {}.".format(*figures) in ANSWERS
 
 
 def test_what_is_left_after_100_epochs_at_the_best_one() -> None:
-    said = []
-    for epochs in (100, 200):
-        found = []
-        for name in (f"sar_{epochs}", f"mixup_{epochs}"):
-            records = [json.loads(p.read_bytes()) for p in (RESULTS / EPOCHS).glob(f"*/{name}/*/record.json")]
-            found.append({record["seed"]: record["metrics"]["best"]["top1"] for record in records})
-        d = np.array([found[0][seed] - found[1][seed] for seed in sorted(found[0])])
-        assert len(d) == 10
-        half = stats.t.ppf(0.975, 9) * d.std(ddof=1) / 10**0.5
-        said.append(f"{d.mean():+.1f} [{d.mean() - half:+.1f}, {d.mean() + half:+.1f}]")
-    assert "(At the best test epoch {} is left after 100 and {} after 200.)".format(*said) in ANSWERS
+    found = [differences(EPOCHS, f"sar_{epochs}", f"mixup_{epochs}", epoch="best") for epochs in (100, 200)]
+    assert [len(values) for values in found] == [10, 10]
+    first, second = map(said, found)
+    assert f"(At the best test epoch {first} is left after 100 and {second} after 200.)" in ANSWERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from kept_records import ANSWERS, LT16, LT16_H200, RESULTS, differences, holm, last
+from kept_records import ANSWERS, LT16, LT16_H200, RESULTS, differences, holm, interval, last, said
 from scipy import stats
 
 
@@ -21,8 +21,7 @@ def test_anchors_with_a_meaning_at_16x16() -> None:
     def says(row: str, baseline: str, metric: str = "") -> str:
         d = differences(LT16, row, baseline, metric)
         assert len(d) == 3
-        half = stats.t.ppf(0.975, 2) * d.std(ddof=1) / 3**0.5
-        return f"{d.mean():+.1f} [{d.mean() - half:+.1f}, {d.mean() + half:+.1f}]"
+        return said(d)
 
     assert f"where it is with random anchors, {says(text, 'mixup_sar')}." in ANSWERS
     against = says(dealt, "mixup_sar"), says(dealt, text)
@@ -45,8 +44,7 @@ def test_the_rivals_at_16x16() -> None:
     ):
         d = differences(LT16, f"mixup_{row}", baseline)
         assert len(d) == 3
-        half = stats.t.ppf(0.975, 2) * d.std(ddof=1) / 3**0.5
-        found[row] = (d.mean(), d.mean() - half, d.mean() + half)
+        found[row] = interval(d)
     assert "gains {:+.1f} over MixUp [{:+.1f}, {:+.1f}], as much as balanced".format(*found["arb"]) in ANSWERS
     mean, low, high = found["etf_projection"]
     assert f"loses {-mean:.1f} [{low:+.1f}, {high:+.1f}]: many-shot" in ANSWERS
@@ -78,19 +76,9 @@ def test_the_gate_does_not_follow_the_seed() -> None:
 
 
 def test_tab_10_at_the_best_epochs_and_by_shots() -> None:
-    def interval(d: np.ndarray) -> tuple[float, float, float]:
-        half = stats.t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
-        return d.mean(), d.mean() - half, d.mean() + half
-
-    said = []
-    for row, baseline in (("mixup_sar", "mixup"), ("mixup_sar_mislas", "mixup_mislas")):
-        found = []
-        for name in (row, baseline):
-            records = [json.loads(p.read_bytes()) for p in (RESULTS / "cifar100_lt").glob(f"*/{name}/*/record.json")]
-            found.append({record["seed"]: record["metrics"]["best"]["top1"] for record in records})
-        d = np.array([found[0][seed] - found[1][seed] for seed in sorted(found[0])])
-        said.append("{:+.1f} [{:+.1f}, {:+.1f}]".format(*interval(d)))
-    assert "as the paper's are: {} and {}, so well inside and outside)".format(*said) in ANSWERS
+    first = said(differences("cifar100_lt", "mixup_sar", "mixup", epoch="best"))
+    second = said(differences("cifar100_lt", "mixup_sar_mislas", "mixup_mislas", epoch="best"))
+    assert f"as the paper's are: {first} and {second}, so well inside and outside)" in ANSWERS
     shots = [
         interval(differences("cifar100_lt", "mixup_sar_mislas", "mixup_mislas", f"{shot}_shot"))
         for shot in ("many", "medium", "few")

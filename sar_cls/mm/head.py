@@ -20,12 +20,20 @@ from sar_cls.regularizers.arguments import check_arguments
 # How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant, learned or fixed; a
 # linear layer whose scores are calibrated (DisAlign).
 CLASSIFIERS = {"scaled": ScaledLinear, "cosine": CosineLinear, "fixed": FixedLinear, "disalign": CalibratedLinear}
-# What may stand before the classifier. Behind either, features may be negative, as they are not behind a ReLU: class vectors that
-# are fixed have coordinates of both signs, and none is reached without.
+
+
+def _linear_batch_norm(width: int) -> nn.Module:
+    norm = nn.BatchNorm1d(width)
+    norm.weight.requires_grad_(False)  # of what comes out only the direction counts
+    return nn.Sequential(nn.Linear(width, width), norm)
+
+
+# What may stand before the classifier. Behind any of them features may be negative, as they are not behind a ReLU: class vectors
+# that are fixed have coordinates of both signs, and none is reached without.
 FEATURE_LAYERS: dict[str, Callable[[int], nn.Module]] = {
     "linear": lambda width: nn.Linear(width, width),
     "batch_norm": nn.BatchNorm1d,
-    "linear_batch_norm": lambda width: _linear_batch_norm(width),
+    "linear_batch_norm": _linear_batch_norm,
 }
 # What may stand behind or in place of the 1x1 convolution of a decode head (sar_cls.mm.seg.classifiers).
 PIXEL_CLASSIFIERS = ("disalign", "protoseg")
@@ -71,12 +79,6 @@ def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: in
     check_arguments(REGULARIZERS[name], arguments)
     with apart_from_the_model():
         return REGULARIZERS[name](num_classes=num_classes, feat_dim=feat_dim, **arguments)
-
-
-def _linear_batch_norm(width: int) -> nn.Module:
-    norm = nn.BatchNorm1d(width)
-    norm.weight.requires_grad_(False)  # of what comes out only the direction counts
-    return nn.Sequential(nn.Linear(width, width), norm)
 
 
 @contextmanager

@@ -23,8 +23,8 @@ class CenterLoss(Regularizer):
     0, and in Eq. 4 ``Y_ij`` becomes ``s_i Y_ij``: a centre that no sample counts for stays. On feature maps the samples are
     the pixels that have a class.
 
-    This is the paper's. In the settings of the authors' that we could see (not their program) the centres are parameters of the
-    optimizer with weight decay, from random draws, under a weight of 0.008.
+    This is the paper's; the authors' program was not compared. A network file for it, as others hand it on, has the centres as
+    parameters of the optimizer with weight decay, from random draws, under a weight of 0.008.
 
     In a distributed run the sums of Eq. 4 are taken over the batches of all processes, so that all hold the same
     centres.
