@@ -21,6 +21,8 @@ def pytest_configure() -> None:
     # A shell starts what it puts in the background with Ctrl-C ignored, and all that it starts; the tests of Ctrl-C need it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Of the programs that tests start: beside those of another worker, two threads each would wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")

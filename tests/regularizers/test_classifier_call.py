@@ -100,7 +100,11 @@ def test_other_convolutions_are_refused(name: str, arguments: dict[str, Any]) ->
 
 
 @pytest.mark.parametrize("name", sorted(REGULARIZERS))
-@pytest.mark.parametrize("classifier", [nn.Linear(6, C), nn.Conv2d(6, C, 1), on_vectors(nn.Conv2d(6, C, 1))], ids=str)
+@pytest.mark.parametrize(
+    "classifier",
+    [nn.Linear(6, C), nn.Conv2d(6, C, 1), on_vectors(nn.Conv2d(6, C, 1))],
+    ids=["linear", "convolution", "convolution on vectors"],
+)
 def test_a_layer_for_other_features_is_refused(name: str, classifier: Any) -> None:
     with pytest.raises(ValueError, match="takes features of 6 values and feat_dim is 4: pass the layer") as caught:
         REGULARIZERS[name](C, D)(torch.randn(2, D), torch.zeros(2).long(), classifier)
