@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -173,6 +176,19 @@ def test_digits__split_scale_and_order():
     # Pinned: results on digits are compared across versions of this code.
     assert train.fingerprint == load_image_set("digits", "train").fingerprint
     assert train.fingerprint.startswith("eeef556b")
+
+
+def test_digits__the_same_by_the_library_itself_where_its_file_lies_elsewhere(monkeypatch, tmp_path):
+    read = load_image_set("digits", "train").fingerprint
+    elsewhere = SimpleNamespace(origin=str(tmp_path / "sklearn" / "__init__.py"))
+    monkeypatch.setattr("sar_cls.data.digits.find_spec", lambda name: elsewhere)
+    assert load_image_set("digits", "train").fingerprint == read
+
+
+def test_digits__do_not_wait_for_the_import_of_scikit_learn():
+    code = "import sys; from sar_cls.data import load_image_set; load_image_set('digits', 'test')"
+    command = [sys.executable, "-c", f"{code}; print('sklearn' in sys.modules)"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 
 @pytest.mark.parametrize(
