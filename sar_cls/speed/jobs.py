@@ -106,7 +106,8 @@ def _measure(setting: Setting, number: int, data_root: str | None, epochs: int, 
         seconds = time.perf_counter() - begin
         if done.returncode:
             lines = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()
-            raise InputError(f"{number} runs at a time ended with code {done.returncode}: {lines[-1]}")
+            runs = "1 run" if number == 1 else f"{number} runs"
+            raise InputError(f"{runs} at a time ended with code {done.returncode}: {lines[-1]}")
         found = [_epochs(path) for path in sorted(Path(folder).rglob(HISTORY_FILE))]
     whole = recipe_epochs(row_config(source_of(setting.net)))
     middle = statistics.median(value for run in found for value in run[1:-1])

@@ -8,7 +8,6 @@ Modules named on the command line are imported before.
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ import tempfile
 import time
 import traceback
 from contextlib import redirect_stdout
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +115,16 @@ def run(order: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    # Runs import it late: once here, not in each fork; and only now, it wants torchvision.
+    # Runs import these late: once here, not in each fork; and only now, the first one wants torchvision.
     import torchmetrics.functional.classification  # noqa: F401
+
+    import_module("mmpretrain.engine")
+    import_module("pandas")
+    import_module("yapf.yapflib.yapf_api")  # mmengine's, where it writes a config
 
     with redirect_stdout(sys.stderr):  # libraries have something to say
         for module in sys.argv[1:]:
-            importlib.import_module(module)
+            import_module(module)
 
     with tempfile.TemporaryDirectory() as folder:
         for line in sys.stdin:

@@ -37,9 +37,9 @@ def digits_job(tmp_path: Path, row: str = "baseline") -> Job:
 
 
 def test_any_suite_takes_a_timm_backbone_with_a_regularizer(tmp_path: Path) -> None:
-    record = run(digits_job(tmp_path, "sar"), Options(epochs=1, backbone="timm:resnet18"))
-    assert record["overrides"] == {"backbone": "timm:resnet18"}
-    assert record["backbone"] == "timm:resnet18"
+    record = run(digits_job(tmp_path, "sar"), Options(epochs=1, backbone="timm:test_resnet"))
+    assert record["overrides"] == {"backbone": "timm:test_resnet"}
+    assert record["backbone"] == "timm:test_resnet"
     assert record["method"] == "SAR"
 
 
@@ -114,15 +114,15 @@ def test_bad_weights_leave_nothing_behind(tmp_path: Path, kind: str) -> None:
 
 def test_weights_reach_the_backbone(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    source = build_backbone("timm:resnet18", num_classes=7)
+    source = build_backbone("timm:test_resnet", num_classes=7)
     torch.save(source.model.state_dict(), tmp_path / "weights.pth")
     # One epoch at a vanishing learning rate leaves the weights where they were put.
     config = (CONFIGS / "digits" / "baseline.py").read_text(encoding="utf-8").replace("lr=0.05", "lr=1e-12")
     (tmp_path / "slow.py").write_text(config, encoding="utf-8")
     job = Job("digits", "slow", Source(tmp_path / "slow.py"), 0, tmp_path / "run")
-    run(job, Options(epochs=1, backbone="timm:resnet18", weights=str(tmp_path / "weights.pth")))
+    run(job, Options(epochs=1, backbone="timm:test_resnet", weights=str(tmp_path / "weights.pth")))
     trained = torch.load(tmp_path / "run" / "last.pth", weights_only=True)["state_dict"]
-    torch.testing.assert_close(trained["backbone.net.model.conv1.weight"], source.model.conv1.weight.detach())
+    torch.testing.assert_close(trained["backbone.net.model.conv1.0.weight"], source.model.conv1[0].weight.detach())
 
 
 def test_another_backbone_starts_from_its_own_weights() -> None:

@@ -18,6 +18,7 @@ import torch
 
 torch.set_num_threads(1)
 
+import torch._dynamo  # noqa: E402 (the first step of an optimizer wants it: once here, not in each fork)
 import torch.nn.functional as F  # noqa: E402
 from mmengine.model import BaseModel  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sar_cls import CAR, SAR, CenterLoss, Regularizer
 
 from .cases import FEAT_DIM, NUM_CLASSES, NUM_SAMPLES, draw_batch, state_of
+from .two_processes import run_in_two
 
 
 class Model(nn.Module):
@@ -73,7 +74,7 @@ def train_one_process(rank: int, world_size: int, folder: str) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available() or os.name == "nt", reason="needs gloo and file rendezvous")
 def test_processes_hold_the_same_anchors(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(train_one_process, args=(2, str(tmp_path)), nprocs=2)
+    run_in_two(train_one_process, 2, str(tmp_path))
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     for name in first:
         # The figures of the log hold the rank's own losses.

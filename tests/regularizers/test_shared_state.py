@@ -16,6 +16,8 @@ from torch import Tensor, nn
 import sar_cls
 from sar_cls import SAR, FixedAnchors, Regularizer
 
+from .two_processes import run_in_two
+
 C, D, N, STEPS = 5, 6, 8, 12
 Step = Callable[[Tensor, Tensor], tuple[Tensor, dict[str, Tensor]]]
 
@@ -149,7 +151,7 @@ def only_one_has_it(rank: int) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not torch.distributed.is_available() or os.name == "nt", reason="needs gloo and file rendezvous")
 def test_one_state_in_two_processes(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(one_process, args=(str(tmp_path),), nprocs=2)
+    run_in_two(one_process, str(tmp_path))
     first, second = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2))
     assert list(first) == list(CASES)
     for name, of_first in first.items():

@@ -24,7 +24,7 @@ CPU = Setting("resnet32", torch.device("cpu"))
 
 def test_start_up_ends_with_the_first_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(setting.NETS, "resnet32", ("digits", "baseline"))
-    waits = measure_start_up(CPU, None, rounds=2)
+    waits = measure_start_up(CPU, None, rounds=1)
     assert list(waits) == ["list", "first step"]
     assert 0 < waits["list"].low <= waits["list"].high < waits["first step"].low
     assert "first step" in table.start_up_table(waits)
@@ -37,13 +37,21 @@ def test_a_run_without_a_step_is_an_error() -> None:
 
 def test_runs_an_hour_of_short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(setting.NETS, "resnet32", ("digits", "baseline"))
-    first, second = measure_jobs(CPU, [1, 2], None, epochs=3)
-    assert (first.jobs, second.jobs, first.recipe_epochs) == (1, 2, 20)
-    assert min(first.seconds_epoch, first.seconds_rest) > 0
-    shown = table.jobs_table([first, second])
-    assert f"| {second.runs_an_hour:.2f} " in shown
+    (found,) = measure_jobs(CPU, [2], None, epochs=3)
+    assert (found.jobs, found.recipe_epochs) == (2, 20)
+    assert min(found.seconds_epoch, found.seconds_rest) > 0
+    shown = table.jobs_table([found])
+    assert f"| {found.runs_an_hour:.2f} " in shown
     assert "threads of each" in shown
     assert "waiting" in shown
+
+
+def test_a_number_of_runs_is_compared_with_the_first() -> None:
+    one, two = (Throughput(number, 1.5 * number, 12.0, 200, 3, "sleep") for number in (1, 3))
+    ratio = 3 * (200 * 1.5 + 12.0) / (200 * 4.5 + 12.0)
+    *_, first, second, _, text = table.jobs_table([one, two]).splitlines()
+    assert [line.split("|")[-2].strip() for line in (first, second)] == ["1.00", f"{ratio:.2f}"]
+    assert text == "A whole run has 200 epochs."
 
 
 def test_the_figures_are_those_of_the_epochs_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,8 +88,8 @@ def test_the_figures_are_those_of_the_epochs_in_the_middle(monkeypatch: pytest.M
 
 
 def test_a_failed_run_and_too_few_epochs() -> None:
-    with pytest.raises(InputError, match="2 runs at a time ended with code 2"):
-        measure_jobs(CPU, [2], "/nowhere", epochs=3)
+    with pytest.raises(InputError, match="1 run at a time ended with code 2"):
+        measure_jobs(CPU, [1], "/nowhere", epochs=3)
     with pytest.raises(ValueError, match="at least 3 epochs"):
         measure_jobs(CPU, [1], None, epochs=2)
 

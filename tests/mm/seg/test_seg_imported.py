@@ -12,7 +12,7 @@ pytest.importorskip("mmpretrain", reason="mmpretrain is not installed: pip insta
 
 # Imports mmsegmentations that refuse it, and then the one that is installed, in one process, which imports all else once.
 PROGRAM = """
-import importlib.util, sys
+import importlib.util, os, sys
 from pathlib import Path
 import sar_cls.mm
 from sar_cls.errors import InputError
@@ -22,8 +22,10 @@ def fresh():
     for name in [name for name in sys.modules if name.startswith(("mmseg", "sar_cls.mm.seg"))]:
         del sys.modules[name]
 
-for text in sys.argv[2:]:
-    Path(sys.argv[1], "mmseg", "__init__.py").write_text(text)
+for number, text in enumerate(sys.argv[2:], 1):
+    path = Path(sys.argv[1], "mmseg", "__init__.py")
+    path.write_text(text)
+    os.utime(path, (number, number))  # what was compiled of an earlier one is no longer it
     fresh()
     try:
         import sar_cls.mm.seg
@@ -51,7 +53,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("refusing")
     (folder / "mmseg").mkdir()
     places = [str(folder), os.getcwd(), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
     command = [sys.executable, "-c", PROGRAM, str(folder), *FAULTS]
     return subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=True).stdout.splitlines()
 
