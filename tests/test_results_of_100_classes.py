@@ -114,7 +114,9 @@ def test_the_loss_at_16x16_over_all_rows_compared_with_mixup() -> None:
     corrected = dict(zip(rows, holm(p), strict=True))
     assert f"(not significant over all ten rows, p = {corrected['projection']:.3f})" in ANSWERS
     mean, low, high = interval(differences(LT16, "mixup_inc", "mixup"))
-    inc = f"INC {-mean:.1f} [{low:+.1f}, {high:+.1f}], which is not either after correction (p = {corrected['inc']:.2f})"
+    inc = (
+        f"INC {-mean:.1f} [{low:+.1f}, {high:+.1f}], which is not either after correction (p = {corrected['inc']:.2f})"
+    )
     assert inc in ANSWERS
     assert f"the auxiliary loss alone differs from MixUp (p = {corrected['aux_alone']:.3f})" in ANSWERS
     assert {f"{corrected[row]:.3f}" for row in ("balanced_softmax", "arb", "etf_projection")} == {"0.053"}
