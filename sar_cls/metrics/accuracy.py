@@ -92,18 +92,13 @@ def calibration_error(confidence: Tensor, correct: Tensor, num_bins: int = 15) -
     Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, Eq. 3 (https://arxiv.org/abs/1706.04599).
 
     Args:
-        confidence: [n] probabilities.
+        confidence: [n] probabilities, n >= 1.
         correct: [n] whether the event happened, bool or 0/1.
-        num_bins: Bins of [0, 1].
+        num_bins: Bins of [0, 1]; a confidence of 1 falls into the last.
     """
-    from sar_cls.torchvision_shim import import_torchvision
-
-    import_torchvision()  # torchmetrics imports it
-    from torchmetrics.functional.classification import binary_calibration_error
-
-    # torchmetrics gives a confidence of exactly 1 a bin of its own; just below 1 it falls into the last bin (Eq. 3).
-    confidence = confidence.double().clamp(0.0, 1.0 - 2.0**-40)
-    return float(binary_calibration_error(confidence, correct.long(), n_bins=num_bins, validate_args=False)) * 100
+    # Not torchmetrics, which the test compares this with: importing it takes longer than torch does, before every run.
+    _, total, hits = _binned(confidence, correct, num_bins)
+    return float(np.abs(hits - total).sum() / len(confidence)) * 100
 
 
 def reliability_bins(
@@ -116,17 +111,14 @@ def reliability_bins(
         exactly where ``count`` is 0. The count-weighted mean of ``|accuracy - confidence|`` is the ECE.
     """
     scores, targets = _checked(logits, labels)
-    confidence = scores.double().softmax(dim=1).amax(dim=1).cpu().numpy()
-    correct = correct_at_k(scores, targets).cpu().numpy()
-    edges = np.linspace(0.0, 1.0, num_bins + 1)
-    index = np.clip(np.searchsorted(edges, confidence, side="right") - 1, 0, num_bins - 1)
-    count = np.bincount(index, minlength=num_bins)
+    confidence = scores.double().softmax(dim=1).amax(dim=1)
+    count, total, hits = _binned(confidence, correct_at_k(scores, targets), num_bins)
     with np.errstate(invalid="ignore"):
         return {
-            "edges": edges,
+            "edges": _edges(num_bins),
             "count": count,
-            "confidence": 100 * np.bincount(index, confidence, num_bins) / count,
-            "accuracy": 100 * np.bincount(index, correct, num_bins) / count,
+            "confidence": 100 * total / count,
+            "accuracy": 100 * hits / count,
         }
 
 
@@ -237,6 +229,21 @@ def evaluate_calibrated(
     scaled = evaluate(apply_temperature(torch.as_tensor(logits), temperature), labels)
     names = ("ece", "classwise_ece", "nll", "brier")
     return {"temperature": temperature, **{f"{name}_calibrated": scaled[name] for name in names}}
+
+
+def _edges(num_bins: int) -> np.ndarray:
+    return np.linspace(0.0, 1.0, num_bins + 1)
+
+
+def _binned(confidence: Tensor, correct: Tensor, num_bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How many fall into each bin, the sum of their confidences and how many of them are correct, each [num_bins]."""
+    values = confidence.double().cpu().numpy()
+    index = np.clip(np.searchsorted(_edges(num_bins), values, side="right") - 1, 0, num_bins - 1)
+    return (
+        np.bincount(index, minlength=num_bins),
+        np.bincount(index, values, num_bins),
+        np.bincount(index, correct.cpu().numpy(), num_bins),
+    )
 
 
 def _group_metrics(

@@ -16,7 +16,7 @@ from typing import Any
 
 PACKAGES = (
     "sar-cls", "torch", "torchvision", "timm", "mmengine", "mmpretrain", "mmcv-lite",
-    "torchmetrics", "pandas", "numpy", "scipy",
+    "pandas", "numpy", "scipy",
 )  # fmt: skip
 # Forks that take the folders of mmengine, mmcv and mmpretrain: the names of the originals are then not installed.
 FORKS = ("onedl-mmengine", "onedl-mmcv", "onedl-mmpretrain", "onedl-mmsegmentation")

@@ -19,7 +19,6 @@ import torch
 
 torch.set_num_threads(1)  # before anything is computed: a fork does not take a pool of threads along
 
-import matplotlib.pyplot  # noqa: E402, F401 (mmengine's visualizer wants it: once here, not in each fork)
 from mmpretrain.registry import MODELS  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.optim.optimizer import register_optimizer_step_post_hook  # noqa: E402
@@ -105,7 +104,6 @@ def main() -> None:
     draw = random.Random(seed)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.py").write_text(CONFIG)
-    import torchmetrics.functional.classification  # noqa: F401 (likewise; only now, it wants torchvision)
 
     cache = engine.DataCache()
     cache.get(load_config(folder / "config.py").train_dataloader.dataset.to_dict(), Options())

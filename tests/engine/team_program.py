@@ -115,9 +115,7 @@ def run(order: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    # Runs import these late: once here, not in each fork; and only now, the first one wants torchvision.
-    import torchmetrics.functional.classification  # noqa: F401
-
+    # Runs import these late: once here, not in each fork.
     import_module("mmpretrain.engine")
     import_module("pandas")
     import_module("yapf.yapflib.yapf_api")  # mmengine's, where it writes a config

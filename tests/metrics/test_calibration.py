@@ -14,6 +14,7 @@ from sar_cls.metrics import (
     evaluate_calibrated,
     reliability_bins,
 )
+from sar_cls.torchvision_shim import import_torchvision
 
 from .accuracy_loops import loop_ece, loop_evaluate, random_case
 
@@ -27,6 +28,17 @@ def test_calibration_error_against_a_loop(values: list[tuple[float, bool]], bins
     confidence, correct = [v for v, _ in values], [c for _, c in values]
     found = calibration_error(torch.tensor(confidence), torch.tensor(correct), bins)
     assert found == pytest.approx(loop_ece(confidence, correct, bins), rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize(("number", "bins"), [(1, 15), (500, 15), (300, 7)])
+def test_calibration_error_of_torchmetrics_is_the_same(number: int, bins: int) -> None:
+    import_torchvision()  # torchmetrics imports it
+    from torchmetrics.functional.classification import binary_calibration_error
+
+    confidence = torch.rand(number, generator=torch.Generator().manual_seed(number), dtype=torch.float64)
+    correct = torch.arange(number) % 3 > 0
+    expected = 100 * binary_calibration_error(confidence, correct.long(), n_bins=bins)
+    assert calibration_error(confidence, correct, bins) == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_full_confidence_shares_the_last_bin() -> None:
