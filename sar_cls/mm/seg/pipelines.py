@@ -19,6 +19,7 @@ from mmengine.registry import DefaultScope
 from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader, Dataset
 
+from sar_cls import messages
 from sar_cls.data.decoding import decoding
 from sar_cls.data.mask_files import check_headers, require_classes, require_decodable
 from sar_cls.data.rng import epoch_seed
@@ -116,7 +117,13 @@ class PipelineSet:
             InputError: a file is missing or damaged, a mask is without image, no mask of labels or of another size than its
                 image, or holds a label that is no class.
         """
-        check_headers(self.files)
+        turned = check_headers(self.files)
+        if turned:
+            messages.warn(
+                f"{self.name}, {self.split}: {len(turned)} of {len(self.files)} images are turned upside down or mirrored by "
+                f"their EXIF tag ({turned[0].name} is the first) and their masks are not: where a mask was drawn on the image as "
+                "it is stored, take the tag away"
+            )
         self._check_masks_have_images()
         self._mask(0)
 

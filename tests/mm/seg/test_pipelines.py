@@ -139,6 +139,21 @@ def test_a_file_without_its_other_is_refused(name: str, lost: int, tmp_path: Pat
     one_sentence(error, pair[lost])
 
 
+@BOTH
+def test_images_upside_down_are_said(split: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Their masks have the right size whether they were drawn on the image as it is seen or as it is stored."""
+    write, load, seconds = SETS["ade20k"]
+    write(tmp_path)
+    image = tmp_path / seconds[split][0]
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(image).save(image, exif=exif)
+    load(tmp_path)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"the set, {split}: 1 of {dict(train=3, test=2)[split]} images are turned upside down" in line
+    assert f"({image.name} is the first)" in line
+
+
 def test_masks_beside_a_list_need_no_image(tmp_path: Path) -> None:
     write_pascal_context(tmp_path)
     folder = tmp_path / "VOCdevkit" / "VOC2010" / "SegmentationClassContext"
