@@ -108,19 +108,36 @@ def test_the_loss_at_16x16_over_all_rows_compared_with_mixup() -> None:
         "etf_projection",
         "projection",
         "inc",
+        "hyperspherical",
     )
     p = [stats.ttest_1samp(differences(LT16, f"mixup_{row}", "mixup"), 0).pvalue for row in rows]
-    assert f"{holm(p[:4])[0]:.3f} over the four rows of the suite, {holm(p)[0]:.3f} over all ten" in ANSWERS
+    assert f"{holm(p[:4])[0]:.3f} over the four rows of the suite, {holm(p)[0]:.3f} over all eleven" in ANSWERS
     corrected = dict(zip(rows, holm(p), strict=True))
-    assert f"(not significant over all ten rows, p = {corrected['projection']:.3f})" in ANSWERS
+    assert f"(not significant over all eleven rows, p = {corrected['projection']:.3f})" in ANSWERS
     mean, low, high = interval(differences(LT16, "mixup_inc", "mixup"))
     inc = (
         f"INC {-mean:.1f} [{low:+.1f}, {high:+.1f}], which is not either after correction (p = {corrected['inc']:.2f})"
     )
     assert inc in ANSWERS
-    assert f"the auxiliary loss alone differs from MixUp (p = {corrected['aux_alone']:.3f})" in ANSWERS
+    mean, low, high = interval(differences(LT16, "mixup_hyperspherical", "mixup"))
+    assert f"after 20 epochs, cost {-mean:.1f} [{low:+.1f}, {high:+.1f}]:" in ANSWERS
+    alone, prototypes = (f"(p = {corrected[row]:.3f})" for row in ("aux_alone", "hyperspherical"))
+    assert f"the auxiliary loss alone {alone} and hyperspherical prototypes {prototypes} differ from MixUp" in ANSWERS
     assert {f"{corrected[row]:.3f}" for row in ("balanced_softmax", "arb", "etf_projection")} == {"0.053"}
-    assert min(p for row, p in corrected.items() if row != "aux_alone") > 0.05
-    own = [p[rows.index(row)] for row in ("arb", "sar", "sar_shielded", "car", "cosine", "projection", "inc")]
-    others = f"(p = 0.053; over the seven of its own suite ARB-loss has {holm(own)[0]:.3f})"
+    assert min(p for row, p in corrected.items() if row not in ("aux_alone", "hyperspherical")) > 0.05
+    own = [
+        p[rows.index(row)]
+        for row in ("arb", "sar", "sar_shielded", "car", "cosine", "projection", "inc", "hyperspherical")
+    ]
+    others = f"(p = 0.053; over the eight of its own suite ARB-loss has {holm(own)[0]:.3f})"
     assert f"ARB-loss nor the simplex quite does {others}" in ANSWERS
+
+
+def test_hyperspherical_prototypes_at_16x16_know_no_rare_class() -> None:
+    rows = ("mixup_hyperspherical", "mixup")
+    assert set(last(LT16, rows[0], "few_shot").values()) == {0.0}
+    means = [
+        np.mean(list(last(LT16, row, f"{shot}_shot").values())) for shot in ("few", "medium", "many") for row in rows
+    ]
+    says = "({:.1f} % where MixUp has {:.1f}; medium {:.1f} and {:.1f}, many-shot {:.1f} and {:.1f})"
+    assert says.format(*means) in ANSWERS
