@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import hashlib
 import json
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +78,17 @@ def load_config(path: Path) -> Config:
     """Reads an mmengine config.
 
     Raises:
-        InputError: it, or a config that it is based on, is missing, does not parse, or ends the process (a config is a program);
-            the sentence names file and line.
+        InputError: it, or a config that it is based on, is missing, does not parse, is based on itself, or ends the process (a
+            config is a program); the sentence names file and line.
     """
     if not path.is_file():
         raise InputError(f"no config at {path}: check its name")
+    chain = _chain(path.absolute())
     try:
-        return Config.fromfile(path)
+        texts = tuple((file, file.read_bytes()) for file in chain)
+        # What imports, or is filled in from the environment, may say another thing each time that it is read.
+        varies = any(b"import" in text or b"{{" in text for _, text in texts)
+        return Config.fromfile(path) if varies else copy.deepcopy(_read(path, texts))
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and "mmseg" in str(error):
             raise InputError(f"{path} needs mmsegmentation: install it with pip install 'sar-cls[seg]'") from error
@@ -92,6 +98,12 @@ def load_config(path: Path) -> Config:
         reason = str(error.msg if isinstance(error, SyntaxError) else error).strip()
         reason = reason.splitlines()[0].rstrip(".") if reason else "no further reason given"
         raise InputError(f"{where}: {type(error).__name__}: {reason}; correct the config") from error
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, texts: tuple[tuple[Path, bytes], ...]) -> Config:
+    """A config whose files have these texts. Many rows and seeds share one, and mmengine writes three files to read it."""
+    return Config.fromfile(path)
 
 
 # What only the training data knows; a row writes "train" for it.
@@ -115,10 +127,17 @@ def _uncounted(value: Any, key: str = "") -> Any:
     return None if key in FROM_DATA and value == "train" else value
 
 
-def _chain(path: Path) -> dict[Path, int | None]:
+def _chain(path: Path, above: tuple[Path, ...] = ()) -> dict[Path, int | None]:
     """A config and those that it is based on, each with the line of its ``_base_``; as far as they can be read.
 
     The text alone is looked at, the last file of the chain first in the result, so that what is wrong with a base is found there.
+
+    Args:
+        path: absolute.
+        above: configs that are based on it.
+
+    Raises:
+        InputError: one of them is based on itself.
     """
     found: dict[Path, int | None] = {path: None}
     try:
@@ -137,8 +156,15 @@ def _chain(path: Path) -> dict[Path, int | None]:
             for base in bases:
                 if isinstance(base, str) and "::" not in base:
                     nested = Path(os.path.abspath(path.parent / base))
-                    if nested != path and nested.is_file():
-                        found = {**_chain(nested), **found}
+                    if nested in (path, *above):
+                        raise InputError(
+                            f"{path}, line {node.lineno}: _base_ names {nested}, which is based on this config: no config can be "
+                            "based on itself"
+                            if nested != path
+                            else f"{path}, line {node.lineno}: _base_ names this config itself: name the one that it is based on"
+                        )
+                    if nested.is_file():
+                        found = {**_chain(nested, (path, *above)), **found}
     return found
 
 
