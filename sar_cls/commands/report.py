@@ -153,12 +153,18 @@ def main() -> int:
         ran = [suite for suite in chosen if suite.measure or any(r["suite"] == suite.name for _, r in runs)]
         ran = [suite for suite in ran if not suite.measure or was_measured(suite, work_dir)]
         begun = [] if ran else ledger.unfinished(work_dir)
+        if arguments.work_dir is not None and not ran and not begun and not left_out:
+            warn_of_no_run(work_dir)
         if begun:
             cli.warn(
                 f"no run is finished, {len(begun)} begun, for example {begun[0]}: the command that began it goes on with it"
             )
             ran = [suite for suite in chosen if suite.name in {run.parent.parent.name for run in begun}]
         chosen = ran or [suite for suite in chosen if suite.paper_dataset]
+    elif arguments.work_dir is not None and not (
+        left_out or any(shows(suite, runs, work_dir) for suite in chosen) or ledger.unfinished(work_dir)
+    ):
+        warn_of_no_run(work_dir, arguments.suite)
     measured = [suite for suite in chosen if suite.measure]
     view = "--by-seed" if arguments.by_seed else "--rarest" if arguments.rarest else ""
     if measured and arguments.suite is not None and view:
@@ -232,6 +238,19 @@ def main() -> int:
     return 0
 
 
+def warn_of_no_run(work_dir: Path, suite: str | None = None) -> None:
+    """Says that a folder that was named has no runs (of a suite), and where some are."""
+    from sar_cls.runs import ledger
+
+    place = ledger.place_of_runs(work_dir, suite)
+    where = (
+        "it is the folder that benchmarks/run.py wrote to, DIR/SUITE/ROW/RUN"
+        if place is None
+        else f"try --work-dir {place}"
+    )
+    cli.warn(f"--work-dir {work_dir} holds no runs{'' if suite is None else f' of suite {suite!r}'}: {where}")
+
+
 def own_command(arguments: argparse.Namespace) -> list[str]:
     """The command that makes this report again; without folders, which are nobody else's."""
     suite = [] if arguments.suite is None else ["--suite", arguments.suite]
@@ -261,6 +280,14 @@ def shown_tables(
     if not tables.tables:
         warn("nothing to compare: no row was run with a seed that its baseline was run with too.")
     return tables
+
+
+def shows(suite: suites.Suite, runs: Sequence[tuple[Path, dict[str, Any]]], work_dir: Path) -> bool:
+    """Whether a suite's table has a run in it, or a measurement."""
+    if suite.measure:
+        return was_measured(suite, work_dir)
+    keys = {(row.suite, row.name) for row in suite.rows}
+    return any(record["suite"] == suite.name or (record["suite"], record["row"]) in keys for _, record in runs)
 
 
 def was_measured(suite: suites.Suite, work_dir: Path) -> bool:

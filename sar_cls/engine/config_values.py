@@ -27,6 +27,10 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _are_channels(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, (list, tuple)) and len(value) in (1, 3) and all(map(fits, value))
+
+
 _COUNT: _Rule = (lambda value: _is_whole(value) and value >= 1, "a whole number of at least 1")
 _POSITION: _Rule = (lambda value: _is_number(value) and value >= 0, "0 or more")
 _POSITIVE: _Rule = (lambda value: _is_number(value) and value > 0, "above 0")
@@ -43,6 +47,12 @@ _OPTIMIZER: dict[str, _Rule] = {
         lambda value: isinstance(value, (list, tuple)) and len(value) == 2 and all(_BELOW_1[0](beta) for beta in value),
         "two numbers of at least 0 and below 1",
     ),
+}
+_CHANNELS = "one number or three, a channel each"
+_PREPROCESSOR: dict[str, _Rule] = {
+    "mean": (lambda value: _are_channels(value, _is_number), _CHANNELS),
+    "std": (lambda value: _are_channels(value, _POSITIVE[0]), f"{_CHANNELS}, above 0"),
+    "mixup_alpha": _POSITIVE,
 }
 _SCHEDULER: dict[str, _Rule] = {
     "T_max": _COUNT,
@@ -92,6 +102,8 @@ def check_values(config: Config, source: Source) -> None:
         if config[loader].get("batch_size") is None:
             raise InputError(f"{source}: {loader} has no batch_size; add it")
         check(loader, config[loader], {"batch_size": _COUNT})
+    if config.get("data_preprocessor", {}).get("type") == "BatchPreprocessor":
+        check("data_preprocessor", config.data_preprocessor, _PREPROCESSOR)
     batches = config.train_dataloader.get("batches_per_epoch")
     if batches not in tuple(EPOCH_LENGTHS):
         check("train_dataloader", config.train_dataloader, {"batches_per_epoch": _COUNT})

@@ -54,6 +54,11 @@ def fit_to_data(resolved: AnyResolved, splits: DataSplits, *, second_stage: bool
             f"{resolved.source.config.name} has a head of {head.num_classes} classes and the data has {classes}: "
             "correct num_classes or --data-root"
         )
+    soft = config.data_preprocessor.get("num_classes")
+    if soft not in (None, classes):
+        raise InputError(
+            f"{resolved.source}: data_preprocessor.num_classes is {soft} and the data has {classes} classes: correct it"
+        )
     if not second_stage and "backbone" in resolved.overrides:
         _put_library_backbone(config, resolved.overrides["backbone"], splits.train.image_size)
     crop = config.data_preprocessor.get("crop_size")

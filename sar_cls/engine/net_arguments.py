@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import OPTIMIZERS, DefaultScope, Registry
 from mmpretrain.registry import MODELS
 
+from sar_cls.losses import LOSSES
+from sar_cls.mm.losses import public_name, register_losses
 from sar_cls.regularizers.arguments import check_arguments
 
 # Entries of a part that its registry takes for itself.
@@ -42,10 +44,15 @@ def check_part(title: str, registry: Registry, part: dict[str, Any], filled_in: 
     Raises:
         ValueError: as :func:`check_parts`.
     """
+    register_losses()
     kind = part.get("type")
     factory = kind if callable(kind) else _find(registry, kind)
     if factory is None:
-        near = difflib.get_close_matches(str(kind), registry.module_dict, n=1, cutoff=0.5)
+        ours = [public_name(name) for name in LOSSES] if title == "loss" else []
+        near = [
+            *difflib.get_close_matches(str(kind), ours),
+            *difflib.get_close_matches(str(kind), registry.module_dict),
+        ]
         raise ValueError(f"there is no {title} {kind!r}" + (f": did you mean {near[0]!r}?" if near else ""))
     try:
         check_arguments(factory, [name for name in part if name not in _OF_THE_REGISTRY], filled_in)

@@ -13,6 +13,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from sar_cls.mm.losses import register_losses
 from sar_cls.models import CalibratedLinear, CosineLinear, FixedLinear, ScaledLinear
 from sar_cls.regularizers import REGULARIZERS
 from sar_cls.regularizers.arguments import check_arguments
@@ -137,6 +138,7 @@ class RegularizedLinearClsHead(LinearClsHead):
         feature_layer: str | None = None,
         **kwargs: Any,
     ) -> None:
+        register_losses()
         super().__init__(num_classes=num_classes, in_channels=in_channels, **kwargs)
         if classifier is not None:
             arguments = dict(classifier)

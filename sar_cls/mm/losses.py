@@ -21,6 +21,18 @@ def _adapted(loss: type[ClassCountLoss]) -> type[ClassCountLoss]:
     return Adapted
 
 
-for _name, _loss in LOSSES.items():
+def public_name(name: str) -> str:
+    """The name under which configs know a loss of ``LOSSES``."""
     # mmpretrain's own FocalLoss is the sigmoid one for several labels an image.
-    MODELS.register_module(name="SoftmaxFocalLoss" if _name == "FocalLoss" else _name, module=_adapted(_loss))
+    return "SoftmaxFocalLoss" if name == "FocalLoss" else name
+
+
+def register_losses() -> None:
+    """Makes every loss that is in ``LOSSES`` by now known to configs: code of one's own may enter some at any time."""
+    for name, loss in LOSSES.items():
+        known = MODELS.module_dict.get(public_name(name))
+        if known is None or loss not in known.__mro__:
+            MODELS.register_module(name=public_name(name), module=_adapted(loss), force=True)
+
+
+register_losses()

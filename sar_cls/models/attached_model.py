@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
 from sar_cls.errors import InputError
-from sar_cls.models.classifiers import ClassifierInput, find_classifier, flat_features
+from sar_cls.models.classifiers import ClassifierInput, FoundClassifier, find_classifier, flat_features
 from sar_cls.regularizers.arguments import check_arguments
 from sar_cls.regularizers.classifier_call import on_vectors
 
@@ -18,7 +18,8 @@ class AttachedModel(nn.Module):
     """A model with a regularizer on what enters its classifier; see :func:`attach`.
 
     While training, ``forward(inputs, targets)`` returns the model's output and the regularizer's losses. In evaluation
-    it is the model's own forward. The model itself stays as it was: ``attached.model`` is the very object that was given.
+    it is the model's own forward, without the targets. The model itself stays as it was: ``attached.model`` is the very object
+    that was given.
 
     Attributes:
         model: the classification or segmentation model.
@@ -44,7 +45,7 @@ class AttachedModel(nn.Module):
 
         Args:
             *inputs: what the model takes by position. Where the targets are not named, the last of two or more is taken
-                for them: ``attached(images, labels)``.
+                for them, in evaluation too: ``attached(images, labels)``. What else the model takes is given by its name.
             **arguments: what the model takes by keyword, for example ``pixel_values=images``. ``targets=`` or ``labels=``
                 are the targets: labels [N] int64 or soft labels [N, C], for segmentation [N, h, w] or [N, C, h, w] at
                 any resolution, with the regularizer's ``ignore_index``. The model gets them too where its own forward has
@@ -58,7 +59,8 @@ class AttachedModel(nn.Module):
 
         Raises:
             ValueError: training without targets; targets twice; the last of several inputs is none.
-            InputError: what enters the classifier is not one vector a sample, or no map where labels are of pixels.
+            InputError: what enters the classifier is not one vector a sample, or no map where labels are of pixels; the model's
+                output has another number of classes than the classifier.
         """
         inputs, targets, arguments = self._split(inputs, arguments)
         if not self.training:
@@ -72,6 +74,7 @@ class AttachedModel(nn.Module):
         self._classifier_input.skips_dropout = is_dense
         output, features = self._classifier_input.of(self.model, *inputs, **arguments)
         classifier = self._classifier_input.classifier
+        _check_classes(output, classifier, 4 if is_dense else 2)
         if not is_dense:
             features = flat_features(features, self.feat_dim, classifier.name)
         elif features.ndim != 4 or features.shape[1] != self.feat_dim:
@@ -202,6 +205,23 @@ def attach(
     attached = AttachedModel(model, built.to(device=weight.device).train(model.training), ClassifierInput(found, model))
     attached.training = model.training  # not train(): parts of the model that are frozen in evaluation mode stay so
     return attached
+
+
+def _check_classes(output: Any, classifier: FoundClassifier, dims: int) -> None:
+    """Raises InputError where the output has other classes: a hidden layer was taken for the classifier.
+
+    Args:
+        output: of the model; looked at where it is the logits, or holds them under a name that is usual.
+        classifier: that was found.
+        dims: of logits.
+    """
+    holds = output if isinstance(output, Mapping) else {"logits": getattr(output, "logits", None)}
+    logits = output if isinstance(output, Tensor) else holds.get("logits", holds.get("out"))
+    if isinstance(logits, Tensor) and logits.ndim == dims and logits.shape[1] != classifier.num_classes:
+        raise InputError(
+            f"the layer '{classifier.name}', which was taken for the classifier, gives {classifier.num_classes} classes, and the "
+            f"output of the model is {list(logits.shape)}: name the layer that gives the logits with classifier='...'"
+        )
 
 
 def _described(value: Any) -> str:

@@ -217,8 +217,11 @@ class CAR(Regularizer):
             centers = torch.where(present, averaged, old)
             present = present | started
             if self.training:
-                self.centers.copy_(centers.detach())
-                self.initialized.copy_(present.squeeze(1))
+                # A single NaN would stay in the centres for good; the losses of this step show it all the same.
+                new = centers.detach()
+                finite = new.isfinite().all(dim=1, keepdim=True)
+                self.centers.copy_(torch.where(finite, new, old))
+                self.initialized.copy_((present & finite | started).squeeze(1))
         return centers, present.squeeze(1)
 
     def _intra(self, features: Tensor, targets: Targets, centers: Tensor) -> Tensor:

@@ -126,7 +126,9 @@ class ProtoSeg(Regularizer):
         sums = sum_over_processes(torch.cat([weights.T @ features, weights.sum(dim=0).unsqueeze(1)], dim=1))
         old = nearest.prototypes.flatten(0, 1)
         moved = self.momentum * old + (1 - self.momentum) * F.normalize(sums[:, :-1], dim=1)
-        new = F.normalize(torch.where(sums[:, -1:] > 0, moved, old), dim=1)
+        # A single NaN would stay in the prototypes for good; the losses of this step show it all the same.
+        moves = (sums[:, -1:] > 0) & moved.isfinite().all(dim=1, keepdim=True)
+        new = F.normalize(torch.where(moves, moved, old), dim=1)
         nearest.prototypes.copy_(new.view_as(nearest.prototypes))
 
     def _prototypes_of(self, classifier: Classifier | None, dtype: torch.dtype) -> NearestPrototypes:

@@ -55,6 +55,21 @@ def unfinished(work_dir: Path | str) -> list[Path]:
     return [run for run in begun if not os.path.lexists(run / RECORD_FILE)]
 
 
+def place_of_runs(folder: Path | str, suite: str | None = None) -> Path | None:
+    """The work directory of some finished run below a folder that is none itself, or above it; None where there is no run.
+
+    Args:
+        folder: a level too high, or one or two too low.
+        suite: name of the suite that a run below must be of.
+    """
+    folder = Path(folder)
+    inside = (path.parents[3] for path in sorted(folder.glob(f"*/{suite or '*'}/*/*/{RECORD_FILE}")))
+    above = (
+        folder.absolute().parents[1 - depth] for depth in (0, 1) if any(folder.glob("*/" * (1 + depth) + RECORD_FILE))
+    )
+    return next(inside, None) or next(above, None)
+
+
 def _run_folders(work_dir: Path | str, warn: Warn) -> list[Path]:
     with refusing(work_dir):
         suites = _folders(Path(work_dir)) if os.path.lexists(work_dir) else []

@@ -31,7 +31,8 @@ def recomputed(record: dict[str, Any], run_dir: Path, warn: Warn) -> dict[str, A
             new = recompute(record, run_dir)
             write = partial(write_per_class, run_dir, new)
     except InputError as error:
-        warn(f"recorded metrics are kept: {error}")
+        named = "" if str(run_dir) in str(error) else f" of {run_dir}"
+        warn(f"recorded metrics{named} are kept: {error}")
         return record
     try:
         write()

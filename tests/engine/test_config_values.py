@@ -38,6 +38,12 @@ WRONG = {
     "test batch": ("val_dataloader = dict(batch_size=-1)\n", r"val_dataloader\.batch_size is -1"),
     "no batches": ("train_dataloader = dict(batches_per_epoch=0)\n", "batches_per_epoch is 0"),
     "batches by a wrong name": ("train_dataloader = dict(batches_per_epoch='all')\n", "batches_per_epoch is 'all'"),
+    "mean of two channels": (
+        "data_preprocessor = dict(mean=[1, 2])\n",
+        r"data_preprocessor\.mean is \[1, 2\] and must be one",
+    ),
+    "std 0": ("data_preprocessor = dict(std=[0, 0, 0])\n", r"data_preprocessor\.std is \[0, 0, 0\] .* above 0"),
+    "mixup below 0": ("data_preprocessor = dict(mixup_alpha=-1)\n", r"data_preprocessor\.mixup_alpha is -1"),
     "no epochs": ("train_cfg = dict(max_epochs=0)\n", r"train_cfg\.max_epochs is 0"),
     "epochs for ever": ("train_cfg = dict(max_epochs=10**30)\n", "a whole number from 1 to 1000000"),
     "rate 0": (optimizer("lr=0"), r"optimizer\.lr is 0 and must be above 0"),

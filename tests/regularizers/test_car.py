@@ -298,3 +298,19 @@ def test_order_of_samples_and_classes_does_not_matter(seed: int, kind: str, runn
 def test_wrong_constructor_argument(arguments: dict, remedy: str) -> None:
     with pytest.raises(ValueError, match=remedy):
         CAR(5, 3, **arguments)
+
+
+def test_a_nan_does_not_stay_in_the_running_centers(device: torch.device) -> None:
+    module = CAR(3, 2, running_centers=True).to(device)
+    labels = torch.tensor([0, 1, 1], device=device)
+    bad = torch.randn(3, 2, device=device)
+    bad[0, 1] = math.inf
+    assert module(bad, labels)["loss_intra"].isnan()
+    assert not module.initialized.any()  # the first centre is not the zero that it was made with
+    module(torch.randn(3, 2, device=device), labels)
+    before = module.centers.clone()
+    module(bad, labels)
+    assert torch.equal(module.centers, before)
+    losses = module(torch.randn(3, 2, device=device), labels)
+    assert all(loss.isfinite() for loss in losses.values())
+    assert not torch.equal(module.centers, before)

@@ -348,3 +348,15 @@ def test_a_step_can_be_captured_and_draws_anew_at_each_replay(precision: torch.d
         moved.append(nearest.prototypes.clone())
     assert not torch.equal(moved[0], start)
     assert not torch.equal(moved[0], moved[1])
+
+
+def test_a_nan_does_not_stay_in_the_prototypes(device: torch.device) -> None:
+    module, nearest = build(device)
+    features, labels = nearest.prototypes[:, 0] * 5 + 0.01, torch.arange(C, device=device)
+    bad = features.clone()
+    bad[0, 1] = math.nan
+    module(bad, labels, nearest)
+    assert nearest.prototypes.isfinite().all()
+    before = nearest.prototypes.clone()
+    assert all(loss.isfinite() for loss in module(features, labels, nearest).values())
+    assert not torch.equal(nearest.prototypes, before)

@@ -122,6 +122,19 @@ def test_bad_arguments_are_one_line_and_exit_code_2(tmp_path: Path, arguments: t
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_folder_one_level_off_is_said(tmp_path: Path) -> None:
+    """The paper's tables alone would look as if the runs were lost."""
+    write_run(tmp_path / "work", make_record("digits", "sar", 1, 90.0))
+    says = f"report.py: warning: --work-dir work/digits holds no runs: try --work-dir {tmp_path / 'work'}\n"
+    assert report("--work-dir", "work/digits", cwd=tmp_path).stderr == says
+    done = report("--work-dir", "work", "--suite", "cub200", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stderr.startswith(
+        "report.py: warning: --work-dir work holds no runs of suite 'cub200': it is the folder"
+    )
+    assert report("--work-dir", "work", "--suite", "digits", cwd=tmp_path).stderr == ""
+
+
 @pytest.mark.parametrize("option", ["--keep", "--figures"])
 class TestFoldersToWriteTo:
     """Exit code 2, one sentence, nothing written, also where no line of a table was printed yet."""

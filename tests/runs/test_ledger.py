@@ -12,7 +12,7 @@ import pytest
 from synthetic_runs import make_record, write_run
 
 from sar_cls.errors import InputError
-from sar_cls.runs.ledger import scan, unfinished
+from sar_cls.runs.ledger import place_of_runs, scan, unfinished
 
 
 def test_run_directories_and_records_sorted_by_path(tmp_path: Path) -> None:
@@ -47,6 +47,18 @@ def test_runs_that_were_begun_and_have_no_record(tmp_path: Path) -> None:
     found = unfinished(tmp_path)
     assert [str(run.relative_to(tmp_path)) for run in found] == ["digits/car/seed8", "digits/sar/seed9"]
     assert unfinished(tmp_path / "nothing") == []
+
+
+def test_where_runs_are_when_they_are_not_here(tmp_path: Path) -> None:
+    for suite in ("digits", "cub200"):
+        write_run(tmp_path / "results" / suite, make_record(suite, "sar", 7, 98.0))
+    work = tmp_path / "results" / "cub200"
+    assert place_of_runs(work / "cub200") == work
+    assert place_of_runs(work / "cub200" / "sar") == work
+    assert place_of_runs(tmp_path / "results") == work
+    assert place_of_runs(tmp_path / "results", "digits") == tmp_path / "results" / "digits"
+    assert place_of_runs(tmp_path / "results", "camvid") is None
+    assert place_of_runs(tmp_path / "nothing") is None
 
 
 def test_by_default_the_sentence_is_a_python_warning(tmp_path: Path) -> None:

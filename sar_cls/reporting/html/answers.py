@@ -87,7 +87,7 @@ class Answers:
         untold = len(self.others) - told
         return (
             f"Of {len(self.others)} comparison{'' if len(self.others) == 1 else 's'} made here, {told} "
-            f"{'shows' if told == 1 else 'show'} a difference that the interval tells from 0, and {untold} "
+            f"{'shows' if told == 1 else 'show'} a difference that stands after Holm's correction, and {untold} "
             f"{'does' if untold == 1 else 'do'} not, or cannot with the runs that are here."
         )
 

@@ -23,7 +23,7 @@ from sar_cls.reporting.html.content import Content, content_of
 from sar_cls.reporting.html.environment import RUN_COLUMNS, facts, run_rows
 from sar_cls.reporting.html.figures import figures_of
 from sar_cls.reporting.html.pictures import Pictures
-from sar_cls.reporting.html.rerun import commands
+from sar_cls.reporting.html.rerun import ELSEWHERE, commands
 from sar_cls.reporting.html.views import Runs, View, make_views
 from sar_cls.reporting.tables.suite_tables import Table
 from sar_cls.runs.ledger import Warn, default_warn
@@ -136,7 +136,8 @@ def render(
         runs=_runs_table(views, content) if content.runs else None,
         run_count=len(content.runs),
         facts=facts([record for record, _ in content.runs]),
-        commands=commands(content.runs),
+        commands=(again := commands(content.runs)),
+        own_suites=any(f"--configs {ELSEWHERE} " in command.text for command in again),
         own_command=shlex.join(
             own_command or ["python", "benchmarks/report.py", "--work-dir", _WORK_DIR, "--html", "report.html"]
         ),

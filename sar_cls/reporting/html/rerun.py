@@ -9,8 +9,11 @@ from typing import Any
 
 from sar_cls.bounds import MOST_SEEDS
 from sar_cls.suites.by_method import FOLDERS
-from sar_cls.suites.rows import Row
+from sar_cls.suites.places import CONFIGS
+from sar_cls.suites.rows import Row, list_suites
 from sar_cls.suites.seeds import seeds_up_to
+
+ELSEWHERE = "DIR"  # stands for the folder of suites of one's own
 
 # What the command line changed about a recipe -> the option that did it.
 _OPTIONS = {
@@ -44,7 +47,7 @@ def command_of(record: Mapping[str, Any], row: Row) -> str:
     if _by_suite(record, row):
         seeds = seeds_up_to(record["seed"])
         return _text(
-            _start(record), "benchmarks/run.py", "--suite", record["suite"], "--only", row.name, "--seeds", seeds,
+            _start(record), "benchmarks/run.py", *_suite(record["suite"]), "--only", row.name, "--seeds", seeds,
             *_settings(record),
         )  # fmt: skip
     if record["stage"] == 1:
@@ -74,12 +77,15 @@ def commands(runs: Iterable[tuple[Mapping[str, Any], Row]]) -> list[Command]:
         rows += [] if row.name in rows else [row.name]
         joined[key] = rows, max(seeds, seeds_up_to(record["seed"])), number + 1
     found = [
-        Command(
-            _text(start, "benchmarks/run.py", "--suite", suite, "--only", *rows, "--seeds", seeds, *settings), number
-        )
+        Command(_text(start, "benchmarks/run.py", *_suite(suite), "--only", *rows, "--seeds", seeds, *settings), number)
         for (start, suite, *settings), (rows, seeds, number) in joined.items()
     ]
     return found + [Command(text, number) for text, number in single.items()]
+
+
+def _suite(name: str) -> tuple[str, ...]:
+    """The options for a suite; where one lies that does not come along, a report that others read cannot say."""
+    return ("--suite", name) if name in list_suites(CONFIGS) else ("--configs", ELSEWHERE, "--suite", name)
 
 
 def _by_suite(record: Mapping[str, Any], row: Row) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from synthetic_runs import write_history
 
+from sar_cls.errors import InputError
 from sar_cls.reporting.figures import curves
 from sar_cls.reporting.figures.series import NothingToDraw
 
@@ -38,6 +40,17 @@ def test_the_loss_of_a_regularized_row_is_the_classification_loss_alone(work_dir
         history.to_csv(run_dir / "history.csv", index=False)
     curve = curves.prepare_training([one])[1].curves[0]
     np.testing.assert_allclose(curve.values, [1 / np.arange(1, 6)] * 2)
+
+
+@pytest.mark.parametrize("column", ["epoch", "test_top1", "share_gate_open"])
+def test_text_where_numbers_belong_is_one_sentence(work_dir: Path, column: str) -> None:
+    one = entry(work_dir, "mixup_sar")
+    path = one.run_dirs[1] / "history.csv"
+    history = pd.read_csv(path).astype({column: object})
+    history.loc[2, column] = "abc"
+    history.to_csv(path, index=False)
+    with pytest.raises(InputError, match=re.escape(f"{path} is damaged (not all of {column!r} are numbers)")):
+        curves.prepare_readings([one]) if column == "share_gate_open" else curves.prepare_training([one])
 
 
 @pytest.mark.parametrize(("epochs", "ticks"), [(1, [1]), (2, [1, 2]), (5, [1, 2, 3, 4, 5])])

@@ -152,6 +152,6 @@ def test_the_summary_counts_every_claim_once() -> None:
     assert of("changed", "not run").startswith("None of the paper's 2 claims")
     assert Answers((), (Answer("came out", "", ""), Answer("open", "", "")), 2).summary() == (
         "The paper has no pair of figures for what is shown here. Of 2 comparisons made here, 1 shows a difference "
-        "that the interval "
-        "tells from 0, and 1 does not, or cannot with the runs that are here."
+        "that stands "
+        "after Holm's correction, and 1 does not, or cannot with the runs that are here."
     )

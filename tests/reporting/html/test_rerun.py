@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from typing import Any
@@ -127,3 +128,12 @@ def test_a_run_of_several_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert arguments.sync_bn
     assert arguments.local_statistics
     assert [command.text.split()[0] for command in commands([(several, row), (single, row)])] == ["torchrun", "python"]
+
+
+def test_a_suite_that_does_not_come_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = dataclasses.replace(
+        SUITE.row("mixup"), source=dataclasses.replace(SUITE.row("mixup").source, name="tails/mixup")
+    )
+    run = {**record("mixup"), "suite": "tails"}
+    for command in (command_of(run, row), *(joined.text for joined in commands([(run, row)]))):
+        assert command.startswith("python benchmarks/run.py --configs DIR --suite tails --only mixup ")
