@@ -33,6 +33,32 @@ def test_anchors_with_a_meaning_at_16x16() -> None:
     assert f"{near} ({says(text, dealt, 'errors_within_superclass')})" in ANSWERS
 
 
+def test_separated_anchors_at_16x16() -> None:
+    row = "mixup_sar_separated"
+    d = differences(LT16, row, "mixup_sar")
+    assert f"are where random ones are, {said(d)}, and" in ANSWERS
+    assert f"so it is with separated ones, {said(d)} |" in ANSWERS
+    mean, low, high = interval(differences(LT16, row, "mixup"))
+    assert f"and {-mean:.1f} below MixUp [{low:+.1f}, {high:+.1f}]." in ANSWERS
+    ours, random = (gates(LT16, each) for each in (row, "mixup_sar"))
+    shares = sorted(100 * gate["share_gate_open"] for gate in ours.values())
+    assert (
+        "With separated anchors it was open at {:.0f} %, {:.0f} % and {:.0f} % of all steps".format(*shares) in ANSWERS
+    )
+    assert all(ours[seed]["share_gate_open"] < random[seed]["share_gate_open"] for seed in ours)
+    (closed,) = (seed for seed, gate in ours.items() if gate["share_gate_open_last_tenth"] == 0)
+    assert ours[closed]["share_gate_open"] == min(gate["share_gate_open"] for gate in ours.values())
+    gain = last(LT16, row)[closed] - last(LT16, "mixup_sar")[closed]
+    assert f"ended closed, at {gain:.1f} above the random anchors of its seed" in ANSWERS
+    assert "| SAR with separated anchors, 100 classes, 16x16 | 1 of 3 |" in ANSWERS
+
+
+def gates(folder: str, row: str) -> dict[int, dict[str, float]]:
+    """Seed -> what the records of a row say of the gate."""
+    records = [json.loads(path.read_bytes()) for path in (RESULTS / folder).glob(f"*/{row}/*/record.json")]
+    return {record["seed"]: record["extra"] for record in records}
+
+
 def test_the_rivals_at_16x16() -> None:
     found = {}
     for row, baseline in (
