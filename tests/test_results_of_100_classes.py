@@ -9,6 +9,12 @@ from kept_records import ANSWERS, LT16, LT16_H200, RESULTS, differences, holm, i
 from scipy import stats
 
 
+def gates(folder: str, row: str) -> dict[int, dict[str, float]]:
+    """Seed -> what the records of a row say of the gate."""
+    records = [json.loads(path.read_bytes()) for path in (RESULTS / folder).glob(f"*/{row}/*/record.json")]
+    return {record["seed"]: record["extra"] for record in records}
+
+
 def test_car_at_32x32() -> None:
     (first,) = differences("cifar100_lt", "mixup_car", "mixup")
     (second,) = differences("cifar100_lt", "mixup_car_mislas", "mixup_mislas")
@@ -53,12 +59,6 @@ def test_separated_anchors_at_16x16() -> None:
     assert "| SAR with separated anchors, 100 classes, 16x16 | 1 of 3 |" in ANSWERS
 
 
-def gates(folder: str, row: str) -> dict[int, dict[str, float]]:
-    """Seed -> what the records of a row say of the gate."""
-    records = [json.loads(path.read_bytes()) for path in (RESULTS / folder).glob(f"*/{row}/*/record.json")]
-    return {record["seed"]: record["extra"] for record in records}
-
-
 def test_the_rivals_at_16x16() -> None:
     found = {}
     for row, baseline in (
@@ -101,11 +101,9 @@ def test_the_simplex_against_its_control_at_16x16() -> None:
 def test_the_gate_does_not_follow_the_seed() -> None:
     open_steps = {}
     for folder in (LT16, LT16_H200):
-        paths = (RESULTS / folder).glob("*/mixup_sar/*/record.json")
-        records = [json.loads(path.read_bytes()) for path in paths]
-        shares = {record["seed"]: 100 * record["extra"]["share_gate_open"] for record in records}
-        open_steps[folder] = [f"{shares[seed]:.0f}" for seed in (1270964153, 1024, 5555)]
-        assert all(record["extra"]["share_gate_open_last_tenth"] == 1 for record in records)
+        found = gates(folder, "mixup_sar")
+        open_steps[folder] = [f"{100 * found[seed]['share_gate_open']:.0f}" for seed in (1270964153, 1024, 5555)]
+        assert all(gate["share_gate_open_last_tenth"] == 1 for gate in found.values())
     assert "At 16x16 it was open at {} %, {} % and {} % of all steps".format(*open_steps[LT16]) in ANSWERS
     assert "on an H200 the same seeds have {} %, {} % and {} %.".format(*open_steps[LT16_H200]) in ANSWERS
 

@@ -65,7 +65,10 @@ def place_of_runs(folder: Path | str, suite: str | None = None) -> Path | None:
     folder = Path(folder)
     inside = (path.parents[3] for path in sorted(folder.glob(f"*/{suite or '*'}/*/*/{RECORD_FILE}")))
     above = (
-        folder.absolute().parents[1 - depth] for depth in (0, 1) if any(folder.glob("*/" * (1 + depth) + RECORD_FILE))
+        parent
+        for depth in (0, 1)
+        if any(folder.glob("*/" * (1 + depth) + RECORD_FILE))
+        for parent in folder.absolute().parents[1 - depth : 2 - depth]  # near the root there may be none
     )
     return next(inside, None) or next(above, None)
 

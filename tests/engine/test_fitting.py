@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tiny_runs import TINY
 from tiny_scenes import DENSE, write_camvid
 
 from sar_cls.cli import CONFIGS
 from sar_cls.data import ImageSet
+from sar_cls.engine import run as engine
 from sar_cls.engine.fitting import check_batch, fit_to_data
 from sar_cls.engine.options import Options
 from sar_cls.engine.recipe import Resolved, resolve
+from sar_cls.engine.run import Job
 from sar_cls.errors import InputError
 from sar_cls.mm.loaders import DataSplits, load_splits
 from sar_cls.suites.rows import Source
@@ -72,6 +76,16 @@ def test_the_class_counts_of_all_losses_of_a_segmentation_net(tmp_path: Path) ->
 def test_other_classes_than_the_head_has() -> None:
     with pytest.raises(InputError, match=r"mixup.py has a head of 10 classes and the data has 7"):
         fit_to_data(resolved_of(), splits_of([3] * 7))
+
+
+def test_soft_labels_of_another_number_of_classes(make_job: Callable[..., Job]) -> None:
+    for number in (7, 12):
+        job = make_job(TINY + f"data_preprocessor = dict(num_classes={number})\n")
+        with pytest.raises(
+            InputError, match=rf"data_preprocessor\.num_classes is {number} and the data has 10 classes"
+        ):
+            engine.run(job, Options(epochs=1))
+        assert not job.run_dir.exists()
 
 
 def test_another_data_set_by_the_command_line_has_its_own_head_and_mixup() -> None:

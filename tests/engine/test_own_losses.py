@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import torch
@@ -78,13 +77,3 @@ def test_one_that_is_not_there_names_a_near_one_of_ours(make_job: Callable[..., 
     ):
         with pytest.raises(InputError, match=f"there is no loss {given!r}: did you mean {near!r}"):
             engine.run(make_job(config(f"type={given!r}")), Options())
-
-
-def test_soft_labels_of_another_number_of_classes(make_job: Callable[..., Job], tmp_path: Path) -> None:
-    for number in (7, 12):
-        job = make_job(TINY + f"data_preprocessor = dict(num_classes={number})\n")
-        with pytest.raises(
-            InputError, match=rf"data_preprocessor\.num_classes is {number} and the data has 10 classes"
-        ):
-            engine.run(job, Options(epochs=1))
-        assert not job.run_dir.exists()
