@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
@@ -17,6 +18,8 @@ from sar_cls.regularizers.arguments import check_arguments
 
 # Entries of a part that its registry takes for itself.
 _OF_THE_REGISTRY = {"type", "_scope_"}
+# Their heads hand the arguments that they do not know to the class they are derived from.
+_HEADS = ("mmpretrain.models.heads.", "sar_cls.mm.head")
 
 
 def check_parts(
@@ -55,7 +58,8 @@ def check_part(title: str, registry: Registry, part: dict[str, Any], filled_in: 
         ]
         raise ValueError(f"there is no {title} {kind!r}" + (f": did you mean {near[0]!r}?" if near else ""))
     try:
-        check_arguments(factory, [name for name in part if name not in _OF_THE_REGISTRY], filled_in)
+        names = [name for name in part if name not in _OF_THE_REGISTRY]
+        check_arguments(factory, names, filled_in, _passed_on(factory))
     except ValueError as error:
         raise ValueError(f"{title}: {error}") from error
 
@@ -78,6 +82,22 @@ def _of_a_classifier(config: Config) -> Iterator[tuple[str, dict[str, Any] | Non
     yield "head", head
     yield "loss", head.get("loss")
     yield "data_preprocessor", config.get("data_preprocessor")
+
+
+def _passed_on(factory: Any) -> list[str] | None:
+    """What the ``**kwargs`` of a head stand for: arguments of the classes that it is derived from. None for other parts, which
+    may do anything with theirs."""
+    if not inspect.isclass(factory) or not factory.__module__.startswith(_HEADS):
+        return None
+    names = []
+    for base in factory.__mro__[1:]:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(base).parameters
+        names += [name for name, one in parameters.items() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+        if not any(one.kind == one.VAR_KEYWORD for one in parameters.values()):
+            break
+    return names
 
 
 def _find(registry: Registry, kind: Any) -> Any:

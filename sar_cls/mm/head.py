@@ -13,6 +13,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
+from sar_cls.errors import InputError
 from sar_cls.mm.losses import register_losses
 from sar_cls.models import CalibratedLinear, CosineLinear, FixedLinear, ScaledLinear
 from sar_cls.regularizers import REGULARIZERS
@@ -104,6 +105,18 @@ def head_of(model: Any) -> Any:
     return head[-1] if isinstance(head, nn.ModuleList) else head
 
 
+def _check_features(features: Tensor, feat_dim: int) -> None:
+    if features.ndim != 2:
+        raise InputError(
+            f"the net gives the head feature maps {list(features.shape)} instead of features [N, {feat_dim}]: write "
+            'neck=dict(type="GlobalAveragePooling") beside its backbone'
+        )
+    if features.shape[1] != feat_dim:
+        raise InputError(
+            f"the net gives the head {features.shape[1]} features and model.head.in_channels is {feat_dim}: correct it"
+        )
+
+
 @MODELS.register_module()
 class RegularizedLinearClsHead(LinearClsHead):
     """``LinearClsHead`` whose features are regularized while training.
@@ -169,8 +182,13 @@ class RegularizedLinearClsHead(LinearClsHead):
             self.regularizer, self.feature_layer = apart
 
     def pre_logits(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Features [N, D] of the backbone's stages, as they enter the classifier."""
+        """Features [N, D] of the backbone's stages, as they enter the classifier.
+
+        Raises:
+            InputError: the backbone gives others than the head was told.
+        """
         features = super().pre_logits(feats)
+        _check_features(features, self.in_channels)
         return features if self.feature_layer is None else self.feature_layer(features)
 
     def forward(self, feats: tuple[Tensor, ...]) -> Tensor:

@@ -7,9 +7,14 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
 
 def check_arguments(
-    factory: Callable[..., Any], names: Iterable[str], filled_in: Iterable[str] = ("num_classes", "feat_dim")
+    factory: Callable[..., Any],
+    names: Iterable[str],
+    filled_in: Iterable[str] = ("num_classes", "feat_dim"),
+    passed_on: Iterable[str] | None = None,
 ) -> None:
     """Refuses names that a class or function has no argument for, where Python's own error would name no other.
 
@@ -17,6 +22,7 @@ def check_arguments(
         factory: what is to be called.
         names: of the arguments that were given.
         filled_in: the arguments that come from the model.
+        passed_on: what its ``**kwargs`` stand for, where that is known; None for anything.
 
     Raises:
         ValueError: a name that comes from the model, or an unknown one, with the nearest known one or else all of them.
@@ -26,8 +32,9 @@ def check_arguments(
     except (TypeError, ValueError):  # no signature to be had: the call itself will tell
         return
     me = getattr(factory, "__name__", repr(factory))
-    takes_any = any(parameter.kind == parameter.VAR_KEYWORD for parameter in parameters.values())
-    known = [name for name in parameters if name not in filled_in]
+    variable = {name for name, parameter in parameters.items() if parameter.kind in _VARIABLE}
+    takes_any = passed_on is None and any(parameters[name].kind == _VARIABLE[1] for name in variable)
+    known = [name for name in (*parameters, *(passed_on or ())) if name not in filled_in and name not in variable]
     for name in names:
         if name in filled_in:
             raise ValueError(f"{me} gets {name} from the model: leave it out")

@@ -135,6 +135,7 @@ def test_killed_and_resumed_it_says_the_same_of_every_pixel(
     assert_same(run, whole / "scenes" / "sar" / "seed1")
 
 
+@pytest.mark.slow
 def test_pipelines_of_mmseg_are_shared(place: Path, start: Start, tmp_path: Path) -> None:
     """As the only batch norm is a ``SyncBN``, it is the run of one process."""
     one, two = tmp_path / "one", tmp_path / "two"

@@ -45,6 +45,14 @@ class WithoutBatchNorm(BaseModule):
         return (self.conv(inputs).relu().mean(dim=(2, 3)),)
 
 
+@MODELS.register_module(force=True)
+class WithoutPooling(WithoutBatchNorm):
+    """One whose feature maps a neck would have to pool."""
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor]:
+        return (self.conv(nn.functional.pad(inputs, (1, 1, 1, 1))),)
+
+
 PLAIN = TINY + 'model = dict(backbone=dict(_delete_=True, type="WithoutBatchNorm"))\n'
 
 
@@ -202,6 +210,26 @@ class TestHold:
         first = resolve(Source(CONFIGS / "cifar100_lt" / "mixup.py"), Options(hold="frozen"))
         assert first.overrides == {}
         assert first.config.model.get("hold") is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            "head=dict(in_channels=63)",
+            r"^the net gives the head 64 features and model.head.in_channels is 63: correct it$",
+        ),
+        (
+            'backbone=dict(_delete_=True, type="WithoutPooling")',
+            r"^the net gives the head feature maps \[64, 64, 8, 8\] instead of .*GlobalAveragePooling",
+        ),
+    ],
+)
+def test_features_that_the_head_does_not_take(change: str, message: str, make_job: MakeJob, cache: DataCache) -> None:
+    job = make_job(TINY + f"model = dict({change})\n")
+    with pytest.raises(InputError, match=message):
+        engine.run(job, Options(), cache)
+    assert not job.run_dir.exists()
 
 
 class TestWeights:

@@ -46,6 +46,7 @@ def differ(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
     return any(not torch.allclose(found[name], value, rtol=1e-5) for name, value in expected.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 4])
 @pytest.mark.parametrize("name", WHOLE)
 class TestLikeOneProcess:

@@ -30,6 +30,7 @@ def test_names_in_the_script_are_those_of_the_package() -> None:
     assert tuple(setting.NETS) == speed.NETS
 
 
+@pytest.mark.slow
 def test_tables_and_json(
     splits: DataSplits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -35,6 +35,7 @@ def test_a_run_without_a_step_is_an_error() -> None:
         measure_start_up(CPU, "/nowhere", rounds=1)
 
 
+@pytest.mark.slow
 def test_runs_an_hour_of_short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(setting.NETS, "resnet32", ("digits", "baseline"))
     (found,) = measure_jobs(CPU, [2], None, epochs=3)

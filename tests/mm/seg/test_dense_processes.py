@@ -33,6 +33,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     return lambda name, processes, rank=0: torch.load(folder / f"{name}.{processes}.{rank}.pt", weights_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_steps_and_evaluation_are_those_of_one_process(name: str, results: Results) -> None:
     alone, together, other = results(name, 1), results(name, 2), results(name, 2, 1)
