@@ -17,7 +17,8 @@ from sar_cls.metrics import mean_class_accuracy, topk_accuracy
 from sar_cls.mm.head import head_of
 from sar_cls.mm.loaders import build_loader
 from sar_cls.mm.processes import average_batch_norms, gathered, mean_over_processes, own_batches
-from sar_cls.models.classifiers import ClassifierInput, find_classifier
+from sar_cls.models.classifier_input import ClassifierInput
+from sar_cls.models.classifiers import find_classifier
 from sar_cls.steps.modes import DEFAULT_MODE, build_step
 from sar_cls.steps.precision import autocast
 from sar_cls.steps.step import EagerStep
@@ -176,7 +177,7 @@ def predict_with_features(model: Any, loader: Any, precision: str, *, shared: bo
         for batch in _batches(loader, shared):
             with autocast(batch["inputs"].device, precision):
                 data = model.data_preprocessor(batch, False)
-                output, entered = classifier_input.of(model, data["inputs"], mode="tensor")
+                output, entered, _ = classifier_input.of(model, data["inputs"], mode="tensor")
             logits.append(output.float())
             features.append(entered.float())
     finally:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sar_cls.errors import InputError
-from sar_cls.models.classifiers import ClassifierInput, FoundClassifier, find_classifier, flat_features
+from sar_cls.models.classifier_input import ClassifierInput
+from sar_cls.models.classifiers import find_classifier, flat_features
+from sar_cls.models.output_check import check_classes
 from sar_cls.regularizers.arguments import check_arguments
 from sar_cls.regularizers.classifier_call import on_vectors
 
@@ -28,29 +31,38 @@ class AttachedModel(nn.Module):
         num_classes: C.
     """
 
-    def __init__(self, model: nn.Module, regularizer: nn.Module, classifier_input: ClassifierInput) -> None:
+    def __init__(
+        self, model: nn.Module, regularizer: nn.Module, classifier_input: ClassifierInput, *, is_named: bool = False
+    ) -> None:
         super().__init__()
         self.model = model
         self.regularizer = regularizer
         self._classifier_input = classifier_input
         self.feat_dim = classifier_input.classifier.feat_dim
         self.num_classes = classifier_input.classifier.num_classes
+        self._is_named = is_named
         self._own_names = _named_arguments(model)
 
     def forward(self, *inputs: Any, **arguments: Any) -> Any:
         """The model's forward, and while training the regularizer's losses with it.
+
+        Every training forward is a step of the regularizer's state (moving averages, warm-up), also where gradients are summed up
+        over several. Activation checkpoints belong inside the model: one around this module would run such a step twice.
 
         For labels of pixels the features are the map that enters the classifier, before the dropout that a head may have in
         front of it (published SAR); for labels of images they are the vectors that enter it, as they enter.
 
         Args:
             *inputs: what the model takes by position. Where the targets are not named, the last of two or more is taken
-                for them, in evaluation too: ``attached(images, labels)``. What else the model takes is given by its name.
+                for them, in evaluation too, where it does not reach the model: ``attached(images, labels)``. What else the model
+                takes is given by its name.
             **arguments: what the model takes by keyword, for example ``pixel_values=images``. ``targets=`` or ``labels=``
                 are the targets: labels [N] int64 or soft labels [N, C], for segmentation [N, h, w] or [N, C, h, w] at
                 any resolution, with the regularizer's ``ignore_index``. The model gets them too where its own forward has
                 an argument of that name, as those of transformers have ``labels`` to compute their loss from.
-                Targets are needed while training; in evaluation the regularizer does not look at them.
+                Targets are needed while training; in evaluation the regularizer does not look at them. ``sample_weights=``
+                says how much each image or pixel counts, 0 for one without a label
+                (:meth:`sar_cls.Regularizer.forward`); the model gets it only where its own forward has an argument of that name.
 
         Returns:
             While training (model output, losses): the output is whatever the model returns, logits or an object that
@@ -59,9 +71,11 @@ class AttachedModel(nn.Module):
 
         Raises:
             ValueError: training without targets; targets twice; the last of several inputs is none.
-            InputError: what enters the classifier is not one vector a sample, or no map where labels are of pixels; the model's
-                output has another number of classes than the classifier.
+            InputError: what enters the classifier is not one vector a sample, or no map where labels are of pixels; the layer
+                that was taken for the classifier does not give the logits, is called several times or where no gradient is
+                recorded.
         """
+        weights = {} if arguments.get("sample_weights") is None else {"sample_weights": arguments["sample_weights"]}
         inputs, targets, arguments = self._split(inputs, arguments)
         if not self.training:
             return self.model(*inputs, **arguments)
@@ -70,20 +84,26 @@ class AttachedModel(nn.Module):
                 "while training the regularizer needs the targets: call model(inputs, targets), name them by targets= or "
                 "labels=, or call model.eval() first"
             )
-        is_dense = targets.ndim > 2
+        is_dense = isinstance(targets, Tensor) and targets.ndim > 2
         self._classifier_input.skips_dropout = is_dense
-        output, features = self._classifier_input.of(self.model, *inputs, **arguments)
+        output, features, logits = self._classifier_input.of(self.model, *inputs, **arguments)
         classifier = self._classifier_input.classifier
-        _check_classes(output, classifier, 4 if is_dense else 2)
+        check_classes(output, classifier, features, logits, 4 if is_dense else 2, is_named=self._is_named)
         if not is_dense:
             features = flat_features(features, self.feat_dim, classifier.name)
-        elif features.ndim != 4 or features.shape[1] != self.feat_dim:
+        elif features.ndim != 4 or features.shape[1] != self.feat_dim or isinstance(classifier.module, nn.Linear):
             raise InputError(
                 f"targets are {list(targets.shape)}, and a tensor of shape {list(features.shape)} enters the classifier "
-                f"'{classifier.name}' where maps [N, {self.feat_dim}, H, W] are needed: give a model for segmentation, or "
-                "labels [N] of images"
+                f"'{classifier.name}' where maps [N, {self.feat_dim}, H, W] are needed: give a model for segmentation whose "
+                "classifier is a 1x1 convolution, or labels [N] of images"
             )
-        return output, self.regularizer(features, targets, on_vectors(classifier.module))
+        return output, self.regularizer(features, targets, on_vectors(classifier.module), **weights)
+
+    def _replicate_for_data_parallel(self) -> AttachedModel:
+        raise InputError(
+            f"the threads of torch.nn.DataParallel would mix up the features of {type(self.model).__name__}: use "
+            "DistributedDataParallel"
+        )
 
     def _split(
         self, inputs: tuple[Any, ...], arguments: dict[str, Any]
@@ -96,7 +116,7 @@ class AttachedModel(nn.Module):
         kept = {
             name: value
             for name, value in arguments.items()
-            if name not in ("targets", "labels") or name in self._own_names
+            if name not in ("targets", "labels", "sample_weights") or name in self._own_names
         }
         if targets is None and len(inputs) > 1:
             *first, targets = inputs
@@ -153,7 +173,8 @@ def attach(
         regularizer: a built one (``SAR(num_classes=10, feat_dim=512)``), a class or factory called with
             ``num_classes`` and ``feat_dim`` (``SAR``), or its name in ``sar_cls.REGULARIZERS`` (``"SAR"``). A class,
             factory or name gets the two numbers from the model.
-        classifier: the dotted name of the model's last linear layer, where it is not found by itself.
+        classifier: the dotted name of the model's last linear layer, where it is not found by itself. Of a model with several
+            outputs the first one's is taken, or refused where the layer that was found is another's.
         **kwargs: further arguments of a class, factory or name, for example ``anchor_weight=0.05``.
 
     Returns:
@@ -161,7 +182,11 @@ def attach(
 
     Raises:
         InputError: the model has a regularizer already, no classifier is found, one that is a convolution but not 1x1, an
-            unknown name or argument, or a regularizer built for other sizes than the model's.
+            unknown name or argument, or a regularizer built for other sizes than the model's; a model without storage (the
+            device "meta"), or one that DistributedDataParallel has wrapped already, beside a regularizer that is trained.
+
+    Give the optimizer the parameters of what is returned, not those of ``model`` alone: SAR's embedding is trained too. To export a
+    net, export ``attached.model`` or what :meth:`AttachedModel.detach` returns.
 
     Trained by a loop that calls the model with keywords, such as the Trainer of transformers, the loss is to be put together
     there: ``output, losses = model(**batch); loss = output.loss + sum(losses.values())`` (in ``Trainer.compute_loss``, with
@@ -169,6 +194,7 @@ def attach(
 
     Example:
         >>> model = sar_cls.attach(timm.create_model("resnet18", num_classes=10), sar_cls.SAR)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)  # SAR's embedding is trained too
         >>> logits, losses = model(images, labels)
         >>> (F.cross_entropy(logits, labels) + sum(losses.values())).backward()
         >>> net = sar_cls.attach(net_with_1x1_head, sar_cls.SAR, embedding="linear+conv")
@@ -180,6 +206,12 @@ def attach(
             "both as one module, whose forward(features, targets, classifier) returns the losses of both in one dict"
         )
     found = find_classifier(model, classifier)
+    weight = found.module.weight
+    assert isinstance(weight, Tensor)
+    if weight.is_meta:
+        raise InputError(
+            f"{type(model).__name__} is on the device meta, where anchors have no values: attach once it has its memory and weights"
+        )
     if isinstance(regularizer, nn.Module):
         if kwargs:
             raise InputError(
@@ -200,28 +232,17 @@ def attach(
                 f"{type(built).__name__} was built with {name}={given}, but the classifier '{found.name}' of "
                 f"{type(model).__name__} needs {name}={needed}: build it so, or give the class and let attach fill it in"
             )
-    weight = found.module.weight
-    assert isinstance(weight, Tensor)
-    attached = AttachedModel(model, built.to(device=weight.device).train(model.training), ClassifierInput(found, model))
+    if isinstance(model, nn.parallel.DistributedDataParallel) and any(p.requires_grad for p in built.parameters()):
+        raise InputError(
+            f"{type(built).__name__} is trained and would not be the same in all processes: wrap both, "
+            "DistributedDataParallel(sar_cls.attach(net, ...))"
+        )
+    built.to(device=weight.device).train(model.training)
+    if weight.dtype == torch.float64:
+        built.to(torch.float64)
+    attached = AttachedModel(model, built, ClassifierInput(found, model), is_named=classifier is not None)
     attached.training = model.training  # not train(): parts of the model that are frozen in evaluation mode stay so
     return attached
-
-
-def _check_classes(output: Any, classifier: FoundClassifier, dims: int) -> None:
-    """Raises InputError where the output has other classes: a hidden layer was taken for the classifier.
-
-    Args:
-        output: of the model; looked at where it is the logits, or holds them under a name that is usual.
-        classifier: that was found.
-        dims: of logits.
-    """
-    holds = output if isinstance(output, Mapping) else {"logits": getattr(output, "logits", None)}
-    logits = output if isinstance(output, Tensor) else holds.get("logits", holds.get("out"))
-    if isinstance(logits, Tensor) and logits.ndim == dims and logits.shape[1] != classifier.num_classes:
-        raise InputError(
-            f"the layer '{classifier.name}', which was taken for the classifier, gives {classifier.num_classes} classes, and the "
-            f"output of the model is {list(logits.shape)}: name the layer that gives the logits with classifier='...'"
-        )
 
 
 def _described(value: Any) -> str:

@@ -1,9 +1,8 @@
-"""Finding a model's classifier, and what enters it: the features that the regularizers act on."""
+"""Finding the classifier of a model, the last linear map."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -48,88 +47,6 @@ class FoundClassifier:
         # The regularizers compute in float32, whatever the model does.
         call = on_vectors(self.module)
         return (call if features.dtype in HALF else in_precision(call, features.dtype))(features)
-
-
-class ClassifierInput:
-    """Remembers what enters a classifier during one forward pass of its model.
-
-    A classifier of feature maps usually has dropout right in front; published SAR regularizes what enters that dropout.
-    Which one it is shows in the pass itself: the one whose output is the very tensor that enters the classifier.
-
-    It registers hooks that do nothing unless :attr:`active` is set, so that the model stays its own in every other pass;
-    ``torch.compile`` traces through them.
-
-    Args:
-        classifier: whose input is wanted.
-        model: its model, where :attr:`skips_dropout` may be set.
-
-    Attributes:
-        active: whether a pass is being watched.
-        skips_dropout: take what enters the dropout in front of the classifier, if there is any and ``model`` was given.
-    """
-
-    def __init__(self, classifier: FoundClassifier, model: nn.Module | None = None) -> None:
-        self.classifier = classifier
-        self.active = False
-        self.skips_dropout = False
-        self.inputs: list[Tensor] = []
-        self._before_dropout: list[Tensor] = []
-        self._dropped: list[tuple[Tensor, Tensor]] = []
-        self._handles = [classifier.module.register_forward_pre_hook(self._remember)]
-        if model is not None and isinstance(classifier.module, nn.Conv2d):
-            for module in model.modules():
-                if isinstance(module, nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
-                    self._handles.append(module.register_forward_pre_hook(self._enters_dropout))
-                    self._handles.append(module.register_forward_hook(self._leaves_dropout))
-
-    def _remember(self, _module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        if self.active:
-            features = arguments[0]
-            if self._dropped and features is self._dropped[0][1]:
-                features = self._dropped[0][0]
-            self.inputs.append(features)
-
-    def _enters_dropout(self, module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        if self.active and self.skips_dropout:
-            # Dropout in place overwrites what enters it.
-            self._before_dropout[:] = [arguments[0].clone() if getattr(module, "inplace", False) else arguments[0]]
-
-    def _leaves_dropout(self, _module: nn.Module, _arguments: tuple[Any, ...], output: Tensor) -> None:
-        if self.active and self.skips_dropout:
-            self._dropped[:] = [(self._before_dropout[0], output)]
-
-    def of(self, model: nn.Module, *inputs: Any, **arguments: Any) -> tuple[Any, Tensor]:
-        """Runs ``model(*inputs, **arguments)``.
-
-        Returns:
-            The model's output, and what entered the classifier: [N, D], [N, D, H, W] or whatever it was.
-
-        Raises:
-            InputError: the classifier was called not exactly once.
-        """
-        self._forget()
-        self.active = True
-        try:
-            output = model(*inputs, **arguments)
-            found = list(self.inputs)
-        finally:
-            self.active = False
-            self._forget()
-        if len(found) != 1:
-            raise InputError(
-                f"the classifier '{self.classifier.name}' was called {len(found)} times in one forward pass, not once: "
-                "name the layer that gives the logits with classifier='...'"
-            )
-        return output, found[0]
-
-    def remove(self) -> None:
-        """Takes the hooks off the model."""
-        for handle in self._handles:
-            handle.remove()
-
-    def _forget(self) -> None:
-        for kept in (self.inputs, self._before_dropout, self._dropped):
-            kept.clear()
 
 
 def flat_features(features: Tensor, feat_dim: int, classifier_name: str) -> Tensor:
@@ -220,7 +137,8 @@ def _describe(model: nn.Module, name: str, module: nn.Module) -> FoundClassifier
                 raise InputError(
                     f"the last linear layer of '{name}' in {type(model).__name__} is followed by "
                     f"{type(behind[0]).__name__}: only a model whose logits come straight out of a linear layer can be "
-                    "regularized"
+                    f"regularized; if it does no more than resize them, give classifier='{f'{name}.' if name else ''}"
+                    f"{parts[linear[-1]][0]}'"
                 )
             path, module = parts[linear[-1]]
             name = f"{name}.{path}" if name else path
@@ -231,6 +149,10 @@ def _describe(model: nn.Module, name: str, module: nn.Module) -> FoundClassifier
             )
     weight = module.weight
     assert isinstance(weight, Tensor)
+    if isinstance(weight, nn.parameter.UninitializedParameter):
+        raise InputError(
+            f"the classifier '{name}' of {type(model).__name__} has no shape yet: run the model on one batch first, and attach then"
+        )
     return FoundClassifier(name=name, module=module, feat_dim=weight.shape[1], num_classes=weight.shape[0])
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from sar_cls.errors import InputError
-from sar_cls.models.classifiers import ClassifierInput, FoundClassifier, find_classifier, flat_features
+from sar_cls.models.classifier_input import ClassifierInput
+from sar_cls.models.classifiers import FoundClassifier, find_classifier, flat_features
 from sar_cls.torchvision_shim import import_torchvision
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

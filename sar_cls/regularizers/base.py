@@ -137,8 +137,11 @@ class Regularizer(CheckedInputs):
 
         The first training step does so by itself, for all processes. Call it before, on all of them, where that step is
         compiled with ``fullgraph=True`` or captured without a warm-up, or where only the processes of ``group`` have a
-        regularizer (a pipeline's last stage). It is done once: :attr:`is_synchronized` says so, and later steps
-        send nothing.
+        regularizer (a pipeline's last stage). It is done once: :attr:`is_synchronized` says so.
+
+        Later steps of SAR and FixedAnchors send nothing. Methods with centres or prototypes (CenterLoss, INC, ProtoSeg, CAR with
+        ``running_centers`` or ``sync_centers``), and all with :mod:`whole_batch <sar_cls.whole_batch>`, sum over all processes of
+        the run in every step: with a ``group`` of some of them they would wait for the others.
         """
         broadcast_state(self, group)
         self.is_synchronized = True
