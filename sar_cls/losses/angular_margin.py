@@ -77,7 +77,7 @@ class CosFace(ClassCountLoss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss of cosines [N, C], or of ``scale * cosine`` with ``scaled_logits``."""
-        self.check_logits(logits)
+        self.check_logits(logits, targets)
         cosines = full_precision(logits)
         if self.scaled_logits:
             cosines = cosines / self.scale

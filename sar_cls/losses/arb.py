@@ -53,5 +53,5 @@ class ARBLoss(ClassCountLoss):
         self.register_buffer("counts", checked_counts(class_counts).float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        self.check_logits(logits)
+        self.check_logits(logits, targets)
         return arb_loss(logits, targets, self.counts if self.sizes == "train" else self.batch_sizes(targets))

@@ -106,10 +106,25 @@ class ClassCountLoss(nn.Module):
             sizes = torch.zeros(self.num_classes, device=targets.device).scatter_add(0, targets.long(), ones)
         return total(sizes) if self.whole_batch else sizes
 
-    def check_logits(self, logits: Tensor) -> None:
-        """Refuses logits of another number of classes than the counts have."""
+    def check_logits(self, logits: Tensor, targets: Tensor | None = None) -> None:
+        """Refuses logits of another number of classes than the counts have, an empty batch, and on the CPU labels of no class.
+
+        On CUDA such labels trigger a device-side assertion instead, which costs no synchronisation.
+
+        Raises:
+            ValueError: see above.
+        """
         if logits.ndim != 2 or logits.shape[1] != self.num_classes:
             raise ValueError(
                 f"This loss was built for {self.num_classes} classes but got logits {list(logits.shape)}; "
                 "pass the counts of the data set that the classifier is for."
+            )
+        if len(logits) == 0:
+            raise ValueError("The batch is empty: leave it out, its mean is no number.")
+        is_index = targets is not None and targets.ndim == 1 and not targets.is_floating_point()
+        if targets is None or not is_index or targets.device.type != "cpu" or torch.compiler.is_compiling():
+            return
+        if bool(((targets < 0) | (targets >= self.num_classes)).any()):
+            raise ValueError(
+                f"Class indices must be from 0 to {self.num_classes - 1}: leave samples without a label out of the batch."
             )

@@ -86,5 +86,5 @@ class ClassBalancedCrossEntropy(ClassCountLoss):
         self.register_buffer("class_weights", effective_number_weights(class_counts, beta).float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        self.check_logits(logits)
+        self.check_logits(logits, targets)
         return weighted_cross_entropy(logits, targets, self.class_weights, self.divide_by, self.whole_batch)

@@ -68,7 +68,7 @@ class DotRegression(ClassCountLoss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The loss of ``scale * cosine`` [N, C]."""
-        self.check_logits(logits)
+        self.check_logits(logits, targets)
         class_weights = None
         if self.balanced:
             sizes = self.batch_sizes(targets)

@@ -54,5 +54,5 @@ class FocalLoss(ClassCountLoss):
         self.register_buffer("class_weights", None if weights is None else weights.float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        self.check_logits(logits)
+        self.check_logits(logits, targets)
         return focal_loss(logits, targets, self.gamma, self.class_weights)

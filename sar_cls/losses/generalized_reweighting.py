@@ -63,5 +63,5 @@ class GeneralizedReweighting(ClassCountLoss):
         self.register_buffer("class_weights", generalized_weights(class_counts, rho).float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        self.check_logits(logits)
+        self.check_logits(logits, targets)
         return weighted_cross_entropy(logits, targets, self.class_weights, self.divide_by, self.whole_batch)

@@ -100,5 +100,5 @@ class LabelAwareSmoothing(ClassCountLoss):
         self.register_buffer("smoothing", smoothing.float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        self.check_logits(logits)
+        self.check_logits(logits, targets)
         return label_aware_smoothing(logits, targets, self.smoothing)

@@ -114,6 +114,6 @@ class LDAM(ClassCountLoss):
         self.class_weights.copy_(torch.ones_like(self.drw_weights) if deferred else self.drw_weights)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        self.check_logits(logits)
+        self.check_logits(logits, targets)
         margins, scale = (self.scale * self.margins, 1.0) if self.scaled_logits else (self.margins, self.scale)
         return ldam_loss(logits, targets, margins, self.class_weights, scale, self.whole_batch)

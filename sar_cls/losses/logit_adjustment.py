@@ -47,7 +47,7 @@ class LogitAdjustment(ClassCountLoss):
         self.register_buffer("offsets", tau * log_prior(class_counts).float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        self.check_logits(logits)
+        self.check_logits(logits, targets)
         return logit_adjusted_cross_entropy(logits, targets, self.offsets)
 
 
@@ -68,5 +68,5 @@ class BalancedSoftmax(ClassCountLoss):
         self.register_buffer("offsets", checked_counts(class_counts).log().float(), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        self.check_logits(logits)
+        self.check_logits(logits, targets)
         return logit_adjusted_cross_entropy(logits, targets, self.offsets)

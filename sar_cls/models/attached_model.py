@@ -253,9 +253,9 @@ def _described(value: Any) -> str:
 
 
 def _named_arguments(model: nn.Module) -> frozenset[str]:
-    """The arguments that a model's forward takes under a name of their own."""
+    """The arguments that a model's forward takes under a name of their own; of a compiled model that of the one inside."""
     try:
-        parameters = inspect.signature(model.forward).parameters.values()
+        parameters = inspect.signature(getattr(model, "_orig_mod", model).forward).parameters.values()
     except (TypeError, ValueError):  # a forward of C++ (TorchScript) may have no signature
         return frozenset()
     return frozenset(p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))

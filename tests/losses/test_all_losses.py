@@ -218,3 +218,18 @@ def test_only_ldam_has_a_schedule() -> None:
         before = loss(logits, labels)
         loss.set_epoch(199, 200)
         assert torch.equal(loss(logits, labels), before) == (name != "LDAM")
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("label", [-1, -100, 5])
+def test_labels_of_no_class(name: str, label: int) -> None:
+    loss = LOSSES[name](COUNTS)
+    with pytest.raises(ValueError, match="Class indices must be from 0 to 4: leave samples without a label out"):
+        loss(torch.randn(3, 5), torch.tensor([0, label, 4]))
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("targets", [torch.zeros(0, dtype=torch.int64), torch.zeros(0, 5)], ids=["hard", "soft"])
+def test_an_empty_batch(name: str, targets: Tensor) -> None:
+    with pytest.raises(ValueError, match="The batch is empty"):
+        LOSSES[name](COUNTS)(torch.zeros(0, 5), targets)

@@ -104,6 +104,12 @@ def test_keywords_of_the_model_reach_it():
     assert not torch.equal(evaluated["logits"], attached(inputs)["logits"])  # the mask has arrived
 
 
+def test_labels_reach_a_model_that_was_compiled_first():
+    attached = attach(torch.compile(LikeTransformers(), backend="eager"), Recorder())
+    output, _ = attached(pixel_values=torch.randn(4, 4), labels=torch.tensor([0, 1, 2, 3]))
+    assert output["loss"] is not None
+
+
 def test_targets_by_position_or_by_name():
     """The same call in every form; a model without such an argument never sees the targets."""
     model = Net().eval()
