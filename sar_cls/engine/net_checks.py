@@ -27,9 +27,10 @@ def check_net(resolved: Resolved) -> None:
 
     Raises:
         InputError: there are no weights where the config or the command line says, or they are of another net; there is
-            no batch norm for virtual batches; the heads of a segmentation net take other feature maps than its backbone gives.
+            no batch norm for virtual batches; the heads of a segmentation net take other feature maps than its backbone gives;
+            mmpretrain has no backbone of the depth or kind that is asked for.
     """
-    config, backbone = resolved.config, None
+    config, backbone = resolved.config, _backbone_of_mmpretrain(resolved)
     if resolved.is_dense:
         backbone, _ = first_backbone(resolved)
         check_feature_maps(config, resolved.source, backbone)
@@ -41,6 +42,30 @@ def check_net(resolved: Resolved) -> None:
             look_up_weights(config.weights)
         else:
             load_weights(backbone or first_backbone(resolved)[0], config.weights)
+
+
+def _backbone_of_mmpretrain(resolved: Resolved) -> nn.Module | None:
+    """The backbone of a classifier where it is one of mmpretrain's, which tell a value that does not fit by KeyError or assert.
+
+    Raises:
+        InputError: it does not fit.
+    """
+    if resolved.is_dense or "backbone" in resolved.overrides:
+        return None
+    config = resolved.config.model.backbone.to_dict()
+    kind = config.get("type")
+    with DefaultScope.overwrite_default_scope("mmpretrain"):
+        factory = kind if isinstance(kind, type) else MODELS.get(kind)
+    if not getattr(factory, "__module__", "").startswith("mmpretrain."):
+        return None  # where code of one's own fails, its traceback says more
+    try:
+        return built_backbone(config)[0]
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        text = str(error.args[0]) if error.args else ""
+        raise InputError(
+            f"{resolved.source}, backbone: {getattr(factory, '__name__', kind)} cannot be built of these values"
+            f"{f', {text}' if text else ''}: correct the config"
+        ) from error
 
 
 def check_hold(second: Resolved, backbone: nn.Module, title: str, name: str, others: Sequence[str]) -> None:

@@ -213,6 +213,25 @@ class TestHold:
 
 
 @pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            "depth=19",
+            r"backbone: ResNet cannot be built of these values, invalid depth 19 for resnet: correct the config$",
+        ),
+        ("depth=18, num_stages=9", "backbone: ResNet cannot be built of these values: correct the config$"),
+    ],
+)
+def test_a_backbone_of_mmpretrain_that_there_is_not(
+    values: str, message: str, make_job: MakeJob, no_images: None
+) -> None:
+    job = make_job(TINY + f'model = dict(backbone=dict(_delete_=True, type="ResNet", {values}))\n')
+    with pytest.raises(InputError, match=message):
+        engine.run(job, Options(), DataCache())
+    assert not job.run_dir.exists()
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (
