@@ -35,7 +35,7 @@ def check_net(resolved: Resolved) -> None:
         backbone, _ = first_backbone(resolved)
         check_feature_maps(config, resolved.source, backbone)
     if config.get("bn_batch") is not None:
-        backbone, _ = first_backbone(resolved)
+        backbone = backbone or first_backbone(resolved)[0]
         use_virtual_batches(backbone, config.bn_batch)
     if config.get("weights") is not None:
         if "backbone" in resolved.overrides:  # its size can follow from the images, and with it what fits

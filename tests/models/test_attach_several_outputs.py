@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,28 +26,23 @@ class Scores:
     hidden: Tensor
 
 
-class Hidden(nn.Module):
-    """``fc`` is a hidden layer of 16, the classifier ``out`` has 5 classes."""
+class OneHead(nn.Module):
+    """A hidden layer of 16 and a classifier of 5 classes under names of choice, and what is returned of both."""
 
-    def __init__(self, make: Any) -> None:
+    def __init__(self, make: Any, hidden: str, last: str) -> None:
         super().__init__()
-        self.fc, self.out, self.make = nn.Linear(8, 16), nn.Linear(16, 5), make
+        self.add_module(hidden, nn.Linear(8, 16))
+        self.add_module(last, nn.Linear(16, 5))
+        self.names, self.make = (hidden, last), make
 
     def forward(self, x: Tensor) -> Any:
-        hidden = self.fc(x).relu()
-        return self.make(self.out(hidden), hidden)
+        first, last = (self.get_submodule(name) for name in self.names)
+        hidden = first(x).relu()
+        return self.make(last(hidden), hidden)
 
 
-class Last(nn.Module):
-    """The last linear layer is the classifier."""
-
-    def __init__(self, make: Any, twice: bool = False) -> None:
-        super().__init__()
-        self.body, self.cls, self.make = nn.Linear(8, 16), nn.Linear(16, 5), make
-
-    def forward(self, x: Tensor) -> Any:
-        features = self.body(x).relu()
-        return self.make(self.cls(features), features)
+# "fc" is a name of classifiers; without one the last linear layer is taken.
+Hidden, Last = partial(OneHead, hidden="fc", last="out"), partial(OneHead, hidden="body", last="cls")
 
 
 class TwoHeads(nn.Module):
