@@ -94,6 +94,8 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
         messages.remark(f"{progress.title}: {remark}")
     if len(runner.threads_used) > 1:
         result["machine"]["threads_used"] = runner.threads_used
+    if len(runner.cpu_capabilities_used) > 1:
+        result["machine"]["cpu_capabilities_used"] = runner.cpu_capabilities_used
     extra |= in_record(runner.history, readings) | _processes(runner)
     if runner.lost_best_epoch is not None:
         extra |= {"lost_best_epoch": runner.lost_best_epoch, "best_searched_from": runner.best_from}

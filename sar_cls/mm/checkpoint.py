@@ -27,6 +27,7 @@ def snapshot(runner: Any) -> dict[str, Any]:
             "run_id": runner.run_id,
             "best_from": runner.best_from,
             "threads": runner.threads_used,
+            "cpu_capabilities": runner.cpu_capabilities_used,
             "processes": runner.processes_used,
             "norm_images": runner.norm_images,
             "statistics_parts": runner.statistics_parts,

@@ -59,9 +59,8 @@ def restore(runner: Any, path: Path) -> None:
     runner.history = state["history"]
     runner.run_id = meta.get("run_id", runner.run_id)  # checkpoints from before it have none
     runner.best_from = meta.get("best_from", 1)
-    _compare_threads(runner, meta.get("threads", []))
-    before, now = meta.get("processes", [1]), runner.processes_used[-1]
-    runner.processes_used = before if before[-1:] == [now] else [*before, now]
+    _compare_cpu(runner, meta.get("threads", []), meta.get("cpu_capabilities", []))
+    runner.processes_used = _with(meta.get("processes", [1]), runner.processes_used[-1])
     if is_main_process():
         _recover_best(runner, path.with_name(BEST))
 
@@ -143,15 +142,29 @@ def _check_momenta(optimizer: torch.optim.Optimizer) -> None:
                 raise ValueError(f"a {name} is {list(value.shape)} for weights of {list(parameter.shape)}")
 
 
-def _compare_threads(runner: Any, before: list[int]) -> None:
-    """Says where the run goes on with another number of threads, which moves its results a little; all numbers are kept."""
+def _compare_cpu(runner: Any, threads: list[int], capabilities: list[str]) -> None:
+    """Says where the run goes on with another number of threads or on a processor of other instructions, which move its results
+    a little; all of them are kept."""
+    goes_on = runner.device.type == "cpu" and runner.train_loop.epoch < runner.max_epochs
     now = runner.threads_used[-1]
-    if runner.device.type == "cpu" and before and before[-1] != now and runner.train_loop.epoch < runner.max_epochs:
+    if goes_on and threads and threads[-1] != now:
         messages.remark(
-            f"{runner.work_dir} was trained with {before[-1]} threads so far and goes on with {now}: its results are those of "
+            f"{runner.work_dir} was trained with {threads[-1]} threads so far and goes on with {now}: its results are those of "
             "neither number, --threads sets it"
         )
-    runner.threads_used = before if before[-1:] == [now] else [*before, now]
+    instructions = runner.cpu_capabilities_used[-1]
+    if goes_on and capabilities and capabilities[-1] != instructions:
+        messages.remark(
+            f"{runner.work_dir} was trained with a processor's {capabilities[-1]} instructions so far and goes on with "
+            f"{instructions}, which round otherwise: its results are those of neither"
+        )
+    runner.threads_used = _with(threads, now)
+    runner.cpu_capabilities_used = _with(capabilities, instructions)
+
+
+def _with(before: list[Any], now: Any) -> list[Any]:
+    """What a run had so far, and what it has now where that is another."""
+    return before if before[-1:] == [now] else [*before, now]
 
 
 def _recover_best(runner: Any, path: Path) -> None:

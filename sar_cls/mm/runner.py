@@ -116,6 +116,7 @@ class DeviceRunner(Runner):
         self.best_from = 1
         self.best_is_ahead = False  # best.pth is of the epoch that comes next, after a kill between the two checkpoints
         self.threads_used = [torch.get_num_threads()]  # in the order of the starts, a resumed run can have several
+        self.cpu_capabilities_used = [torch.backends.cpu.get_cpu_capability()]  # likewise: "AVX2", "AVX512" ...
         self.processes_used = [get_world_size()]  # likewise
         try:
             super().__init__(**kwargs)

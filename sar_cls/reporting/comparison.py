@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,7 @@ class Line:
         deviations: how the recipe differs from the row's own.
         others: what tells this line from other reproductions of the row, for instance the precision.
         other_threads: whether a run and its pair of the baseline were computed on the CPU with different numbers of threads.
+        other_instructions: whether they were computed with different instructions of CPUs, AVX2 and AVX512 for instance.
         other_devices: whether they were computed on a CPU and a GPU, or on two kinds of GPU.
     """
 
@@ -60,6 +61,7 @@ class Line:
     deviations: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     other_threads: bool = False
+    other_instructions: bool = False
     other_devices: bool = False
 
     @property
@@ -243,7 +245,8 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
                 extra_paper=published,
                 deviations=deviations,
                 others=distinctions(group, found),
-                other_threads=baseline is not None and _other_threads(group, baseline),
+                other_threads=baseline is not None and _differ(_threads, group, baseline),
+                other_instructions=baseline is not None and _differ(_instructions, group, baseline),
                 other_devices=baseline is not None and _other_devices(group, baseline),
             )
         )
@@ -260,10 +263,10 @@ def _difference(group: Group, baseline: Group, metric: str) -> PairedDifference:
     return paired_difference(group.values("last", metric), baseline.values("last", metric))
 
 
-def _other_threads(group: Group, baseline: Group) -> bool:
-    """Whether a pair was computed with different numbers of threads, as far as both records know theirs."""
-    theirs = {run["seed"]: _threads(run) for run in baseline.runs}
-    pairs = [(_threads(run), theirs.get(run["seed"])) for run in group.runs]
+def _differ(read: Callable[[Mapping[str, Any]], list[Any] | None], group: Group, baseline: Group) -> bool:
+    """Whether a pair was computed with different threads or instructions, as far as both records know theirs."""
+    theirs = {run["seed"]: read(run) for run in baseline.runs}
+    pairs = [(read(run), theirs.get(run["seed"])) for run in group.runs]
     return any(one and other and one != other for one, other in pairs)
 
 
@@ -283,6 +286,14 @@ def _threads(run: Mapping[str, Any]) -> list[int] | None:
     if run["device"] != "cpu" or machine.get("threads") is None:
         return None
     return machine.get("threads_used") or [machine["threads"]]
+
+
+def _instructions(run: Mapping[str, Any]) -> list[str] | None:
+    """Likewise the instructions of the CPU."""
+    machine = run["machine"]
+    if run["device"] != "cpu" or machine.get("cpu_capability") is None:
+        return None
+    return machine.get("cpu_capabilities_used") or [machine["cpu_capability"]]
 
 
 def _origin(figure: Figure) -> str:

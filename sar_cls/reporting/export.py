@@ -58,6 +58,7 @@ COLUMNS: dict[str, _Read] = {
     "device": lambda suite, group, run: run["device"],
     "accelerator": lambda suite, group, run: run["machine"].get("accelerator"),
     "cpu": lambda suite, group, run: run["machine"].get("cpu"),
+    "cpu_capability": lambda suite, group, run: run["machine"].get("cpu_capability"),
     "threads": lambda suite, group, run: run["machine"].get("threads"),
     "precision": lambda suite, group, run: run["precision"],
     "wall_seconds": lambda suite, group, run: run["wall_seconds"],

@@ -76,7 +76,7 @@ def _fault(meta: Any, weights: Any) -> str | None:
         return f"its meta is {type(meta).__name__}"
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         return "its state_dict is no dict of tensors"
-    # Checkpoints of version 0.1 have neither best_from nor threads.
+    # Checkpoints of version 0.1 have neither best_from nor threads, nor do later ones all have cpu_capabilities.
     counts = {"epoch": meta.get("epoch"), "iter": meta.get("iter"), "best_from": meta.get("best_from", 1)}
     for name, value in counts.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -85,6 +85,9 @@ def _fault(meta: Any, weights: Any) -> str | None:
         numbers = meta.get(name, [])
         if not isinstance(numbers, list) or not all(isinstance(count, int) for count in numbers):
             return f"its {name} are {numbers!r}"
+    names = meta.get("cpu_capabilities", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return f"its cpu_capabilities are {names!r}"
     return None
 
 

@@ -72,10 +72,16 @@ def versions() -> dict[str, str | None]:
 
 
 def machine(device_name: str | None = None) -> dict[str, Any]:
-    """Kind of machine: processor, usable cores, operating system, accelerator."""
+    """Kind of machine: processor, usable cores, operating system, accelerator.
+
+    ``cpu_capability`` is the set of instructions that an imported torch computes with ("AVX2", "AVX512" ...; None before torch
+    is imported): processors of one name can differ in it, and sums are rounded by it.
+    """
+    torch = sys.modules.get("torch")
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu_name(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability() if torch else None,
         "cores": usable,
         "system": platform.system(),
         "architecture": platform.machine(),

@@ -1,23 +1,23 @@
-"""Going on with one of the two checkpoints lost or odd, or with another number of threads."""
+"""Going on with one of the two checkpoints lost or odd."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from stopped_runs import stop_after
 from tiny_runs import TINY, files_of
 
 from sar_cls.engine import run as engine
 from sar_cls.engine.options import Options
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
-from sar_cls.mm import checkpoint, loops
+from sar_cls.mm import loops
 from sar_cls.runs.checkpoint import read_checkpoint
 from sar_cls.runs.folder import BEST, LAST
 from sar_cls.runs.record import is_finished
@@ -37,21 +37,6 @@ def accuracies(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(loops.DeviceValLoop, "run", found)
     return values
-
-
-def stop_after(epoch: int, job: Job, cache: DataCache, options: Options | None = None) -> None:
-    """Trains to the end of an epoch and no further, as Ctrl-C would."""
-    with pytest.MonkeyPatch.context() as patch:
-        after_epoch = checkpoint.AtomicCheckpointHook.after_epoch
-
-        def stop(self: object, runner: Any, row: dict) -> None:
-            after_epoch(self, runner, row)
-            if row["epoch"] == epoch:
-                raise KeyboardInterrupt
-
-        patch.setattr(checkpoint.AtomicCheckpointHook, "after_epoch", stop)
-        with pytest.raises(KeyboardInterrupt):
-            engine.run(job, options or Options(), cache)
 
 
 def kept(job: Job) -> dict[str, bytes]:
@@ -252,6 +237,7 @@ ODD = {
     "another iteration": (change(["meta", "iter"], 3), "step 3 after 1 epochs"),
     "best from the future": (change(["meta", "best_from"], 2), "from epoch 2 on"),
     "threads as text": (change(["meta", "threads"], "1"), "its threads are '1'"),
+    "instructions as text": (change(["meta", "cpu_capabilities"], "AVX2"), "its cpu_capabilities are 'AVX2'"),
     "statistics of parts": (
         change(["meta", "statistics_parts"], 4),
         "over each of 4 parts of a batch so far and would take them over the whole batch",
@@ -311,48 +297,8 @@ class TestOddLast:
         shutil.copytree(begun, job.run_dir)
         for name in (LAST, BEST):
             state = torch.load(job.run_dir / name, weights_only=True)
-            del state["meta"]["best_from"], state["meta"]["threads"], state["meta"]["statistics_parts"]
+            for later in ("best_from", "threads", "cpu_capabilities", "statistics_parts"):
+                del state["meta"][later]
             torch.save(state, job.run_dir / name)
         record = engine.run(job, Options(), cache)
-        assert "threads_used" not in record["machine"]
-
-
-class TestThreads:
-    def test_another_number_is_said_and_recorded(
-        self, make_job: MakeJob, cache: DataCache, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        job, before = make_job(), torch.get_num_threads()
-        stop_after(1, job, cache, Options(threads=1))
-        record = engine.run(job, Options(threads=2), cache)
-        assert "with 1 threads so far and goes on with 2" in capsys.readouterr().err
-        assert (record["machine"]["threads"], record["machine"]["threads_used"]) == (2, [1, 2])
-        assert torch.get_num_threads() == before
-
-    def test_the_same_number_is_not_worth_a_word(
-        self, make_job: MakeJob, cache: DataCache, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        job = make_job()
-        stop_after(1, job, cache, Options(threads=2))
-        record = engine.run(job, Options(threads=2), cache)
-        assert "threads" not in capsys.readouterr().err
-        assert record["machine"]["threads"] == 2
-        assert "threads_used" not in record["machine"]
-
-    @pytest.mark.parametrize("number", [0, -1, 10**6])
-    def test_impossible_numbers(self, number: int, make_job: MakeJob, cache: DataCache) -> None:
-        with pytest.raises(InputError, match="from 1 to 1024"):
-            engine.run(make_job(), Options(threads=number), cache)
-
-
-def test_impossible_seeds_and_devices(make_job: MakeJob, cache: DataCache) -> None:
-    for seed in (-1, 2**32, 10**30):
-        with pytest.raises(InputError, match="from 0 to 4294967295"):
-            engine.run(replace(make_job(), seed=seed), Options(), cache)
-    with pytest.raises(InputError, match="use --device cpu"):
-        engine.run(make_job(), Options(device="cpu:1"), cache)
-
-
-def test_cpu_0_is_the_cpu(make_job: MakeJob, cache: DataCache) -> None:
-    job = make_job(seed=2**32 - 1)
-    record = engine.run(job, Options(device="cpu:0", epochs=1), cache)
-    assert record["device"] == "cpu"
+        assert not {"threads_used", "cpu_capabilities_used"} & set(record["machine"])

@@ -137,6 +137,28 @@ class TestNotesOnRuns:
     @pytest.mark.parametrize(
         ("ours", "theirs", "device", "said"),
         [
+            ({"cpu_capability": "AVX2"}, {"cpu_capability": "AVX512"}, "cpu", True),
+            (
+                {"cpu_capability": "AVX2", "cpu_capabilities_used": ["AVX512", "AVX2"]},
+                {"cpu_capability": "AVX2"},
+                "cpu",
+                True,
+            ),
+            ({"cpu_capability": "AVX2"}, {"cpu_capability": "AVX2"}, "cpu", False),
+            ({"cpu_capability": "AVX2"}, {"cpu_capability": "AVX512"}, "cuda", False),
+            ({"cpu_capability": "AVX2"}, {}, "cpu", False),  # an old record does not know
+        ],
+    )
+    def test_pairs_of_other_instructions(
+        self, tmp_path: Path, ours: dict, theirs: dict, device: str, said: bool
+    ) -> None:
+        text = self.notes(tmp_path, ours, theirs, device=device)
+        assert ("CPUs of different instructions" in text) == said
+        assert ("on cpu (AVX2) in fp32" in text) == (device == "cpu")
+
+    @pytest.mark.parametrize(
+        ("ours", "theirs", "device", "said"),
+        [
             ({"accelerator": "A card"}, {"accelerator": None}, "cuda:0", True),
             ({"accelerator": "A card"}, {"accelerator": "Another"}, "cuda", True),
             ({"accelerator": "A card"}, {"accelerator": "A card"}, "cuda:0", False),

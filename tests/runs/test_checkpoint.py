@@ -70,6 +70,7 @@ def test_of_another_run(tmp_path: Path) -> None:
         ({"meta": {"epoch": 1}}, "its iter is None"),
         ({"meta": {"epoch": 1, "iter": 1, "best_from": "1"}}, "its best_from is '1'"),
         ({"meta": {"epoch": 1, "iter": 1, "threads": [1.5]}}, r"its threads are \[1.5\]"),
+        ({"meta": {"epoch": 1, "iter": 1, "cpu_capabilities": "AVX2"}}, "its cpu_capabilities are 'AVX2'"),
         ({"state_dict": {"weight": 1}}, "no dict of tensors"),
         ({"format": "sar_cls checkpoint 99"}, "not written by this project"),
     ],

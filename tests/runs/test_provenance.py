@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from sar_cls.runs import provenance
 
@@ -65,6 +66,7 @@ def test_collect_has_versions_and_machine_but_no_host_and_no_folder() -> None:
     assert found["versions"]["python"] == platform.python_version()
     assert found["machine"]["accelerator"] == "NVIDIA H200"
     assert found["machine"]["cores"] >= 1
+    assert found["machine"]["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
     text = json.dumps(found)
     assert str(Path(__file__).resolve().parents[2]) not in text
     assert not platform.node() or platform.node() not in text
@@ -95,3 +97,8 @@ def test_an_installed_fork_is_named_and_a_missing_one_is_not(monkeypatch: pytest
     assert found["onedl-mmcv"] == "2.3.6"
     assert found["mmengine"] is None
     assert "onedl-mmpretrain" not in found
+
+
+def test_instructions_are_not_known_before_torch_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    assert provenance.machine()["cpu_capability"] is None

@@ -27,6 +27,7 @@ def facts(records: Sequence[Mapping[str, Any]]) -> list[Fact]:
     readers = {
         "Commit": commit,
         "Processor": lambda run: run["machine"].get("cpu"),
+        "CPU instructions": lambda run: run["machine"].get("cpu_capability"),
         "Accelerator": lambda run: run["machine"].get("accelerator") or ("none" if run["device"] == "cpu" else None),
         "System": lambda run: " ".join(
             filter(None, (run["machine"].get("system"), run["machine"].get("architecture")))

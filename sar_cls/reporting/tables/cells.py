@@ -154,6 +154,11 @@ def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list
             "Some pairs were computed with different numbers of CPU threads, which alone moves a result by as much as another "
             "seed can."
         )
+    if any(line.other_instructions for line in lines):
+        notes.append(
+            "Some pairs were computed on CPUs of different instructions (AVX2, AVX512), which alone moves a result by as much as "
+            "another seed can."
+        )
     if any(line.other_devices for line in lines):
         notes.append(
             "Some pairs were computed on different devices, which round otherwise; what a seed draws is the same on all."
@@ -194,6 +199,14 @@ def _orders(lines: Sequence[Line]) -> list[str]:
     return notes
 
 
+def _device(run: Mapping[str, Any]) -> str:
+    """The GPU by name, or a CPU by the instructions that it computed with, where they are known."""
+    machine = run["machine"]
+    if run["device"] == "cpu" and machine.get("cpu_capability"):
+        return f"cpu ({machine['cpu_capability']})"
+    return str(machine.get("accelerator") or run["device"])
+
+
 def provenance(runs: Sequence[Mapping[str, Any]]) -> str:
     """Code, torch, device and precision of the runs, in a sentence."""
     commits = {
@@ -201,7 +214,7 @@ def provenance(runs: Sequence[Mapping[str, Any]]) -> str:
         for run in runs
     }
     torch_versions = {str(run["versions"].get("torch")) for run in runs}
-    devices = {f"{run['machine'].get('accelerator') or run['device']} in {run['precision']}" for run in runs}
+    devices = {f"{_device(run)} in {run['precision']}" for run in runs}
     facts = (("code", commits), ("torch", torch_versions), ("on", devices))
     listed = "; ".join(f"{name} {', '.join(sorted(values))}" for name, values in facts)
     return f"{len(runs)} run{'s' if len(runs) > 1 else ''}: {listed}."
