@@ -151,7 +151,7 @@ def check_classes(config: Config, source: Source, classes: tuple[str, ...]) -> N
     for head in [*heads_of(config), *auxiliary_heads_of(config)]:
         if head.num_classes != len(classes):
             raise InputError(
-                f"{source.config.name} has a head of {head.num_classes} classes and the data has {len(classes)}: correct "
+                f"{source} has a head of {head.num_classes} classes and the data has {len(classes)}: correct "
                 "num_classes or --data-root"
             )
 

@@ -13,11 +13,10 @@ from mmengine.registry import DefaultScope
 
 from sar_cls.data import VOID
 from sar_cls.data.mask_augment import MaskAugmentation
-from sar_cls.engine.config import before_data
 from sar_cls.engine.dense import auxiliary_heads_of, heads_of, losses_of, titled_heads, uses_pipelines
 from sar_cls.engine.net_arguments import check_part, check_parts
+from sar_cls.engine.own_parts import check_regularizer
 from sar_cls.errors import InputError
-from sar_cls.mm.head import build_regularizer
 from sar_cls.suites.rows import Source
 
 # What a sampler of pixels gets from its head.
@@ -59,11 +58,8 @@ def check_heads(config: Config, source: Source) -> None:
     _check_test_cfg(config, source)
     _check_losses(config, source)
     head = heads[-1]
-    try:
-        regularizer = head.get("regularizer")
-        build_regularizer(before_data(regularizer), head.num_classes, head.get("channels", 1))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
+    regularizer = head.get("regularizer")
+    check_regularizer(regularizer, head.num_classes, head.get("channels", 1), source)
     try:
         build_classifier(head.get("classifier"), head.num_classes, head.get("channels", 1))
         check_entries(

@@ -105,7 +105,10 @@ def keep_features(
         RuntimeError: the features are not finite, the run has diverged.
     """
     if not bool(found.test.isfinite().all() and found.train.isfinite().all()):
-        raise RuntimeError("the network has diverged, its features are not finite: lower the learning rate")
+        raise RuntimeError(
+            "the network has diverged, its features are not finite: lower the learning rate and move the folder "
+            f"{run_dir} away to start this run over"
+        )
     train = class_statistics(found.train.numpy(), train_labels.cpu().numpy(), logits.shape[1])
     anchors = {name: value.numpy() for name, value in found.anchors.items()}
     features = Features(

@@ -13,7 +13,7 @@ from sar_cls.engine import dense
 from sar_cls.engine.mislas import choose_settings
 from sar_cls.engine.recipe import AnyResolved
 from sar_cls.errors import InputError
-from sar_cls.mm.handover import Handover
+from sar_cls.mm.handover import Handover, has_handover
 from sar_cls.mm.head import is_protoseg
 from sar_cls.mm.loaders import IMAGES, DataSplits
 from sar_cls.mm.second_stage import hold_of
@@ -54,6 +54,11 @@ class FirstStage:
         found = record.read_record(folder)
         if found["stage"] != 1:
             raise InputError(f"{name or folder} is a second stage itself: give the run of a first stage")
+        if not has_handover(folder):
+            raise InputError(
+                f"{name or folder} is a kept run, without its net and weights, so that no second stage can start from it: leave "
+                "such rows out by --only, or train the first stage again in another --work-dir"
+            )
         return cls(folder, found, Handover.read(folder))
 
     def loaded(self, splits: DataSplits) -> FirstStage:

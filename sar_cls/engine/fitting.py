@@ -51,7 +51,7 @@ def fit_to_data(resolved: AnyResolved, splits: DataSplits, *, second_stage: bool
             config.data_preprocessor.num_classes = classes
     elif head.num_classes != classes:
         raise InputError(
-            f"{resolved.source.config.name} has a head of {head.num_classes} classes and the data has {classes}: "
+            f"{resolved.source} has a head of {head.num_classes} classes and the data has {classes}: "
             "correct num_classes or --data-root"
         )
     soft = config.data_preprocessor.get("num_classes")
@@ -133,7 +133,9 @@ def check_batch(resolved: Resolved, images: int) -> None:
         return
     sentence = f"{resolved.source} trains on batches of {batch} images and the training set has {images}"
     if not {"dataset", "imbalance", "classes", "val_fraction"} & set(resolved.overrides):
-        raise InputError(f"{sentence}: use a smaller batch_size")
+        raise InputError(
+            f"{sentence}: use a smaller batch_size, in a row set.train_dataloader.batch_size = {max(2, images // 2)}"
+        )
     messages.remark(f"{sentence}: every epoch is one step")
 
 

@@ -11,16 +11,16 @@ from typing import Any, TypeVar
 from mmengine.config import Config
 
 from sar_cls.engine import dense
-from sar_cls.engine.config import before_data, recipe_hash, row_config
+from sar_cls.engine.config import recipe_hash, row_config
 from sar_cls.engine.config_keys import check_keys
 from sar_cls.engine.config_values import check_values
 from sar_cls.engine.dense_checks import check_heads
 from sar_cls.engine.net_arguments import check_parts
 from sar_cls.engine.options import Options
+from sar_cls.engine.own_parts import check_loss, check_regularizer
 from sar_cls.engine.rate_rules import check_rate_rules
 from sar_cls.engine.schedule import counts_iterations, recipe_epochs
 from sar_cls.errors import InputError
-from sar_cls.mm.head import build_regularizer
 from sar_cls.mm.second_stage import SECOND_STAGE, hold_of
 from sar_cls.official_images import CLASSES
 from sar_cls.steps.precision import DEFAULT_PRECISION, precision_of
@@ -86,6 +86,7 @@ def resolve(source: Source, options: Options, *, second_stage: bool = False) -> 
     _check_complete(config, source)
     check_keys(config, source)
     check_values(config, source)
+    _check_stage(config, source, second_stage)
     overrides: dict[str, Any] = {}
     if dense.is_dense(config):
         dense.check_options(options, source)
@@ -201,17 +202,31 @@ def _check_complete(config: Config, source: Source) -> None:
         check_heads(config, source)
         return
     head = config.model.get("head") or {}
-    try:
-        built = build_regularizer(
-            before_data(head.get("regularizer")), head.get("num_classes", 2), head.get("in_channels", 1)
-        )
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{source}, regularizer: {str(error).rstrip('.')}; correct the config") from error
+    classes = head.get("num_classes", 2)
+    built = check_regularizer(head.get("regularizer"), classes, head.get("in_channels", 1), source)
     try:
         check_parts(config)
         check_rate_rules(config.optim_wrapper.get("paramwise_cfg"), head, built)
     except ValueError as error:
         raise InputError(f"{source}, {error}") from error
+    check_loss(head.get("loss"), classes, source)
+
+
+def _check_stage(config: Config, source: Source, second_stage: bool) -> None:
+    """Whether a row that comes after another one runs a second stage, and one that does not a first.
+
+    Raises:
+        InputError: it is the other way round. A first stage would be trained anew in place of the second, or a net that is held
+            as it was initialized be taken for a trained one.
+    """
+    is_second = config.get("posthoc") is not None or str(config.model.get("type")).startswith("SecondStage")
+    if is_second and not second_stage:
+        raise InputError(f"{source} is a second stage: name the row of its first stage by after")
+    if second_stage and not is_second:
+        raise InputError(
+            f"{source} comes after another row and its config trains a whole net: leave after out, or name the config of a second "
+            "stage (model.type SecondStageClassifier, or posthoc)"
+        )
 
 
 def run_name(seed: int, options: Options, resolved: Resolved) -> str:

@@ -42,7 +42,10 @@ def outcome(
         RuntimeError: the logits are not finite, the run has diverged.
     """
     if not all(bool(values.isfinite().all()) for part in logits.values() for values in part.values()):
-        raise RuntimeError("the network has diverged, its test logits are not finite: lower the learning rate")
+        raise RuntimeError(
+            "the network has diverged, its test logits are not finite: lower the learning rate and move the folder "
+            f"{planned.run_dir} away to start this run over"
+        )
     # float32, in the figures as in the file: half precision makes ties, and a tie goes to the lower class number, which on
     # a long tail is the larger class (up to 0.02 points of CIFAR's top-1).
     stored = {split: {epoch: values.cpu().float() for epoch, values in part.items()} for split, part in logits.items()}

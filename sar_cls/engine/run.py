@@ -25,6 +25,7 @@ from sar_cls.engine.team import team
 from sar_cls.errors import InputError, RunFailed, RunLocked
 from sar_cls.files import check_file, check_folder, refusing
 from sar_cls.memory import allocating
+from sar_cls.mm.handover import has_handover
 from sar_cls.mm.loaders import IMAGES, DataSplits, load_splits
 from sar_cls.runs import folder, record
 from sar_cls.runs.folder import LAST
@@ -214,7 +215,8 @@ def finished(planned: PlannedRun, cache: DataCache | None = None) -> dict[str, A
     if not record.is_finished(run_dir):
         return None
     found = record.read_record(run_dir)
-    is_whole = first is None or record.is_finished(first)  # only the first stage knows a second one's data
+    # Only the first stage knows a second one's data, and of a kept one no more than the record is left.
+    is_whole = first is None or (record.is_finished(first) and has_handover(first))
     if is_whole:
         planned = after_first_stage(planned)
     expected: dict[str, Any] = {
@@ -225,7 +227,8 @@ def finished(planned: PlannedRun, cache: DataCache | None = None) -> dict[str, A
     if is_whole:
         expected["overrides"] = planned.overrides
     differing = [name for name, value in expected.items() if found[name] != value]
-    if planned.first is not None and not differing and found["stage1"]["run_id"] != planned.first.record["run_id"]:
+    started_from = record.read_record(first) if first is not None and record.is_finished(first) else None
+    if started_from is not None and not differing and found["stage1"]["run_id"] != started_from["run_id"]:
         raise InputError(
             f"{run_dir} started from another first stage than the one that is in {first} now: move this second stage "
             "away to have it run again, or use another --work-dir"

@@ -43,6 +43,17 @@ class TrainedNet(nn.Module):
         self.image_size: tuple[int, int] | None = None if size is None else (size[0], size[1])
         self.eval()
 
+    def _check(self, images: Tensor) -> None:
+        """Refuses what preprocessing would take for something else, such as values from 0 to 1.
+
+        Raises:
+            ValueError: no uint8 images [N, H, W, 3].
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
+            raise ValueError(
+                f"the model takes uint8 images [N, H, W, 3] with values from 0 to 255, and got {images.dtype} {list(images.shape)}"
+            )
+
 
 class TrainedModel(TrainedNet):
     """Preprocessing, backbone and classifier of a finished run, in evaluation mode; attributes as of :class:`TrainedNet`."""
@@ -52,7 +63,11 @@ class TrainedModel(TrainedNet):
 
         The images are normalised and, where the recipe says so, cropped in the middle, as in the run's own evaluation. They
         are not resized: give them in the size of the training images.
+
+        Raises:
+            ValueError: no such images.
         """
+        self._check(images)
         inputs = self.net.data_preprocessor({"inputs": images, "targets": None}, False)["inputs"]  # type: ignore[operator]
         return self.net(inputs, mode="tensor").float()
 
@@ -70,7 +85,11 @@ class TrainedSegmentor(TrainedNet):
         """uint8 images [N, H, W, 3] (RGB) -> float32 logits [N, C, H, W].
 
         As in the run's own evaluation, whole or in windows. mmseg's pipelines resize images before; that is left to who calls.
+
+        Raises:
+            ValueError: no such images.
         """
+        self._check(images)
         net: Any = self.net
         preprocessor = net.data_preprocessor
         if hasattr(preprocessor, "draw"):

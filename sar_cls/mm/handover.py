@@ -213,6 +213,11 @@ def _segmentor_of(model: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": SEGMENTORS[cascade], "decode_head": heads, "test_cfg": _plain(model.get("test_cfg") or {})}
 
 
+def has_handover(folder: Path) -> bool:
+    """Whether the run in ``folder`` left what a second stage is built from. A run that ``report.py --keep`` has copied did not."""
+    return (folder / NET).exists() or (folder / CONFIG).exists()
+
+
 def former_data_root(folder: Path) -> str | None:
     """Where the run in ``folder`` had its data, if that is a folder here; None where it is not, or ``net.json`` is not sound.
 

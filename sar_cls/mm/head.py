@@ -18,6 +18,7 @@ from sar_cls.mm.losses import register_losses
 from sar_cls.models import CalibratedLinear, CosineLinear, FixedLinear, ScaledLinear
 from sar_cls.regularizers import REGULARIZERS
 from sar_cls.regularizers.arguments import check_arguments
+from sar_cls.regularizers.base import CLASSIFICATION_LOSS, Regularizer
 
 # How features become logits: a linear layer; one with learnable weight scaling; cosines times a constant, learned or fixed; a
 # linear layer whose scores are calibrated (DisAlign).
@@ -39,10 +40,6 @@ FEATURE_LAYERS: dict[str, Callable[[int], nn.Module]] = {
 }
 # What may stand behind or in place of the 1x1 convolution of a decode head (sar_cls.mm.seg.classifiers).
 PIXEL_CLASSIFIERS = ("disalign", "protoseg")
-
-
-# The classification loss beside a regularizer's losses.
-CLASSIFICATION_LOSS = "loss_ce"
 
 
 def stack_targets(data_samples: Tensor | list[DataSample]) -> Tensor:
@@ -70,7 +67,7 @@ def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: in
         raise ValueError(f'the regularizer is {config!r}: write one as dict(type="SAR")')
     arguments = dict(config)
     name = arguments.pop("type", None)
-    if name not in REGULARIZERS:
+    if not isinstance(name, str) or name not in REGULARIZERS:
         known = str(name).lower()
         if known in PIXEL_CLASSIFIERS:
             raise ValueError(f'{name} is no regularizer: in a decode head write classifier=dict(type="{known}")')
@@ -80,7 +77,14 @@ def build_regularizer(config: dict[str, Any] | nn.Module | None, num_classes: in
         )
     check_arguments(REGULARIZERS[name], arguments)
     with apart_from_the_model():
-        return REGULARIZERS[name](num_classes=num_classes, feat_dim=feat_dim, **arguments)
+        built = REGULARIZERS[name](num_classes=num_classes, feat_dim=feat_dim, **arguments)
+    if not isinstance(built, nn.Module):
+        raise ValueError(
+            f"{name} of REGULARIZERS gives a {type(built).__name__}: enter a class derived from Regularizer"
+        )
+    if isinstance(built, Regularizer) and type(built).losses is Regularizer.losses:
+        raise ValueError(f"{name} has no method losses(features, targets, classifier): write it")
+    return built
 
 
 @contextmanager
@@ -220,7 +224,13 @@ class RegularizedLinearClsHead(LinearClsHead):
         logits = self._logits(features)
         targets = stack_targets(data_samples)
         name = "loss" if self.regularizer is None else CLASSIFICATION_LOSS
-        losses = {name: self.loss_module(logits, targets, avg_factor=logits.size(0), **kwargs)}
+        loss = self.loss_module(logits, targets, avg_factor=logits.size(0), **kwargs)
+        if not isinstance(loss, Tensor):
+            raise ValueError(
+                f"the loss {type(self.loss_module).__name__} returned a {type(loss).__name__}: return a tensor, the mean over the "
+                "batch"
+            )
+        losses = {name: loss}
         if self.cal_acc:
             if targets.ndim != 1:
                 raise ValueError("cal_acc needs hard labels: switch it off under mixup or cutmix")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -130,9 +131,11 @@ class DeviceTrainLoop(BaseLoop):
             # Outputs stay out of this call: mmengine's hooks would turn every loss into a number at every step.
             runner.call_hook("after_train_iter", batch_idx=index, data_batch=None, outputs=None)
             if losses is not None:
+                self._check_finite(losses)
                 runner.call_hook("after_log_interval", batch_idx=index, losses=losses)
         losses = step.means()  # waits for the device, so the time below is the whole epoch's
         seconds = time.perf_counter() - started
+        self._check_finite(losses)
         if is_distributed():
             average_batch_norms(runner.bare_model)
         runner.call_hook("after_train_epoch")
@@ -146,6 +149,20 @@ class DeviceTrainLoop(BaseLoop):
             figures = regularizer.diagnostics(reset=True)
             row.update(mean_over_processes(figures, runner.device) if figures and is_distributed() else figures)
         return row
+
+    def _check_finite(self, losses: dict[str, float]) -> None:
+        """Ends a run that cannot recover before its checkpoint is written, so that it can go on from the one before.
+
+        Raises:
+            RuntimeError: a loss is not finite.
+        """
+        wrong = [name for name, value in losses.items() if not math.isfinite(value)]
+        if wrong:
+            parts = [name for name in wrong if name != "loss"] or wrong
+            raise RuntimeError(
+                f"the network has diverged in epoch {self._epoch + 1}, not finite: {', '.join(parts)}; lower the learning rate or "
+                "mend what computes that, the same command goes on from the last whole epoch"
+            )
 
 
 @torch.inference_mode()

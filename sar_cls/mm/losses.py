@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.registry import MODELS
-from torch import Tensor
+from torch import Tensor, nn
 
 from sar_cls.losses import LOSSES, ClassCountLoss
 
@@ -28,8 +28,17 @@ def public_name(name: str) -> str:
 
 
 def register_losses() -> None:
-    """Makes every loss that is in ``LOSSES`` by now known to configs: code of one's own may enter some at any time."""
+    """Makes every loss that is in ``LOSSES`` by now known to configs: code of one's own may enter some at any time.
+
+    Raises:
+        ValueError: an entry is no class of modules.
+    """
     for name, loss in LOSSES.items():
+        if not (isinstance(loss, type) and issubclass(loss, nn.Module)):
+            what = getattr(loss, "__name__", type(loss).__name__)
+            raise ValueError(
+                f"{name} of LOSSES is {what!r}: enter a class derived from torch.nn.Module, not what it makes or calls"
+            )
         known = MODELS.module_dict.get(public_name(name))
         if known is None or loss not in known.__mro__:
             MODELS.register_module(name=public_name(name), module=_adapted(loss), force=True)

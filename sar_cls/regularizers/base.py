@@ -18,6 +18,8 @@ from sar_cls.regularizers.targets import Targets
 from sar_cls.whole_batch import num_processes, total
 
 Classifier = Callable[[Tensor], Tensor]
+# What heads call the classification loss beside a regularizer's own.
+CLASSIFICATION_LOSS = "loss_ce"
 
 
 @dataclass(frozen=True)
@@ -162,15 +164,19 @@ class Regularizer(CheckedInputs):
         elif unnamed := [name for name in losses if not str(name).startswith("loss_")]:
             # Loops of the mm libraries add up what is called a loss, and log the rest: such a one would train nothing.
             found = f"has the name {unnamed[0]!r}"
+        elif CLASSIFICATION_LOSS in losses:  # it would take that one's place
+            found = f"has the name {CLASSIFICATION_LOSS!r}, which is the classification loss"
         elif wrong := [name for name, loss in losses.items() if not isinstance(loss, Tensor) or loss.ndim > 0]:
             loss = losses[wrong[0]]
             of = f"shape {list(loss.shape)}" if isinstance(loss, Tensor) else f"type {type(loss).__name__}"
             found = f"has {wrong[0]!r} of {of}"
+        elif whole := [name for name, loss in losses.items() if not loss.is_floating_point()]:
+            found = f"has {whole[0]!r} of {losses[whole[0]].dtype}"
         else:
             return losses
         raise ValueError(
-            f"{type(self).__name__}: what losses() returned {found}: return a dict of scalar tensors whose names start with "
-            "'loss_'"
+            f"{type(self).__name__}: what losses() returned {found}: return a dict of floating-point scalars whose names start "
+            "with 'loss_', and none is 'loss_ce'"
         )
 
     def losses(self, features: Tensor, targets: Targets, classifier: Classifier | None) -> dict[str, Tensor]:
@@ -182,7 +188,8 @@ class Regularizer(CheckedInputs):
             classifier: a callable [*, D] -> [*, C], or None.
 
         Returns:
-            Scalars, already weighted, whose names start with ``loss_``; the same names at every step.
+            Scalars, already weighted, whose names start with ``loss_``, but not ``loss_ce``, which is the classification loss; the
+            same names at every step.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement losses()")
 

@@ -8,7 +8,6 @@ argument errors take no time.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -18,11 +17,11 @@ from typing import Any
 from sar_cls.errors import InputError
 from sar_cls.suites.grid import expand
 from sar_cls.suites.places import CONFIGS
+from sar_cls.suites.row_checks import NAME, check_baseline, check_label, check_name
 from sar_cls.suites.shared_row import taken_over
 from sar_cls.suites.toml_file import SuiteFile, read_suite_file, unknown
 
 SUITE_FILE = "suite.toml"
-_NAME = re.compile(r"[a-z0-9_]+")
 
 
 @dataclass(frozen=True)
@@ -228,7 +227,7 @@ def select_rows(suite: Suite, only: Sequence[str] | None = None, *, all_rows: bo
 
 def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
     path = configs_dir / name / SUITE_FILE
-    if not _NAME.fullmatch(name) or not path.is_file():
+    if not NAME.fullmatch(name) or not path.is_file():
         raise InputError(unknown("suite", name, list_suites(configs_dir)))
     file = read_suite_file(path)
     known: dict[str, Suite] = {}  # a suite that many rows are taken from is read once
@@ -238,29 +237,31 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
             return known[other]
         if other in (*parents, name):
             raise InputError(f"suite {other!r} is this one, or takes rows of it itself.")
-        own = (configs_dir / other / SUITE_FILE).is_file() or not (CONFIGS / other / SUITE_FILE).is_file()
-        known[other] = _load(configs_dir if own else CONFIGS, other, (*parents, name))
+        known[other] = _load(_home_of(other, configs_dir), other, (*parents, name))
         return known[other]
 
     rows: list[Row] = []
     places: list[int] = []
     for index, entry in enumerate(file.rows):
         for single in expand(file, index, entry):
-            _check_name(file, index, single["name"], rows)
+            check_name(file, index, single["name"], rows)
             shared = "suite" in single
             rows.append(taken_over(file, index, single, rows, load) if shared else _make_row(file, index, single, rows))
             places.append(index)
+    baselines = {row.name: row.baseline for row in rows}
     for row, index in zip(rows, places, strict=True):
-        if row.baseline is not None and row.baseline not in {other.name for other in rows} - {row.name}:
-            where = file.where("baseline", index)
-            raise InputError(f"{where}: the baseline {row.baseline!r} must be another row of this suite.")
+        check_baseline(file, index, row, baselines)
+        check_label(file, index, row)
         for group in set(row.also_in) - {other.group for other in rows}:
             raise InputError(f"{file.where('also_in', index)}: also_in names {group!r}, but no row has that group.")
     included = []
     for child in file.head.get("include", []):
         if child in (*parents, name):
             raise InputError(f"{file.where('include')}: suite {child!r} includes itself; remove it there.")
-        included.append(_load(configs_dir, child, (*parents, name)))
+        home = _home_of(child, configs_dir)
+        if not (home / child / SUITE_FILE).is_file():
+            raise InputError(f"{file.where('include')}: {unknown('suite', child, list_suites(configs_dir))}")
+        included.append(_load(home, child, (*parents, name)))
         if included[-1].measure:
             raise InputError(
                 f"{file.where('include')}: the rows of suite {child!r} are measured, not trained; remove it."
@@ -281,12 +282,10 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
     )
 
 
-def _check_name(file: SuiteFile, index: int, name: str, before: list[Row]) -> None:
-    where = file.where("name", index)
-    if not _NAME.fullmatch(name):
-        raise InputError(f"{where}: the row name {name!r} may hold only small letters, digits and underscores.")
-    if name in {row.name for row in before}:
-        raise InputError(f"{where}: the row name {name!r} stands twice in this suite; rename one.")
+def _home_of(suite: str, configs_dir: Path) -> Path:
+    """The folder that has a suite: the one that was given, else that of the suites that come along."""
+    own = (configs_dir / suite / SUITE_FILE).is_file() or not (CONFIGS / suite / SUITE_FILE).is_file()
+    return configs_dir if own else CONFIGS
 
 
 def _make_row(file: SuiteFile, index: int, entry: dict[str, Any], before: list[Row]) -> Row:

@@ -181,3 +181,37 @@ def test_an_incomplete_cifar_is_refused() -> None:
     _check_complete("cifar100", image_set([500] * 100, "train"), test)
     _check_complete("folder", train, test)
     assert DataSplits(train, test).val is None
+
+
+class TestKeptRuns:
+    """Of a run that ``report.py --keep`` has copied the record is left, and no net."""
+
+    @pytest.fixture
+    def kept(self, first: Job, tmp_path: Path) -> tuple[Job, Job]:
+        """A first and a second stage, both finished, of which the record alone is left."""
+        one = replace(first, run_dir=tmp_path / "one")
+        shutil.copytree(first.run_dir, one.run_dir)
+        source = Source(CONFIGS / "digits_lt" / "mislas.py")
+        two = Job("digits", "mislas", source, 0, tmp_path / "two", one.run_dir)
+        run(two, SHORT)
+        for job in (one, two):
+            for file in job.run_dir.iterdir():
+                if file.name != RECORD_FILE:
+                    shutil.rmtree(file) if file.is_dir() else file.unlink()
+        return one, two
+
+    def test_a_finished_second_stage_is_finished(self, kept: tuple[Job, Job]) -> None:
+        for job in kept:
+            assert finished(plan(job, SHORT)) is not None
+
+    def test_one_that_started_from_another_run_is_refused(self, kept: tuple[Job, Job]) -> None:
+        one, two = kept
+        file = one.run_dir / RECORD_FILE
+        file.write_text(file.read_text(encoding="utf-8").replace('"run_id": "', '"run_id": "0'), encoding="utf-8")
+        with pytest.raises(InputError, match="started from another first stage"):
+            finished(plan(two, SHORT))
+
+    def test_another_second_stage_cannot_start_from_it(self, kept: tuple[Job, Job], tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"one is a kept run, without its net and weights, .* leave such rows out"):
+            run(replace(kept[1], run_dir=tmp_path / "three"), SHORT)
+        assert not (tmp_path / "three").exists()

@@ -72,6 +72,13 @@ def test_a_second_stage_leaves_what_is_its_first_ones() -> None:
     assert (resolved.overrides, resolved.epochs) == ({}, 2)
 
 
+def test_a_second_stage_comes_after_another_row_and_a_first_one_does_not() -> None:
+    with pytest.raises(InputError, match="is a second stage: name the row of its first stage by after"):
+        resolve(MISLAS, Options())
+    with pytest.raises(InputError, match="comes after another row and its config trains a whole net: leave after out"):
+        resolve(PLAIN, Options(), second_stage=True)
+
+
 def test_weights_are_named_by_content(tmp_path: Path) -> None:
     file = tmp_path / "my net.pth"
     torch.save({"weight": torch.zeros(1)}, file)

@@ -144,3 +144,10 @@ class TestBadInput:
         monkeypatch.setattr(sys, "argv", ["sar-cls export", str(job.run_dir), "--onnx"])
         with pytest.raises(InputError, match="add --image-size N"):
             export.main()
+
+
+def test_anything_but_uint8_images_is_refused(run: Path, images: torch.Tensor) -> None:
+    model = load_model(run)
+    for wrong in (images.float() / 255, images.permute(0, 3, 1, 2), images[0]):
+        with pytest.raises(ValueError, match=r"takes uint8 images \[N, H, W, 3\] with values from 0 to 255, and got "):
+            model(wrong)

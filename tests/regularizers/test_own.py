@@ -41,8 +41,12 @@ def test_named_scalars_are_passed_on(returned: dict, device: torch.device) -> No
         ({0: VALUE.sum()}, "has the name 0"),
         ({"loss_a": VALUE}, r"has 'loss_a' of shape \[3\]"),
         ({"loss_a": 0.5}, "has 'loss_a' of type float"),
+        ({"loss_ce": VALUE.sum()}, "has the name 'loss_ce', which is the classification loss"),
+        ({"loss_a": torch.tensor(3)}, "has 'loss_a' of torch.int64"),
     ],
 )
 def test_anything_else_is_one_sentence(returned: Any, found: str, device: torch.device) -> None:
-    with pytest.raises(ValueError, match=f"^Own: what losses.. returned {found}: return a dict of scalar tensors"):
+    with pytest.raises(
+        ValueError, match=f"^Own: what losses.. returned {found}: return a dict of floating-point scalars"
+    ):
         call(returned, device)

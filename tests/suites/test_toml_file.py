@@ -46,6 +46,13 @@ from .small_suite import HEAD, ROWS, write_suite
         (HEAD + ROWS + "also_in = [1]\n", 11, "also_in must be an array of strings"),
         (HEAD + ROWS + 'also_in = ["Nets"]\n', 11, "no row has that group"),
         (HEAD + 'include = ["small"]\n' + ROWS, 3, "includes itself"),
+        (HEAD + 'include = ["digit"]\n' + ROWS, 3, "unknown suite 'digit'"),
+        (
+            HEAD + ROWS.replace('label = "P', 'baseline = "sar"\nlabel = "P'),
+            5,
+            "'sar' is compared with 'plain' in its turn; leave one out",
+        ),
+        (HEAD + ROWS + '\n[[rows]]\nname = "none"\nlabel = " "\n', 14, "the label is empty"),
     ],
 )
 def test_bad_suite_files_are_named_with_their_line(tmp_path: Path, text: str, line: int, message: str) -> None:

@@ -106,7 +106,10 @@ def prepare_readings(series: Sequence[Series]) -> list[Panel]:
     from sar_cls.regularizers import REGULARIZERS  # imports torch
 
     drawn = {
-        reading.name: reading.title for kind in REGULARIZERS.values() for reading in kind.readings if reading.title
+        reading.name: reading.title
+        for kind in REGULARIZERS.values()
+        for reading in getattr(kind, "readings", ())
+        if reading.title
     }
     shown = with_readings(series, drawn)
     if not shown:
@@ -128,7 +131,9 @@ def with_readings(series: Sequence[Series], drawn: Sequence[str] | dict[str, str
     if drawn is None:
         from sar_cls.regularizers import REGULARIZERS
 
-        drawn = [reading.name for kind in REGULARIZERS.values() for reading in kind.readings if reading.title]
+        drawn = [
+            reading.name for kind in REGULARIZERS.values() for reading in getattr(kind, "readings", ()) if reading.title
+        ]
     return [entry for entry in series if set(drawn) & set(entry.histories[0].columns)]
 
 

@@ -31,7 +31,7 @@ def reading_titles() -> dict[str, tuple[str, str]]:
     """What regularizers say of themselves and is drawn: column -> title and unit."""
     from sar_cls.regularizers import REGULARIZERS  # imports torch
 
-    drawn = [reading for kind in REGULARIZERS.values() for reading in kind.readings if reading.title]
+    drawn = [reading for kind in REGULARIZERS.values() for reading in getattr(kind, "readings", ()) if reading.title]
     drawn.sort(key=lambda reading: not reading.in_record)  # what a record keeps matters most
     return {reading.name: (reading.title, "%") for reading in drawn}
 
