@@ -47,14 +47,17 @@ def test_a_suite_kept_elsewhere(folder: Path) -> None:
     assert suite is not None
     path = folder / suite.group(1)
     path.parent.mkdir(parents=True)
-    path.write_text(suite.group(2), encoding="utf-8")
+    loss = re.search(r"```python\n# (mine/my_losses.py)\n(.*?)```\n\n```toml\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert loss is not None
+    path.write_text(suite.group(2) + loss.group(3), encoding="utf-8")
+    (folder / loss.group(1)).write_text(loss.group(2), encoding="utf-8")
     listed = call(folder, "run", "--configs", "mine", "--suite", "tails", "--list")
     assert "a grid of 2: sar_0_5, sar_0_9" in listed
-    short = ("--seeds", "1", "--epochs", "1", "--device", "cpu", "--only", "plain", "sar_0_9")
+    short = ("--seeds", "1", "--epochs", "1", "--device", "cpu", "--only", "plain", "prior", "sar_0_9")
     table = call(folder, "run", "--configs", "mine", "--suite", "tails", *short)
     assert "MixUp+SAR, tau = 0.9" in table
     records = [json.loads(file.read_text()) for file in sorted(folder.glob("work_dirs/tails/*/*/record.json"))]
-    assert [record["row"] for record in records] == ["plain", "sar_0_9"]
+    assert [record["row"] for record in records] == ["plain", "prior", "sar_0_9"]
     assert records[0]["train_counts"] == [40, 37, 34, 31, 28, 25, 22]
     assert "MixUp+SAR, tau = 0.9" in call(folder, "report", "--configs", "mine")
 
