@@ -18,7 +18,8 @@ from sar_cls.errors import InputError
 from sar_cls.mm.second_stage import hold_of
 from sar_cls.runs.folder import LAST, RECORD_FILE
 from sar_cls.suites.by_method import GENERAL
-from sar_cls.suites.rows import SUITE_FILE, Row, list_suites, load_suite
+from sar_cls.suites.places import SUITE_FILE, home_of
+from sar_cls.suites.rows import Row, list_suites, load_suite
 
 
 def without_batch_norm(configs: Path) -> list[str]:
@@ -29,19 +30,22 @@ def without_batch_norm(configs: Path) -> list[str]:
 
 
 def _rows(configs: Path, suite: str, stage: int) -> list[Row]:
-    if not (configs / suite / SUITE_FILE).is_file():
+    home = home_of(suite, configs)
+    if not (home / suite / SUITE_FILE).is_file():
         return []
-    return [row for row in load_suite(configs, suite).rows if row.stage == stage]
+    return [row for row in load_suite(home, suite).rows if row.stage == stage]
 
 
-def first_stage_methods(configs: Path) -> list[str]:
-    """The names that ``--method`` takes: a row's name, without a leading "mixup_"."""
-    return [row.name.removeprefix("mixup_") for row in _rows(configs, GENERAL, 1)]
+def first_stage_methods(configs: Path, suite: str = GENERAL) -> list[str]:
+    """The names that ``stage1.py --method`` takes for a suite's data: a row's name, without a leading "mixup_"."""
+    rows = [row for home in (GENERAL, suite) for row in _rows(configs, home, 1)]
+    return list(dict.fromkeys(row.name.removeprefix("mixup_") for row in rows))
 
 
-def second_stage_methods(configs: Path) -> list[str]:
-    """The names that ``stage2.py --method`` takes."""
-    return list(dict.fromkeys(row.method for row in _rows(configs, GENERAL, 2) if row.method))
+def second_stage_methods(configs: Path, suite: str = GENERAL) -> list[str]:
+    """The names that ``stage2.py --method`` takes after a first stage of a suite."""
+    rows = [row for home in (GENERAL, suite) for row in _rows(configs, home, 2)]
+    return list(dict.fromkeys(row.method for row in rows if row.method))
 
 
 def first_stage_run(
@@ -61,17 +65,19 @@ def first_stage_run(
         The run, its options completed by the data set where the config is that of another one.
     """
     suite = f"{dataset}_lt"
+    list_suites(configs)  # says so where there are no configs at all
     for home in (suite, GENERAL):
         names = {row.name: row for row in _rows(configs, home, 1)}
         row = names.get(method) or names.get(f"mixup_{method}")
         if row is not None:
             break
     else:
-        list_suites(configs)  # says so where there are no configs at all
-        known = ", ".join(first_stage_methods(configs))
+        known = ", ".join(first_stage_methods(configs, suite))
         raise InputError(f"unknown method {method!r}: choose one of {known}")
     if home != suite:
-        factor = options.imbalance or (load_suite(configs, suite).imbalance if _rows(configs, suite, 1) else None)
+        factor = options.imbalance or (
+            load_suite(home_of(suite, configs), suite).imbalance if _rows(configs, suite, 1) else None
+        )
         if factor is None and dataset == "folder":
             factor = "none"  # a folder of one's own has its own tail
         options = replace(options, dataset=dataset, imbalance=factor)
@@ -111,7 +117,7 @@ def second_stage_run(configs: Path, stage1: Path, method: str, options: Options,
     list_suites(configs)  # says so where there are no configs at all
     rows = [row for home in (suite, GENERAL) for row in _rows(configs, home, 2) if row.method == method]
     if not rows:
-        raise InputError(f"unknown method {method!r}: choose one of {', '.join(second_stage_methods(configs))}")
+        raise InputError(f"unknown method {method!r}: choose one of {', '.join(second_stage_methods(configs, suite))}")
     if found.handover.segmentor is not None:
         rows = [row for row in rows if is_dense(row_config(row.source))]
         if not rows:

@@ -16,12 +16,10 @@ from typing import Any
 
 from sar_cls.errors import InputError
 from sar_cls.suites.grid import expand
-from sar_cls.suites.places import CONFIGS
+from sar_cls.suites.places import CONFIGS, SUITE_FILE, home_of
 from sar_cls.suites.row_checks import NAME, check_baseline, check_label, check_name
 from sar_cls.suites.shared_row import taken_over
 from sar_cls.suites.toml_file import SuiteFile, read_suite_file, unknown
-
-SUITE_FILE = "suite.toml"
 
 
 @dataclass(frozen=True)
@@ -237,7 +235,7 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
             return known[other]
         if other in (*parents, name):
             raise InputError(f"suite {other!r} is this one, or takes rows of it itself.")
-        known[other] = _load(_home_of(other, configs_dir), other, (*parents, name))
+        known[other] = _load(home_of(other, configs_dir), other, (*parents, name))
         return known[other]
 
     rows: list[Row] = []
@@ -258,7 +256,7 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
     for child in file.head.get("include", []):
         if child in (*parents, name):
             raise InputError(f"{file.where('include')}: suite {child!r} includes itself; remove it there.")
-        home = _home_of(child, configs_dir)
+        home = home_of(child, configs_dir)
         if not (home / child / SUITE_FILE).is_file():
             raise InputError(f"{file.where('include')}: {unknown('suite', child, list_suites(configs_dir))}")
         included.append(_load(home, child, (*parents, name)))
@@ -280,12 +278,6 @@ def _load(configs_dir: Path, name: str, parents: tuple[str, ...]) -> Suite:
         extra_metrics=tuple(file.head.get("extra_metrics", ())),
         included=tuple(included),
     )
-
-
-def _home_of(suite: str, configs_dir: Path) -> Path:
-    """The folder that has a suite: the one that was given, else that of the suites that come along."""
-    own = (configs_dir / suite / SUITE_FILE).is_file() or not (CONFIGS / suite / SUITE_FILE).is_file()
-    return configs_dir if own else CONFIGS
 
 
 def _make_row(file: SuiteFile, index: int, entry: dict[str, Any], before: list[Row]) -> Row:

@@ -13,7 +13,8 @@ from sar_cls.engine.options import Options
 from sar_cls.engine.rate_rules import check_rate_rules
 from sar_cls.engine.recipe import resolve
 from sar_cls.errors import InputError
-from sar_cls.suites.rows import SUITE_FILE, list_suites, load_suite
+from sar_cls.suites.places import SUITE_FILE
+from sar_cls.suites.rows import list_suites, load_suite
 
 HEAD: dict[str, Any] = dict(type="RegularizedLinearClsHead", num_classes=3, in_channels=4)
 SCALED = dict(HEAD, classifier=dict(type="scaled"))

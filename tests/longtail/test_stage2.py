@@ -14,6 +14,8 @@ import torch
 from sar_cls import cli
 from sar_cls.engine.two_stage import second_stage_methods
 from sar_cls.runs.record import read_record
+from sar_cls.suites.by_method import with_methods
+from sar_cls.suites.rows import load_suite
 
 from .stage_calls import LINE, Result, call, content, pictures, refused, run_dir
 
@@ -65,6 +67,37 @@ class TestSecondStage:
         result = call("stage2", "--stage1", start, "--data-root", data, "--epochs", "1", "--device", "cpu")
         assert run_dir(result).parent == start.parent.parent / "mixup_mislas"
         assert read_record(run_dir(result))["train_counts"] == [12, 6, 4]
+
+
+class TestAfterAFirstStageOfASuiteOfOnesOwn:
+    """Methods that come along are known there too, and the report has a row for what they gave."""
+
+    @pytest.fixture
+    def mine(self, copied: Path, tmp_path: Path) -> tuple[Path, Path]:
+        """Suites of one's own, and a run of one of them."""
+        (tmp_path / "mine" / "tails").mkdir(parents=True)
+        text = 'title = "Mine"\nmetric = "top1"\n\n[[rows]]\nname = "plain"\nlabel = "Plain"\n'
+        (tmp_path / "mine" / "tails" / "suite.toml").write_text(text)
+        run = tmp_path / "work" / "tails" / "plain" / copied.name
+        shutil.copytree(copied, run)
+        record = json.loads((run / "record.json").read_text()) | {"suite": "tails", "row": "plain"}
+        (run / "record.json").write_text(json.dumps(record))
+        return tmp_path / "mine", run
+
+    @pytest.mark.parametrize("named", [True, False])
+    def test_it_is_run_and_shown(self, mine: tuple[Path, Path], named: bool) -> None:
+        configs, start = mine
+        options = ("--configs", configs) if named else ()
+        folder = run_dir(call("stage2", "--stage1", start, "--method", "tau", "--device", "cpu", *options))
+        assert folder == start.parents[1] / "plain_tau" / start.name
+        assert with_methods(load_suite(configs, "tails"), configs).row("plain_tau").method == "tau"
+
+    def test_the_known_ones_are_told(self, mine: tuple[Path, Path]) -> None:
+        configs, start = mine
+        says = "unknown method 'taw': choose one of mislas, .*tau"
+        refused(configs, "stage2", "--stage1", start, "--method", "taw", "--configs", configs, says=says)
+        says = "unknown method 'norm': choose one of .*mixup"
+        refused(configs, "stage1", "--method", "norm", "--configs", configs, "--work-dir", configs / "work", says=says)
 
 
 class TestThePlaceOfTheData:

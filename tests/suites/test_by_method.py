@@ -8,8 +8,11 @@ import pytest
 
 from sar_cls.cli import CONFIGS
 from sar_cls.engine.two_stage import first_stage_methods, second_stage_methods
+from sar_cls.suites import places
 from sar_cls.suites.by_method import folder_suite, with_methods
 from sar_cls.suites.rows import Suite, load_suite
+
+from .small_suite import write_suite
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,49 @@ def test_a_suites_own_rows_stay_as_they_are(name: str) -> None:
     assert len(set(pairs)) == len(pairs)
 
 
-def test_configs_of_ones_own_without_the_general_suite(tmp_path: Path) -> None:
-    assert folder_suite(tmp_path) is None
+OWN = """
+title = "A suite of one's own"
+metric = "top1"
+
+[[rows]]
+name = "plain"
+label = "Plain"
+config = "digits_lt/mixup.py"
+
+[[rows]]
+name = "other"
+label = "Other"
+like = "plain"
+
+[[rows]]
+name = "plain_mine"
+label = "Plain, mine"
+config = "digits_lt/mislas.py"
+after = "plain"
+method = "mine"
+"""
+
+
+def test_a_suite_of_ones_own_has_the_methods_that_come_along_and_its_own_after_each_first_stage(tmp_path: Path) -> None:
+    write_suite(tmp_path, OWN, "tails")
+    suite = load_suite(tmp_path, "tails")
+    full = with_methods(suite, tmp_path)
+    assert full.rows[:3] == suite.rows
+    for method in (*second_stage_methods(CONFIGS), "mine"):
+        assert full.row(f"other_{method}").after == "other"
+        assert full.row(f"other_{method}").suite == "tails"
+    assert full.full_label(full.row("other_mine")) == "Other, mine"
+    assert second_stage_methods(tmp_path, "tails") == [*second_stage_methods(CONFIGS), "mine"]
+    assert first_stage_methods(tmp_path) == first_stage_methods(CONFIGS)
+
+
+def test_folders_are_shown_beside_suites_of_ones_own(tmp_path: Path, folders: Suite) -> None:
+    write_suite(tmp_path, OWN, "tails")
+    assert folder_suite(tmp_path) == folders
+
+
+def test_no_general_suite_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     suite = load_suite(CONFIGS, "digits_lt")
+    monkeypatch.setattr(places, "CONFIGS", tmp_path / "none")
+    assert folder_suite(tmp_path) is None
     assert with_methods(suite, tmp_path) is suite

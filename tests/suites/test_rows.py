@@ -14,7 +14,8 @@ from sar_cls.metrics.accuracy import evaluate, evaluate_calibrated
 from sar_cls.metrics.segmentation import evaluate_segmentation
 from sar_cls.suites.listing import describe
 from sar_cls.suites.metric_names import METRICS
-from sar_cls.suites.rows import SUITE_FILE, list_suites, load_suite, select_rows
+from sar_cls.suites.places import SUITE_FILE
+from sar_cls.suites.rows import list_suites, load_suite, select_rows
 
 from .small_suite import HEAD, ROWS, write_suite
 

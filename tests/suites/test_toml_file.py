@@ -8,7 +8,8 @@ import pytest
 
 from sar_cls.engine.config import row_config
 from sar_cls.errors import InputError
-from sar_cls.suites.rows import SUITE_FILE, load_suite
+from sar_cls.suites.places import SUITE_FILE
+from sar_cls.suites.rows import load_suite
 from sar_cls.suites.toml_file import read_suite_file, unknown
 
 from .small_suite import HEAD, ROWS, write_suite
