@@ -43,6 +43,8 @@ def main() -> int:
     refused, locked = 0, 0
     for run_dir in arguments.runs:
         try:
+            if not run_dir.is_dir():
+                raise InputError(f"no run at {run_dir}: give the folder of a finished run")
             if not arguments.again and finished_features.has_features(read_record(run_dir), run_dir):
                 messages.result(f"{run_dir}: has features")
                 continue

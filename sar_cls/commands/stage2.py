@@ -47,9 +47,9 @@ def main() -> int:
         from sar_cls.engine import two_stage as longtail
         from sar_cls.launch.attempt import run_or_fail
         from sar_cls.mm.handover import former_data_root
+        from sar_cls.runs.record import is_finished
 
-    if arguments.data_root is None:
-        arguments.data_root = former_data_root(longtail.run_folder(arguments.stage1))
+    first = longtail.run_folder(arguments.stage1)
     options = cli.run_options(
         arguments,
         stage2_epochs=arguments.epochs,
@@ -57,6 +57,9 @@ def main() -> int:
         full_epochs=arguments.full_epochs,
     )
     planned = longtail.second_stage_run(configs, arguments.stage1, arguments.method, options, arguments.work_dir)
+    if arguments.data_root is None:
+        needed = not is_finished(planned.run_dir)
+        planned = planned.on(data_root=former_data_root(first, needed=needed, download=arguments.download))
     cli.writable_folder(planned.run_dir)
     messages.result(longtail.summary(run_or_fail(planned), planned.run_dir))
     return 0

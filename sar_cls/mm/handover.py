@@ -19,6 +19,7 @@ from mmengine.config import Config
 
 from sar_cls.errors import InputError
 from sar_cls.files import replacing, why
+from sar_cls.mm.data_places import check_data
 from sar_cls.mm.handover_checks import (
     SEGMENTORS,
     dataset_problem,
@@ -218,16 +219,35 @@ def has_handover(folder: Path) -> bool:
     return (folder / NET).exists() or (folder / CONFIG).exists()
 
 
-def former_data_root(folder: Path) -> str | None:
-    """Where the run in ``folder`` had its data, if that is a folder here; None where it is not, or ``net.json`` is not sound.
+def former_data_root(folder: Path, *, needed: bool = True, download: bool = False) -> str | None:
+    """Where the run in ``folder`` had its data, if that is a folder here; None for the default place.
+
+    None also where ``net.json`` is not sound: who reads all of it says what is wrong.
 
     A hint for a second stage that is given no place: the images there are compared with the first stage's as any others are.
+
+    Args:
+        folder: of the run.
+        needed: whether the images will be read; None is given for a folder that is gone where they will not.
+        download: whether a missing CIFAR would be fetched.
+
+    Raises:
+        InputError: that folder is not there, and the default place does not have the data either.
     """
     try:
-        found = _from_json(folder / NET).get("data_root")
-        return found if isinstance(found, str) and Path(found).is_dir() else None
-    except (OSError, ValueError, RecursionError, MemoryError):
-        return None  # who reads all of it says what is wrong
+        values = _from_json(folder / NET)
+        found = values.get("data_root")
+        if not isinstance(found, str):
+            return None
+        if Path(found).is_dir():
+            return found
+        if needed:
+            check_data(values["dataset"], download=download)
+    except InputError as error:
+        raise InputError(f"{folder} had its images in {found}, which is not there: give --data-root") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError):
+        pass
+    return None
 
 
 def _from_json(path: Path) -> dict[str, Any]:

@@ -181,3 +181,9 @@ def test_logits_that_are_equal_but_for_rounding_may_go_either_way(run: Callable[
     np.savez(first / "test_outputs.npz", **arrays)
     assert call(first)[0] == 0
     assert read_features(first).test_predictions[0] == logits[0].argmax()
+
+
+def test_a_folder_that_is_not_there(call: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    code, _, errors = call(tmp_path / "nope")
+    assert code == 2
+    assert errors.endswith(f": no run at {tmp_path / 'nope'}: give the folder of a finished run\n")

@@ -109,16 +109,41 @@ class TestThePlaceOfTheData:
         others = pictures(tmp_path / "others", seed=1)
         refused(start, "stage2", *arguments[:2], "--data-root", others, says="give the same --data-root")
 
-    @pytest.mark.parametrize("root", ["gone", 3, ["a"]], ids=str)
-    def test_a_place_that_is_not_here(self, folder_first: tuple[Path, Path], tmp_path: Path, root: object) -> None:
+    @pytest.mark.parametrize(
+        ("root", "says"),
+        [
+            ("gone", "seed7 had its images in gone, which is not there: give --data-root$"),
+            (3, "data_root must"),
+            (["a"], "data_root must"),
+        ],
+        ids=str,
+    )
+    def test_a_place_that_is_not_here(
+        self, folder_first: tuple[Path, Path], tmp_path: Path, root: object, says: str
+    ) -> None:
         _, start = folder_first
         copy = tmp_path / "folder_lt" / "mixup" / "seed7"
         shutil.copytree(start, copy)
         net = json.loads((copy / "net.json").read_text()) | {"data_root": root}
         (copy / "net.json").write_text(json.dumps(net))
-        refused(
-            tmp_path, "stage2", "--stage1", copy, "--method", "tau", says="data/train is not a folder|data_root must"
-        )
+        refused(tmp_path, "stage2", "--stage1", copy, "--method", "tau", says=says)
+
+    def test_of_a_finished_run_is_not_needed_any_more(
+        self, folder_first: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copy = Path(shutil.copytree(folder_first[1], tmp_path / "folder_lt" / "mixup" / "seed7"))
+        arguments = ("--stage1", copy, "--method", "tau", "--device", "cpu")
+        done = call("stage2", *arguments)
+        net = json.loads((copy / "net.json").read_text()) | {"data_root": "gone"}
+        (copy / "net.json").write_text(json.dumps(net))
+        monkeypatch.chdir(tmp_path)
+        again = call("stage2", *arguments)
+        assert (again.code, again.out) == (0, done.out)
+
+    def test_that_is_not_here_and_that_the_data_have_no_need_of(self, copied: Path) -> None:
+        net = json.loads((copied / "net.json").read_text()) | {"data_root": "gone"}
+        (copied / "net.json").write_text(json.dumps(net))
+        run_dir(call("stage2", "--stage1", copied, "--method", "tau", "--device", "cpu"))  # the digits lie nowhere
 
 
 class TestSecondStageRefuses:
