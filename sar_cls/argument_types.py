@@ -6,6 +6,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from sar_cls import bounds, messages
@@ -74,6 +75,18 @@ _imbalance_factor = number(
 def imbalance(text: str) -> float | str:
     """An argument type: an imbalance factor, or "none"."""
     return "none" if text == "none" else _imbalance_factor(text)
+
+
+def path(text: str) -> Path:
+    """An argument type: a path. An empty one, which a variable of the shell that is not set leaves, would be the current folder."""
+    return Path(path_text(text))
+
+
+def path_text(text: str) -> str:
+    """The same, as it was written."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty: name one (is a variable of the shell not set?)")
+    return text
 
 
 def pair(text: str) -> tuple[str, str]:

@@ -24,7 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def add_configs(add: Callable[..., Any]) -> None:
     """Adds the option for suites of one's own; ``add`` is the ``add_argument`` of a group."""
-    add("--configs", type=Path, metavar="DIR", help="folder of suites of your own (default: those that come along)")
+    add(
+        "--configs",
+        type=argument_types.path,
+        metavar="DIR",
+        help="folder of suites of your own (default: those that come along)",
+    )
 
 
 def configs(arguments: argparse.Namespace) -> Path:
@@ -63,7 +68,12 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
             metavar="N",
             help="batch norm over each N images of a batch, as on devices with N images each (default: the whole batch)",
         )
-        add("--weights", metavar="SOURCE", help="pre-trained weights: a file, timm:NAME, or none")
+        add(
+            "--weights",
+            type=argument_types.path_text,
+            metavar="SOURCE",
+            help="pre-trained weights: a file, timm:NAME, or none",
+        )
         add(
             "--image-size",
             type=argument_types.image_size,
@@ -118,11 +128,17 @@ def add_run_options(parser: argparse.ArgumentParser, *, second_stage: bool = Fal
         help="threads of torch on the CPU, which move results a little (default: the cores, or OMP_NUM_THREADS)",
     )
     add = parser.add_argument_group("where things are").add_argument
-    add("--data-root", metavar="DIR", help="folder of the data sets (default: data)")
+    add("--data-root", type=argument_types.path_text, metavar="DIR", help="folder of the data sets (default: data)")
     add("--download", action="store_true", help="download a missing CIFAR set")
     folder = "the first stage's" if second_stage else "work_dirs"
     default = None if second_stage else Path("work_dirs")
-    add("--work-dir", type=Path, default=default, metavar="DIR", help=f"folder of the runs (default: {folder})")
+    add(
+        "--work-dir",
+        type=argument_types.path,
+        default=default,
+        metavar="DIR",
+        help=f"folder of the runs (default: {folder})",
+    )
     add("--tensorboard", action="store_true", help="write TensorBoard files beside each run")
     add(
         "--mlflow",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 
 
+def by_torchrun() -> bool:
+    """Whether torchrun, or what stands for it, started this process, be it a single one."""
+    # All of what a process needs to find the others: WORLD_SIZE alone is also set by other programs.
+    return all(os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+
+
 def processes() -> int:
     """Processes that train one run together; 1 outside torchrun, and where it started a single one."""
-    # All of what a process needs to find the others: WORLD_SIZE alone is also set by other programs.
-    if not all(os.environ.get(name) for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")):
-        return 1
-    return max(1, _number("WORLD_SIZE", 1))
+    return max(1, _number("WORLD_SIZE", 1)) if by_torchrun() else 1
 
 
 def rank() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,8 @@ from sar_cls import argument_types, bounds
         (argument_types.seed, {"0": 0, str(bounds.SEEDS - 1): bounds.SEEDS - 1}, ["-1", str(bounds.SEEDS)]),
         (argument_types.fraction, {"0.5": 0.5}, ["0", "1", "nan"]),
         (argument_types.imbalance, {"1": 1.0, "100": 100.0, "none": "none"}, ["0.5", "inf", "nan"]),
+        (argument_types.path, {"a/b": Path("a/b"), ".": Path()}, []),
+        (argument_types.path_text, {"a/b": "a/b", "timm:resnet18": "timm:resnet18"}, []),
         (argument_types.pair, {"a=b": ("a", "b"), "a=b=c": ("a", "b=c")}, ["a", "=b", "a="]),
     ],
 )
@@ -33,6 +36,12 @@ def test_what_is_taken(read: Callable[[str], Any], good: dict[str, Any], bad: li
     for text in bad:
         with pytest.raises(argparse.ArgumentTypeError, match=f"^{re.escape(repr(text))} must be"):
             read(text)
+
+
+def test_an_empty_path_is_not_the_current_folder() -> None:
+    for read in (argument_types.path, argument_types.path_text):
+        with pytest.raises(argparse.ArgumentTypeError, match=r"^the path is empty: name one"):
+            read("")
 
 
 def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,6 +28,12 @@ def everything() -> tuple[int, int, int, int, bool]:
     return ranks.processes(), ranks.rank(), ranks.local_processes(), ranks.local_rank(), ranks.is_first()
 
 
+def test_torchrun_may_start_a_single_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not ranks.by_torchrun()
+    say(PLACE | STORE | {"WORLD_SIZE": "1"}, monkeypatch)
+    assert ranks.by_torchrun()
+
+
 def test_one_of_several(monkeypatch: pytest.MonkeyPatch) -> None:
     say(PLACE | STORE, monkeypatch)
     assert everything() == (4, 3, 2, 1, False)

@@ -12,7 +12,6 @@ Exit code: 0 done; 2 a wrong argument or run; 130 interrupted.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from sar_cls import argument_types, cli, exit_codes, messages
 from sar_cls.errors import InputError
@@ -21,9 +20,13 @@ from sar_cls.files import refusing, replacing
 
 def parse() -> argparse.Namespace:
     parser = argument_types.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a run, or its last.pth or best.pth")
+    parser.add_argument(
+        "run", type=argument_types.path, metavar="RUN", help="folder of a run, or its last.pth or best.pth"
+    )
     parser.add_argument("--epoch", choices=["last", "best"], help="of a folder's two checkpoints (default: last)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the files (default: the run's)")
+    parser.add_argument(
+        "--out", type=argument_types.path, metavar="DIR", help="folder of the files (default: the run's)"
+    )
     parser.add_argument("--onnx", action="store_true", help="also model.onnx")
     parser.add_argument("--torch-export", action="store_true", help="also model.pt2, for torch.export.load")
     parser.add_argument(

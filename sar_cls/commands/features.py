@@ -12,7 +12,6 @@ Exit code: 0 all have features now; 2 a wrong argument, or a run was left as it 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from sar_cls import argument_types, exit_codes, messages
 from sar_cls.errors import InputError, RunLocked
@@ -21,9 +20,14 @@ from sar_cls.errors import InputError, RunLocked
 def parse() -> argparse.Namespace:
     parser = argument_types.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run")
+    add("runs", type=argument_types.path, nargs="+", metavar="RUN", help="folder of a finished run")
     add("--again", action="store_true", help="also for runs that have features")
-    add("--data-root", metavar="DIR", help="folder of the data sets (default: the run's own)")
+    add(
+        "--data-root",
+        type=argument_types.path_text,
+        metavar="DIR",
+        help="folder of the data sets (default: the run's own)",
+    )
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
     add("--threads", type=argument_types.threads, metavar="N", help="threads of torch on the CPU (default: the cores)")
     return parser.parse_args()

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from sar_cls.reporting.tables.suite_tables import SuiteTables
 
 DEFAULT_SUITE = "digits"
+DEFAULT_SEEDS = 3
 # What says how to train, by its value where it was not given.
-TRAINING_OPTIONS = {"seeds": 3, "jobs_per_device": 1} | dict.fromkeys(
+TRAINING_OPTIONS = {"seeds": None, "jobs_per_device": 1} | dict.fromkeys(
     ("epochs", "imbalance", "classes", "backbone", "bn_batch", "weights", "image_size", "val_fraction", "hold")
 )
 TRAINING_OPTIONS |= {"deterministic": False, "tensorboard": False, "download": False}
@@ -43,19 +44,19 @@ def parse() -> argparse.Namespace:
     parser = argument_types.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument_group("what to run").add_argument
     add("--suite", help=f"name of a suite (default: {DEFAULT_SUITE})")
-    add("--only", nargs="+", metavar="ROW", help="only these rows of the suite")
+    add("--only", nargs="+", action="extend", metavar="ROW", help="only these rows of the suite")
     add("--all", action="store_true", help="also the rows that run only on request")
     add(
         "--seeds",
         type=argument_types.number_of_seeds,
-        default=3,
         metavar="N",
-        help="seeds per row, the paper's three first (default: 3)",
+        help=f"seeds per row, the paper's three first (default: {DEFAULT_SEEDS})",
     )
     add(
         "--seed",
         type=argument_types.seed,
         nargs="+",
+        action="extend",
         metavar="S",
         help="these seeds instead of the first so many",
     )
@@ -109,12 +110,21 @@ def parse() -> argparse.Namespace:
     add(
         "--slurm",
         nargs="+",
+        action="extend",
         type=argument_types.pair,
         default=[],
         metavar="KEY=VALUE",
         help="of each job, as submitit has them: slurm_partition=gpu timeout_min=600 gpus_per_node=1 ...",
     )
     return parser.parse_args()
+
+
+def check_chosen(arguments: argparse.Namespace) -> None:
+    """Raises InputError for two options that each say which rows, or which seeds, to run."""
+    if arguments.only and arguments.all:
+        raise InputError("--only names the rows and --all takes every one: leave one of them out")
+    if arguments.seed and arguments.seeds:
+        raise InputError("--seed names the seeds and --seeds counts them: leave one of them out")
 
 
 def check_launcher(arguments: argparse.Namespace) -> None:
@@ -132,6 +142,7 @@ def check_launcher(arguments: argparse.Namespace) -> None:
 
 def main() -> int:
     arguments = parse()
+    check_chosen(arguments)
     check_launcher(arguments)
     configs = cli.configs(arguments)
     if arguments.list:
@@ -151,7 +162,7 @@ def main() -> int:
     # Only now: these import torch and mmpretrain, which takes seconds.
     with exit_codes.interruptible():
         from sar_cls.engine.run import check_place
-        from sar_cls.engine.shared import check_shared
+        from sar_cls.engine.shared import check_shared, check_started
         from sar_cls.launch.launchers import LAUNCHERS, Launch
         from sar_cls.launch.plans import plan_runs
         from sar_cls.reporting.tables import suite_tables as table
@@ -169,8 +180,10 @@ def main() -> int:
         iterations=arguments.iterations,
         classes=arguments.classes,
     )
-    seeds = list(dict.fromkeys(arguments.seed or cli.seeds(arguments.seeds)))
+    seeds = list(dict.fromkeys(arguments.seed or cli.seeds(arguments.seeds or DEFAULT_SEEDS)))
     runs = plan_runs(rows, seeds, options, work_dir)
+    if arguments.launcher != "print":  # who has lines printed may start them in any way
+        check_started(runs)
     for planned in runs:
         check_place(planned)
         check_shared(planned)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 
 from sar_cls import argument_types, cli, exit_codes, messages
 from sar_cls.files import check_file
@@ -35,18 +34,25 @@ def parse() -> argparse.Namespace:
     add("--data-path", action="store_true", help="the data path alone, in images/s")
     add("--evaluation", action="store_true", help="evaluation of the test set beside the bare forward pass")
     add("--cost", action="store_true", help="parameters, FLOPs and memory with and without each regularizer")
-    add("--profile", type=Path, metavar="DIR", help="trace of the real loop, most expensive operations, kernels a step")
+    add(
+        "--profile",
+        type=argument_types.path,
+        metavar="DIR",
+        help="trace of the real loop, most expensive operations, kernels a step",
+    )
     add("--start-up", action="store_true", help="seconds to the list of suites and to the end of the first step")
     add(
         "--jobs",
         type=argument_types.jobs,
         nargs="+",
+        action="extend",
         metavar="K",
         help="runs an hour with K at a time, from short runs that use the whole device",
     )
     add(
         "--dense",
         nargs="+",
+        action="extend",
         choices=DENSE_NETS,
         metavar="NET",
         help=f"the training step of these nets of suite camvid, on its images or random ones: {', '.join(DENSE_NETS)}",
@@ -56,16 +62,18 @@ def parse() -> argparse.Namespace:
     add(
         "--only",
         nargs="+",
+        action="extend",
         choices=known,
         metavar="NAME",
         help=f"only these: {', '.join(CONTENDERS)}; of --dense {', '.join(DENSE_CONTENDERS)}",
     )
     add = parser.add_argument_group("with which setting").add_argument
-    add("--net", nargs="+", choices=NETS, default=["resnet32"], help="default: resnet32")
+    add("--net", nargs="+", action="extend", choices=NETS, help="default: resnet32")
     add("--batch-size", type=argument_types.positive_int, metavar="N", help="default: 128, of --dense 8")
     add(
         "--precision",
         nargs="+",
+        action="extend",
         choices=["fp32", "bf16"],
         help="default: that of benchmarks/run.py",
     )
@@ -84,8 +92,8 @@ def parse() -> argparse.Namespace:
     add(
         "--wait",
         nargs="+",
+        action="extend",
         choices=["sleep", "spin"],
-        default=["sleep"],
         help="how threads wait for each other in the runs of --jobs: asleep, as in benchmarks/run.py (the default), or as OpenMP "
         "does by itself",
     )
@@ -106,9 +114,16 @@ def parse() -> argparse.Namespace:
         help="training steps in a round (default: 20)",
     )
     add("--epochs", type=argument_types.epochs, default=6, metavar="N", help="of each run of --jobs (default: 6)")
-    add("--data-root", metavar="DIR", help="folder of CIFAR-100 (default: data, or random images)")
-    add("--json", type=Path, metavar="FILE", help="write the figures, the machine and the versions here")
+    add(
+        "--data-root",
+        type=argument_types.path_text,
+        metavar="DIR",
+        help="folder of CIFAR-100 (default: data, or random images)",
+    )
+    add("--json", type=argument_types.path, metavar="FILE", help="write the figures, the machine and the versions here")
     arguments = parser.parse_args()
+    # Not as defaults of the parser, which would add to them.
+    arguments.net, arguments.wait = arguments.net or ["resnet32"], arguments.wait or ["sleep"]
     if arguments.epochs < 3:
         parser.error("--epochs must be at least 3: the first and the last epoch of a run do not count")
     if arguments.only and not arguments.dense and not set(arguments.only) & set(CONTENDERS):

@@ -51,9 +51,11 @@ def main() -> int:
 
     with exit_codes.interruptible():
         from sar_cls.engine import two_stage as longtail
+        from sar_cls.engine.shared import check_started
         from sar_cls.launch.attempt import run_or_fail
 
     options = cli.run_options(arguments, imbalance=arguments.imbalance, epochs=arguments.epochs)
     planned = longtail.first_stage_run(configs, arguments.dataset, arguments.method, arguments.seed, options, work_dir)
+    check_started([planned])
     messages.result(longtail.summary(run_or_fail(planned), planned.run_dir))
     return 0

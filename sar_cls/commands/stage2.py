@@ -13,7 +13,6 @@ Exit code: 0 done; 1 the run failed; 2 a wrong argument, config, data set or fir
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from sar_cls import argument_types, cli, exit_codes, messages
 
@@ -21,7 +20,13 @@ from sar_cls import argument_types, cli, exit_codes, messages
 def parse() -> argparse.Namespace:
     parser = argument_types.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument_group("what to run").add_argument
-    add("--stage1", type=Path, required=True, metavar="PATH", help="folder of a finished first stage, or its last.pth")
+    add(
+        "--stage1",
+        type=argument_types.path,
+        required=True,
+        metavar="PATH",
+        help="folder of a finished first stage, or its last.pth",
+    )
     add(
         "--method",
         default="mislas",
@@ -45,6 +50,7 @@ def main() -> int:
 
     with exit_codes.interruptible():
         from sar_cls.engine import two_stage as longtail
+        from sar_cls.engine.shared import check_started
         from sar_cls.launch.attempt import run_or_fail
         from sar_cls.mm.handover import former_data_root
         from sar_cls.runs.record import is_finished
@@ -57,6 +63,7 @@ def main() -> int:
         full_epochs=arguments.full_epochs,
     )
     planned = longtail.second_stage_run(configs, arguments.stage1, arguments.method, options, arguments.work_dir)
+    check_started([planned])
     if arguments.data_root is None:
         needed = not is_finished(planned.run_dir)
         planned = planned.on(data_root=former_data_root(first, needed=needed, download=arguments.download))

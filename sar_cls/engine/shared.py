@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sar_cls import ranks
 from sar_cls.engine.planned import PlannedRun
 from sar_cls.errors import InputError
+from sar_cls.runs.folder import LAST
+
+
+def check_started(runs: Iterable[PlannedRun]) -> None:
+    """Refuses options of several processes outside torchrun, where they would change nothing.
+
+    A run that several processes have begun may go on in a single one, with the options that it had.
+
+    Args:
+        runs: of one command line.
+
+    Raises:
+        InputError: there is such an option, and none of the runs was begun.
+    """
+    runs = list(runs)
+    if ranks.by_torchrun() or any((run.run_dir / LAST).exists() for run in runs):
+        return
+    for run in runs:
+        for option, given in (("--sync-bn", run.options.sync_bn), ("--local-statistics", run.options.local_statistics)):
+            if given:
+                raise InputError(
+                    f"{option} is for several processes of one run: leave it out, or start them by torchrun"
+                )
 
 
 def check_shared(planned: PlannedRun) -> None:

@@ -128,6 +128,8 @@ def second_stage_run(configs: Path, stage1: Path, method: str, options: Options,
     source = (row or rows[0]).source
     name = row.name if row is not None else f"{first['row']}_{method}"
     resolved = resolve(source, options, second_stage=True)
+    if resolved.config.get("posthoc"):
+        _check_untrained(method, options)
     if found.handover.segmentor is None:
         check_hold(resolved, *built_backbone(found.handover.backbone), method, without_batch_norm(configs))
     if work_dir is None:
@@ -141,6 +143,14 @@ def second_stage_run(configs: Path, stage1: Path, method: str, options: Options,
         run += f"-{asked}"
     target = work_dir / suite / name / run
     return plan(Job(suite, name, source, first["seed"], target, folder), options, resolved)
+
+
+def _check_untrained(method: str, options: Options) -> None:
+    """Raises InputError for what says how to train a second stage that trains nothing."""
+    given = {"--epochs": options.stage2_epochs, "--full-epochs": options.full_epochs, "--hold": options.hold}
+    for option, value in given.items():
+        if value:
+            raise InputError(f"{method} corrects the classifier and trains nothing: leave {option} out")
 
 
 def summary(record: dict[str, Any], folder: Path) -> str:

@@ -185,6 +185,13 @@ def test_a_device_of_another_machine(run: Run, tmp_path: Path) -> None:
     refused(run(*only, "--launcher", "print", "--device", "meta"), "only cpu and cuda are supported")
 
 
+def test_a_list_that_is_given_in_parts_is_one_list(run: Run, tmp_path: Path) -> None:
+    parts = ("--only", "baseline", "--only", "sar", "--seed", "1", "--seed", "2", "3")
+    result = run("--suite", "digits", *parts, "--launcher", "print", "--work-dir", tmp_path / "work")
+    found = re.findall(r"--only digits/(\w+) --seed (\d)", result.out)
+    assert found == [(row, seed) for seed in "123" for row in ("baseline", "sar")]
+
+
 class TestDryRun:
     def test_it_says_what_would_run_and_what_is_missing(self, run: Run, tmp_path: Path) -> None:
         only = (

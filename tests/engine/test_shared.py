@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,8 +17,9 @@ from sar_cls.engine import options as engine_options
 from sar_cls.engine import run as engine
 from sar_cls.engine.options import Options, usable_device, visible_devices
 from sar_cls.engine.run import DataCache, Job
-from sar_cls.engine.shared import check_shared
+from sar_cls.engine.shared import check_shared, check_started
 from sar_cls.errors import InputError
+from sar_cls.runs.folder import LAST
 
 Planned = Callable[..., Any]
 SECOND = f"""
@@ -114,3 +116,19 @@ def test_fewer_gpus_than_processes(processes: Callable[..., None]) -> None:
             usable_device(name)
     assert usable_device("cpu") == "cpu"
     assert engine_options.visible_devices("cpu") == ["cpu"]
+
+
+def test_options_of_several_processes_in_a_single_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They change nothing there, but that a run which was begun with them goes on with them."""
+    monkeypatch.setattr(ranks, "by_torchrun", lambda: False)
+    for name in ("sync_bn", "local_statistics"):
+        run = planned(options=Options(**{name: True}))
+        run.run_dir = tmp_path
+        option = f"--{name.replace('_', '-')}"
+        with pytest.raises(InputError, match=f"^{option} is for several processes of one run: leave it out, or"):
+            check_started([run])
+        with monkeypatch.context() as patch:
+            patch.setattr(ranks, "by_torchrun", lambda: True)
+            check_started([run])
+    (tmp_path / LAST).touch()
+    check_started([run])

@@ -173,6 +173,8 @@ class TestFirstStageRefuses:
             (["--seed", "-1"], "--seed: '-1' must be a whole number from 0"),
             (["--device", "gpu"], "unknown device 'gpu'"),
             (["--dataset", "cifar100", "--data-root", "nowhere"], "nowhere"),
+            (["--local-statistics"], "--local-statistics is for several processes of one run"),
+            (["--weights", ""], "--weights: the path is empty"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )

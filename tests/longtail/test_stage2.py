@@ -19,6 +19,7 @@ from sar_cls.suites.rows import load_suite
 
 from .stage_calls import LINE, Result, call, content, pictures, refused, run_dir
 
+UNTRAINED = ("tau", "logit_adjustment")
 # Those that ask a first stage for anchors: after one epoch SAR's gate has opened for no class.
 BY_ANCHORS = ("nearest_anchor", "nearest_anchor_euclidean", "anchor_average")
 
@@ -35,9 +36,10 @@ class TestSecondStage:
     def test_every_method(self, first: Result, work_dir: Path, method: str) -> None:
         start = run_dir(first)
         before = content(start)
-        result = call("stage2", "--stage1", start, "--method", method, "--epochs", "1", "--device", "cpu")
+        trained = method not in UNTRAINED
+        short = ("--epochs", "1") if trained else ()
+        result = call("stage2", "--stage1", start, "--method", method, *short, "--device", "cpu")
         folder = run_dir(result)
-        trained = method not in ("tau", "logit_adjustment")
         assert folder.parent == work_dir / "digits_lt" / f"mixup_sar_{method}"
         assert folder.name == start.name + ("-then1" if trained else "")
         if trained:
@@ -149,7 +151,8 @@ class TestThePlaceOfTheData:
 class TestSecondStageRefuses:
     def refused(self, work_dir: Path, stage1: Path, *arguments: object, says: str) -> None:
         runs = set(work_dir.rglob("seed*"))
-        refused(work_dir, "stage2", "--stage1", stage1, "--device", "cpu", "--epochs", "1", *arguments, says=says)
+        short = () if set(arguments) & set(UNTRAINED) else ("--epochs", "1")
+        refused(work_dir, "stage2", "--stage1", stage1, "--device", "cpu", *short, *arguments, says=says)
         assert set(work_dir.rglob("seed*")) == runs
 
     def test_a_path_that_is_not_there(self, copied: Path, tmp_path: Path) -> None:
@@ -168,6 +171,14 @@ class TestSecondStageRefuses:
 
     def test_an_unknown_method(self, copied: Path, tmp_path: Path) -> None:
         self.refused(tmp_path, copied, "--method", "mislass", says="unknown method 'mislass': choose one of mislas")
+
+    @pytest.mark.parametrize("option", ["--epochs 3", "--full-epochs", "--hold frozen"])
+    def test_how_to_train_what_trains_nothing(self, copied: Path, tmp_path: Path, option: str) -> None:
+        says = f"tau corrects the classifier and trains nothing: leave {option.split()[0]} out"
+        self.refused(tmp_path, copied, "--method", "tau", *option.split(), says=says)
+
+    def test_an_option_of_several_processes(self, copied: Path, tmp_path: Path) -> None:
+        self.refused(tmp_path, copied, "--sync-bn", says="--sync-bn is for several processes of one run")
 
     @pytest.mark.parametrize("method", ["mislas", "tau"])
     @pytest.mark.parametrize("how", ["half", "empty", "gone", "foreign"])

@@ -30,6 +30,15 @@ def test_names_in_the_script_are_those_of_the_package() -> None:
     assert tuple(setting.NETS) == speed.NETS
 
 
+def test_a_list_that_is_given_in_parts_is_one_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parsed(monkeypatch).net == ["resnet32"]
+    assert parsed(monkeypatch).wait == ["sleep"]
+    parts = parsed(
+        monkeypatch, "--precision", "fp32", "--precision", "bf16", "--wait", "spin", "--jobs", "1", "--jobs", "2", "4"
+    )
+    assert (parts.precision, parts.wait, parts.jobs) == (["fp32", "bf16"], ["spin"], [1, 2, 4])
+
+
 @pytest.mark.slow
 def test_tables_and_json(
     splits: DataSplits, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
