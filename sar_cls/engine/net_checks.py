@@ -17,7 +17,7 @@ from sar_cls.errors import InputError
 from sar_cls.mm.head import apart_from_the_model
 from sar_cls.mm.second_stage import hold_of
 from sar_cls.models import use_virtual_batches
-from sar_cls.models.library_backbones import build_backbone
+from sar_cls.models.library_backbones import build_backbone, look_up_backbone
 from sar_cls.models.shifted_bn import has_batch_norm
 from sar_cls.weights import load_weights, look_up_weights
 
@@ -28,9 +28,11 @@ def check_net(resolved: Resolved) -> None:
     Raises:
         InputError: there are no weights where the config or the command line says, or they are of another net; there is
             no batch norm for virtual batches; the heads of a segmentation net take other feature maps than its backbone gives;
-            mmpretrain has no backbone of the depth or kind that is asked for.
+            mmpretrain has no backbone of the depth or kind that is asked for, or timm or torchvision none of the name.
     """
     config, backbone = resolved.config, _backbone_of_mmpretrain(resolved)
+    if "backbone" in resolved.overrides:
+        look_up_backbone(resolved.overrides["backbone"])
     if resolved.is_dense:
         backbone, _ = first_backbone(resolved)
         check_feature_maps(config, resolved.source, backbone)

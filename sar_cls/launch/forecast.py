@@ -15,10 +15,11 @@ from sar_cls.engine.run import DataCache
 from sar_cls.errors import InputError
 from sar_cls.launch.attempt import finished_before
 from sar_cls.mm.data_places import check_data
+from sar_cls.models.library_backbones import look_up_backbone
 from sar_cls.pace import duration
 from sar_cls.runs import folder, ledger
 from sar_cls.runs.history import trained_so_far
-from sar_cls.weights.load import check_weight_file
+from sar_cls.weights.load import check_weight_source
 
 Key = tuple[Any, ...]
 
@@ -82,16 +83,18 @@ def look(runs: Sequence[PlannedRun], work_dir: Path, device: str, warn: Callable
 
 
 def lacking(states: Sequence[State]) -> list[str]:
-    """What first stages that have still to train would not find: images and files of weights, each once; nothing is fetched."""
+    """What first stages that have still to train would not find: backbones, images and weights, each once; nothing is fetched."""
     found: dict[str, None] = {}
     for planned in (state.planned for state in states if state.state in ("begun", "to run")):
         if planned.stage1_dir is not None:
             continue
         options, weights = planned.options, planned.config.get("weights")
         try:
+            if "backbone" in planned.overrides:
+                look_up_backbone(planned.overrides["backbone"])
             check_data(planned.data, options.data_root, download=options.download)
             if weights is not None and not (planned.run_dir / folder.LAST).exists():
-                check_weight_file(weights)
+                check_weight_source(weights)
         except InputError as error:
             found[str(error)] = None
     return list(found)

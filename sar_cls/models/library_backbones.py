@@ -105,13 +105,32 @@ def build_backbone(spec: str, num_classes: int, **kwargs: Any) -> Backbone:
         >>> backbone = build_backbone("timm:resnet18", num_classes=10)
         >>> features = backbone.features(torch.randn(2, 3, 64, 64))  # [2, 512]
     """
-    library, separator, name = spec.partition(":")
-    if not separator or library not in ("timm", "torchvision") or not name:
-        raise InputError(f"unknown backbone '{spec}': write timm:NAME or torchvision:NAME, for example timm:resnet18")
+    library, name = look_up_backbone(spec)
     if num_classes < 0:
         raise InputError(f"num_classes is {num_classes}: it must be 0 (features alone) or more")
     build = _build_timm if library == "timm" else _build_torchvision
     return build(name, num_classes, kwargs)
+
+
+def look_up_backbone(spec: str) -> tuple[str, str]:
+    """Library and name of a model as :func:`build_backbone` takes it; nothing is built.
+
+    Raises:
+        InputError: an unknown name (with near ones).
+    """
+    library, separator, name = spec.partition(":")
+    if not separator or library not in ("timm", "torchvision") or not name:
+        raise InputError(f"unknown backbone '{spec}': write timm:NAME or torchvision:NAME, for example timm:resnet18")
+    if library == "timm":
+        if not import_timm().is_model(name):
+            raise unknown_timm_name(name)
+        return library, name
+    models = import_torchvision().models
+    # Without include=, its list also holds detection, segmentation and video models.
+    names = models.list_models(module=models)
+    if name not in names:
+        raise InputError(f"torchvision has no classification model '{name}'{_near(name, names)}")
+    return library, name
 
 
 def import_timm() -> Any:
@@ -130,8 +149,6 @@ def unknown_timm_name(name: str) -> InputError:
 
 def _build_timm(name: str, num_classes: int, kwargs: dict[str, Any]) -> Backbone:
     timm = import_timm()
-    if not timm.is_model(name):
-        raise unknown_timm_name(name)
     try:
         model = timm.create_model(name, pretrained=False, num_classes=num_classes, **kwargs)
     except (TypeError, RuntimeError, AssertionError) as error:
@@ -158,10 +175,6 @@ def _build_timm(name: str, num_classes: int, kwargs: dict[str, Any]) -> Backbone
 
 def _build_torchvision(name: str, num_classes: int, kwargs: dict[str, Any]) -> Backbone:
     models = import_torchvision().models
-    # Without include=, its list also holds detection, segmentation and video models.
-    names = models.list_models(module=models)
-    if name not in names:
-        raise InputError(f"torchvision has no classification model '{name}'{_near(name, names)}")
     try:
         model = models.get_model(name, weights=None, num_classes=num_classes or 1, **kwargs)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:

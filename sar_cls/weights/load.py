@@ -122,15 +122,23 @@ def look_up_weights(source: str | os.PathLike[str]) -> None:
     _checkpoint(os.fspath(source))
 
 
-def check_weight_file(source: str | os.PathLike[str]) -> None:
-    """Whether a file that is named as weights is there; nothing is read or fetched, and a published name is left to the run.
+def check_weight_source(source: str | os.PathLike[str]) -> None:
+    """Whether a file that is named as weights is there, or a library publishes what is named; nothing is read or fetched, and an
+    address is left to the run.
 
     Raises:
-        InputError: it is not, or is a folder.
+        InputError: it is not there, is a folder, or is a name that the library does not know.
     """
+    from sar_cls.weights.sources import look_up_timm, look_up_torchvision
+
     source = os.fspath(source)
-    if _published(source) is None:
-        _local_file(source)
+    library, _, name = source.partition(":")
+    if library == "torchvision":
+        look_up_torchvision(name)
+    elif library == "timm":
+        look_up_timm(name)
+    elif _published(source) is None and _local_file(source) is None:
+        look_up_timm(source)
 
 
 def _check_dense(state: State, source: str) -> None:

@@ -18,12 +18,11 @@ from sar_cls.torchvision_shim import import_torchvision
 BY_HAND = "fetch it on a machine with network and give the file with --weights FILE"
 
 
-def timm_state(name: str) -> dict[str, Tensor]:
-    """The published weights of timm's model ``name`` (a tag may follow a dot) as its state dict, from the local cache
-    or the network.
+def look_up_timm(name: str) -> tuple[str | None, str | None]:
+    """Where timm's model ``name`` (a tag may follow a dot) has its published weights: repository on the hub, address.
 
     Raises:
-        InputError: an unknown name, a model without published weights, or no way to fetch them.
+        InputError: an unknown name, or a model without published weights.
     """
     timm = import_timm()
     if not timm.is_model(name):
@@ -39,6 +38,16 @@ def timm_state(name: str) -> dict[str, Tensor]:
         raise InputError(
             f"timm publishes no weights for '{name}': choose another model or give a file with --weights FILE"
         )
+    return hub_id, url
+
+
+def timm_state(name: str) -> dict[str, Tensor]:
+    """The published weights of timm's model ``name`` as its state dict, from the local cache or the network.
+
+    Raises:
+        InputError: as :func:`look_up_timm`, or there is no way to fetch them.
+    """
+    hub_id, url = look_up_timm(name)
     wanted = f"{hub_id}, file model.safetensors, from huggingface.co" if hub_id else str(url)
     overlay = {}
     if hub_id:
@@ -51,18 +60,18 @@ def timm_state(name: str) -> dict[str, Tensor]:
                 os.environ.get("HF_ENDPOINT") or "https://huggingface.co", f"the weights of timm's '{name}' ({wanted})"
             )
     try:
-        return timm.create_model(name, pretrained=True, **overlay).state_dict()
+        return import_timm().create_model(name, pretrained=True, **overlay).state_dict()
     except Exception as error:
         raise InputError(
             f"could not fetch the weights of timm's '{name}' ({wanted}; {_short(error)}): {BY_HAND}"
         ) from error
 
 
-def torchvision_state(name: str) -> dict[str, Tensor]:
-    """torchvision's best published weights for its model ``name``.
+def look_up_torchvision(name: str) -> str:
+    """The address of torchvision's best published weights for its model ``name``.
 
     Raises:
-        InputError: as :func:`timm_state`.
+        InputError: it publishes none.
     """
     models = import_torchvision().models
     try:
@@ -71,7 +80,16 @@ def torchvision_state(name: str) -> dict[str, Tensor]:
         raise InputError(
             f"torchvision publishes no weights for a model '{name}': see torchvision.models.list_models()"
         ) from error
-    return address_state(weights.url)
+    return str(weights.url)
+
+
+def torchvision_state(name: str) -> dict[str, Tensor]:
+    """torchvision's best published weights for its model ``name``.
+
+    Raises:
+        InputError: as :func:`timm_state`.
+    """
+    return address_state(look_up_torchvision(name))
 
 
 def address_state(url: str) -> dict[str, Tensor]:

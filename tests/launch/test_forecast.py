@@ -206,3 +206,20 @@ class TestLacking:
             state.planned.run_dir.mkdir(parents=True)
             (state.planned.run_dir / folder.LAST).touch()
         assert forecast.lacking(states) == []
+
+    @pytest.mark.parametrize(
+        ("asked", "says"),
+        [
+            ({"backbone": "nope"}, "unknown backbone 'nope': write timm:NAME or torchvision:NAME, for example"),
+            ({"backbone": "torchvision:resnet1"}, "torchvision has no classification model 'resnet1'"),
+            ({"weights": "timm:resnet1888"}, "timm has no model 'resnet1888': did you mean "),
+        ],
+        ids=str,
+    )
+    def test_names_that_a_library_does_not_know(self, tmp_path: Path, asked: dict[str, str], says: str) -> None:
+        """Looked up as the run does it: nothing is built or fetched."""
+        (tmp_path / "cifar-100-python").mkdir()
+        rows = select_rows(load_suite(CONFIGS, "cifar100_lt_16"), ["mixup"])
+        runs = plan_runs(rows, [0], Options(data_root=str(tmp_path), **asked), tmp_path / "work")
+        (sentence,) = forecast.lacking([forecast.State(run, "to run") for run in runs])
+        assert sentence.startswith(says)

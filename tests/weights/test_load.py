@@ -17,7 +17,7 @@ from sar_cls.models.attached_model import attach
 from sar_cls.models.library_backbones import build_backbone
 from sar_cls.torchvision_shim import import_torchvision
 from sar_cls.weights import load_weights
-from sar_cls.weights.load import check_weight_file
+from sar_cls.weights.load import check_weight_source
 
 from .state_files import as_mmpretrain, assert_loaded, randomised, refuses, timm_resnet18
 
@@ -213,10 +213,13 @@ def test_no_checkpoint(tmp_path, file):
     refuses(timm_resnet18(), tmp_path / "absent.pth", "there is no weight file")
 
 
-@pytest.mark.parametrize("source", ["missing.pth", "folder/missing", "."], ids=str)
-def test_a_missing_file_is_found_out_without_a_model(source: str) -> None:
+@pytest.mark.parametrize(
+    "source",
+    ["missing.pth", "folder/missing", ".", "resnet19", "timm:resnet19", "timm:resnet18.nobody", "torchvision:resnet19"],
+)
+def test_a_missing_file_or_name_is_found_out_without_a_model(source: str) -> None:
     with pytest.raises(InputError) as error:
-        check_weight_file(source)
+        check_weight_source(source)
     refuses(timm_resnet18(), source, re.escape(str(error.value)))
 
 
@@ -224,4 +227,4 @@ def test_a_missing_file_is_found_out_without_a_model(source: str) -> None:
 def test_published_weights_are_left_to_the_run(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("timm_state", "torchvision_state", "address_state"):
         monkeypatch.setattr(f"sar_cls.weights.sources.{name}", lambda *_: pytest.fail("something was fetched"))
-    check_weight_file(source)
+    check_weight_source(source)
