@@ -33,4 +33,13 @@ def decoding(file: Path | str, remedy: str) -> Iterator[None]:
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ... on damaged files
         if isinstance(error, OSError) and error.errno is not None:  # the file system's word, not Pillow's
             raise InputError(why(error, file)) from error
-        raise InputError(f"{file} is damaged or no image ({error}): {remedy}") from error
+        raise InputError(f"{file} is damaged or no image ({_reason(error, Path(file))}): {remedy}") from error
+
+
+def _reason(error: Exception, file: Path) -> str:
+    """What is wrong with a file, in a few words; Pillow's own speak of objects where it does not know the format at all."""
+    from PIL import UnidentifiedImageError
+
+    if file.is_file() and not file.stat().st_size:
+        return "it is empty"
+    return "its format is not known" if isinstance(error, UnidentifiedImageError) else str(error)

@@ -6,6 +6,7 @@ Where there is no ``test``, ``val`` is what is tested on (as ImageNet is laid ou
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sar_cls import messages
 from sar_cls.data.cache import cache_file, read_cache, source_key, write_cache
 from sar_cls.data.counting import counting
 from sar_cls.data.decoding import decoding, require_eight_bits
@@ -23,6 +25,7 @@ from sar_cls.official_images import BY_NAME, RECOVERED
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 FILES_PER_TASK = 64
+_NESTED = "/"  # what files in sub-folders are counted under; no ending has it
 # Given the files' names "class/file": the positions of the files in the official order, or None where they are not its files.
 Arrangement = Callable[[Sequence[str]], "np.ndarray | None"]
 
@@ -40,7 +43,8 @@ def load_folder(
 
     Labels are the positions of the class folders in alphabetical order. Images come class by class and within a class in
     the order of their names, unless ``arrangement`` knows an official order. Hidden files and files that are no images by
-    their extension are passed over. Grey images become RGB, transparency is dropped.
+    their extension are passed over, and so is what lies in folders below those of the classes; a line says of how many files but
+    hidden ones that is so. Grey images become RGB, transparency is dropped.
 
     Args:
         root: the folder that holds ``train`` and ``test``.
@@ -56,7 +60,7 @@ def load_folder(
 
     Raises:
         InputError: a folder missing or empty, different classes in train and test, fewer than two classes, an image that
-            is damaged or of another size than the first.
+            is damaged or of another size than the first. Folders of all splits are looked at before any image is decoded.
     """
     folders = split_folders(root)
     classes = class_names(root, folders)
@@ -65,24 +69,26 @@ def load_folder(
     files: list[str] = []
     labels: list[int] = []
     facts: list[tuple[str, int, int]] = []
-    for label, class_name in enumerate(classes):
-        for entry in _image_files(folders[split] / class_name, may_be_empty=split == "val"):
-            status = entry.stat()
-            files.append(entry.path)
-            labels.append(label)
-            facts.append((f"{class_name}/{entry.name}", status.st_size, status.st_mtime_ns))
+    passed_over: Counter[str] = Counter()
+    for label, entry in _entries(folders[split], classes, passed_over, may_lack=split == "val"):
+        status = entry.stat()
+        files.append(entry.path)
+        labels.append(label)
+        facts.append((f"{classes[label]}/{entry.name}", status.st_size, status.st_mtime_ns))
+    if passed_over.total():
+        messages.remark(f"{folders[split]}: {_in_words(passed_over)}")
     positions = None if arrangement is None else arrangement([fact[0] for fact in facts])
     if positions is not None:
         files, labels, facts = ([part[index] for index in positions] for part in (files, labels, facts))
     order = BY_NAME if positions is None else RECOVERED
     key = source_key(facts)
-    if not files:
-        raise InputError(f"{folders[split]} holds no images ({', '.join(EXTENSIONS)}): add some or remove the folder")
     kept = cache_file(cache, root, name if size is None else f"{name}{size}", split)
     image_set = read_cache(kept, key, name, split, allow_empty_classes=split == "val")
     # A validation split that lacks a class does not show it when that is added to the others: its files stay, its labels do not.
     if image_set is not None and image_set.classes == classes:
         return image_set.with_order(order)
+    for other in folders.keys() - {split}:  # before minutes are spent on these
+        _entries(folders[other], classes, Counter(), may_lack=other == "val")
     image_set = ImageSet(
         images=torch.from_numpy(decode(files, f"decoding {folders[split]}", size)),
         labels=torch.tensor(labels),
@@ -130,18 +136,55 @@ def class_names(root: Path, folders: dict[str, Path]) -> tuple[str, ...]:
     return tuple(sorted(names["train"]))
 
 
-def _image_files(folder: Path, *, may_be_empty: bool = False) -> list[os.DirEntry[str]]:
+def _entries(
+    folder: Path, classes: Sequence[str], passed_over: Counter[str], *, may_lack: bool
+) -> list[tuple[int, os.DirEntry[str]]]:
+    """Label and file of each image of a split, class by class; ``may_lack`` says whether a class may have none.
+
+    Raises:
+        InputError: a class has no images, or none has any.
+    """
+    found = [
+        (label, entry)
+        for label, class_name in enumerate(classes)
+        for entry in _image_files(folder / class_name, passed_over, may_be_empty=may_lack)
+    ]
+    if not found:
+        raise InputError(f"{folder} holds no images ({', '.join(EXTENSIONS)}): add some or remove the folder")
+    return found
+
+
+def _image_files(folder: Path, passed_over: Counter[str], *, may_be_empty: bool = False) -> list[os.DirEntry[str]]:
+    """The images of a class by name; other files are counted in ``passed_over``, by their ending."""
+    files: list[os.DirEntry[str]] = []
     if may_be_empty and not folder.is_dir():
-        return []
+        return files
     with os.scandir(folder) as entries:
-        files = [
-            entry
-            for entry in entries
-            if entry.name.lower().endswith(EXTENSIONS) and not entry.name.startswith(".") and entry.is_file()
-        ]
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                passed_over[_NESTED] += sum(len(names) for _, _, names in os.walk(entry.path))
+            elif entry.name.lower().endswith(EXTENSIONS) and entry.is_file():
+                files.append(entry)
+            else:
+                passed_over[os.path.splitext(entry.name)[1].lower()] += 1
     if not files and not may_be_empty:
         raise InputError(f"class folder {folder} holds no images ({', '.join(EXTENSIONS)}): add some or remove it")
     return sorted(files, key=lambda entry: entry.name)
+
+
+def _in_words(passed_over: Counter[str]) -> str:
+    """``"5 files passed over, 3 with another ending than .png, .jpg, .jpeg, .bmp and .webp (.tif), 2 in folders below a class"``"""
+    endings = {ending: number for ending, number in sorted(passed_over.items()) if ending != _NESTED}
+    number, parts = passed_over.total(), []
+    if endings:
+        shown = ", ".join(ending or "no ending" for ending in list(endings)[:3]) + (", ..." if len(endings) > 3 else "")
+        known = f"{', '.join(EXTENSIONS[:-1])} and {EXTENSIONS[-1]}"
+        parts.append(f"{sum(endings.values()):,} with another ending than {known} ({shown})")
+    if passed_over[_NESTED]:
+        parts.append(f"{passed_over[_NESTED]:,} in folders below a class")
+    return f"{number:,} file{'' if number == 1 else 's'} passed over, {', '.join(parts)}"
 
 
 def decode(files: Sequence[str], title: str, size: int | None = None) -> np.ndarray:
@@ -151,18 +194,23 @@ def decode(files: Sequence[str], title: str, size: int | None = None) -> np.ndar
         uint8 [n, H, W, 3].
 
     Raises:
-        InputError: a damaged image, or one of another size than the first.
+        InputError: damaged images, which are all looked for, or one of another size than the first.
     """
-    first = _decode_file(files[0], size)
+    bad: dict[int, InputError] = {}
+    start, first = _first_image(files, size)
     images = np.empty((len(files), *first.shape), np.uint8)
 
-    def decode_some(start: int) -> int:
-        chunk = files[start : start + FILES_PER_TASK]
-        for position, file in enumerate(chunk, start):
-            image = _decode_file(file, size)
+    def decode_some(begin: int) -> int:
+        chunk = files[begin : begin + FILES_PER_TASK]
+        for position, file in enumerate(chunk, begin):
+            try:
+                image = _decode_file(file, size)
+            except InputError as error:  # they are told together, and not one at each start
+                bad[position] = error
+                continue
             if image.shape != first.shape:
                 raise InputError(
-                    f"{file} is {image.shape[1]}x{image.shape[0]} pixels, but {files[0]} is "
+                    f"{file} is {image.shape[1]}x{image.shape[0]} pixels, but {files[start]} is "
                     f"{first.shape[1]}x{first.shape[0]}: bring all images to one size, by --image-size N for example"
                 )
             images[position] = image
@@ -173,9 +221,35 @@ def decode(files: Sequence[str], title: str, size: int | None = None) -> np.ndar
             for done in pool.map(decode_some, range(0, len(files), FILES_PER_TASK)):
                 advance(done)
         except BaseException:
-            pool.shutdown(cancel_futures=True)  # one bad file ends it: do not decode the rest first
+            pool.shutdown(cancel_futures=True)  # an image of another size ends it: do not decode the rest first
             raise
+    if bad:
+        raise _all_of(bad, files)
     return images
+
+
+def _first_image(files: Sequence[str], size: int | None) -> tuple[int, np.ndarray]:
+    """The first image that can be decoded, and its position.
+
+    Raises:
+        InputError: there is none.
+    """
+    bad: dict[int, InputError] = {}
+    for position, file in enumerate(files):
+        try:
+            return position, _decode_file(file, size)
+        except InputError as error:
+            bad[position] = error
+    raise _all_of(bad, files)
+
+
+def _all_of(bad: dict[int, InputError], files: Sequence[str]) -> InputError:
+    """One error of several: the first one's sentence, the number of the others and the names of a few."""
+    first, *others = sorted(bad)
+    if not others:
+        return bad[first]
+    names = ", ".join(files[position] for position in others[:3]) + (", ..." if len(others) > 3 else "")
+    return InputError(f"{bad[first]}; {len(others):,} more of {len(files):,} images cannot be used: {names}")
 
 
 def _decode_file(file: str, size: int | None = None) -> np.ndarray:
