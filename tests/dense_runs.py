@@ -70,7 +70,7 @@ def write_runs(work_dir: Path, *, examples: bool = True, suite: str = "scenes", 
             )  # fmt: skip
             write_run(work_dir, record)
             run_dir = work_dir / suite / row / f"seed{seed}"
-            write_history(run_dir, seed)
+            write_history(run_dir, seed, epochs=record["epochs"])
             predictions = np.full((2, 6, 8), 1 if row == "plain" else 2, np.uint8) if examples else None
             found = {epoch: Evaluated(seed * matrix, predictions) for epoch in ("last", "best")}
             test = SimpleNamespace(

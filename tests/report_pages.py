@@ -134,7 +134,7 @@ def write_runs(work_dir: Path, seeds: tuple[int, ...] = SEEDS, features: bool = 
                 record = make_record("cifar100_lt", row, seed, values[seed], **more)
             records[row, seed] = write_run(work_dir, record)
             run_dir = work_dir / "cifar100_lt" / row / f"seed{seed}"
-            write_history(run_dir, number, sar=row == "mixup_sar")
+            write_history(run_dir, number, epochs=record["epochs"], sar=row == "mixup_sar")
             if features and row != "own":
                 write_run_features(run_dir, number, records[row, seed]["run_id"], anchors="sar" in row)
             write_outputs(run_dir, number, skill=2.5 if "sar" in row else 2.0, num_images=500)

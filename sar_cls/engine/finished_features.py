@@ -60,7 +60,7 @@ def make_features(
     if not found["epochs"]:
         raise InputError(
             f"{run_dir} corrects its first stage and has no net of its own: make the features of {found['stage1']['run']} of "
-            f"{found['stage1']['suite']}/{found['stage1']['row']}, or run this row again"
+            f"{found['stage1']['suite']}/{found['stage1']['row']}, or {folder.again(run_dir)}"
         )
     if (run_dir / folder.SEGMENTATION_FILE).is_file():
         raise InputError(
@@ -120,7 +120,7 @@ def _check_decisions(run_dir: Path, outputs: TestOutputs, logits: np.ndarray, pr
     if logits.shape != outputs.logits.shape:
         raise InputError(
             f"{run_dir}: its net gives {list(logits.shape)} test logits and its saved ones are {list(outputs.logits.shape)}: "
-            "the files of two runs are mixed, run this row again"
+            f"the files of two runs are mixed, {folder.again(run_dir)}"
         )
     saved = outputs.logits.astype(np.float64)
     ours, theirs, rows = logits.argmax(axis=1), saved.argmax(axis=1), np.arange(len(saved))
@@ -130,5 +130,5 @@ def _check_decisions(run_dir: Path, outputs: TestOutputs, logits: np.ndarray, pr
     if others:
         raise InputError(
             f"{run_dir}: the net of {LAST} decides otherwise than the saved test outputs on {others} of {len(saved)} images: "
-            "they are not of one run, so no features are made; run this row again"
+            f"they are not of one run, so no features are made; {folder.again(run_dir)}"
         )

@@ -28,7 +28,7 @@ from sar_cls.mm.handover_checks import (
     segmentor_problem,
 )
 from sar_cls.mm.head import CLASSIFIERS, FEATURE_LAYERS, PIXEL_CLASSIFIERS
-from sar_cls.runs.folder import CONFIG, NET
+from sar_cls.runs.folder import CONFIG, NET, again
 
 FORMAT = 1
 # Taken out wherever they stand: a second stage has its weights from last.pth and its cache from its own command line, so that
@@ -149,14 +149,14 @@ class Handover:
             raise InputError(why(error, path)) from error
         # Whatever else a damaged or planted text makes the parsers raise.
         except (ValueError, SyntaxError, KeyError, TypeError, AttributeError, RecursionError, MemoryError) as error:
-            raise InputError(f"{path} is damaged ({_brief(error)}): run it again") from error
+            raise InputError(f"{path} is damaged ({_brief(error)}): {again(path.parent)}") from error
         return found
 
     def check(self, path: Path) -> None:
         """Raises `InputError` where a value is not what a run leaves; ``path`` is where it is from."""
         problem = self._problem()
         if problem:
-            raise InputError(f"{path} is not what a run leaves ({problem}): run it again")
+            raise InputError(f"{path} is not what a run leaves ({problem}): {again(path.parent)}")
 
     def _problem(self) -> str | None:
         """What keeps it from being used, in a few words; None where it is sound."""

@@ -15,7 +15,7 @@ from sar_cls.reporting.groups import Group, baseline_of, distinctions, group_run
 from sar_cls.reporting.stats import PairedDifference, Summary, paired_difference, summarize
 from sar_cls.runs.dense_outputs import read_dense_outputs
 from sar_cls.runs.features import read_features
-from sar_cls.runs.folder import FEATURES_FILE, OUTPUTS_FILE, SEGMENTATION_FILE
+from sar_cls.runs.folder import FEATURES_FILE, OUTPUTS_FILE, SEGMENTATION_FILE, again
 from sar_cls.runs.ledger import Warn
 from sar_cls.runs.outputs import read_outputs
 from sar_cls.runs.per_class import class_names
@@ -178,6 +178,6 @@ def _kept_matrix(run_dir: Path, classes: int) -> np.ndarray:
     matrix = read_dense_outputs(run_dir).last.confusion
     if len(matrix) != classes:
         raise InputError(
-            f"{run_dir / SEGMENTATION_FILE} has {len(matrix)} classes and the record {classes}; run this row again"
+            f"{run_dir / SEGMENTATION_FILE} has {len(matrix)} classes and the record {classes}; {again(run_dir)}"
         )
     return matrix

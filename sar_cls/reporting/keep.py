@@ -29,7 +29,7 @@ def keep(
         chosen: the suites.
         runs: folder and record of each run.
         folder: to copy to.
-        warn: called with a sentence for what a table leaves out.
+        warn: called with a sentence for what a table leaves out, and for each damaged file, which is not copied.
         geometry: whether the tables of features and confusion are written as well.
 
     Returns:
@@ -39,6 +39,7 @@ def keep(
     copies = keep_runs(
         [(d, record) for d, record in runs if record["suite"] in names or (record["suite"], record["row"]) in rows],
         folder,
+        warn,
     )
     for suite in chosen:
         if any(record["suite"] == suite.name for _, record in runs):

@@ -10,6 +10,7 @@ import numpy as np
 
 from sar_cls.errors import InputError
 from sar_cls.files import why
+from sar_cls.runs.folder import again
 
 T = TypeVar("T")
 
@@ -30,13 +31,13 @@ def read_arrays(path: Path, build: Callable[[Any], T], problem: Callable[[T], st
         with np.load(path, allow_pickle=False) as arrays:
             found = build(arrays)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; run this row again to have its {what}.") from None
+        raise InputError(f"{path} is missing; {again(path.parent)} to have its {what}.") from None
     except OSError as error:
         raise InputError(why(error, path)) from error
     # What NumPy and zipfile raise depends on where a file was cut off or overwritten.
     except Exception as error:
-        raise InputError(f"{path} is damaged ({error}); run this row again.") from error
+        raise InputError(f"{path} is damaged ({error}); {again(path.parent)}.") from error
     reason = problem(found)
     if reason:
-        raise InputError(f"{path} is damaged ({reason}); run this row again.")
+        raise InputError(f"{path} is damaged ({reason}); {again(path.parent)}.")
     return found

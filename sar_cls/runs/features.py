@@ -27,7 +27,7 @@ from sar_cls.runs.folder import FEATURES_FILE
 FORMAT = 1
 # Test features are rounded to float16 where this moves them by no more than this share of the narrowest class's own spread.
 MOST_ROUNDING = 0.01
-_REMEDY = "make it again with sar-cls features, or run this row again"
+_REMEDY = "make it again with sar-cls features --again, or move the run's folder away and run its row again"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ FILES = (
 )
 
 
+def again(run_dir: Path | str) -> str:
+    """What to do where a file of a finished run is of no use; while its record is there, the row is taken for finished."""
+    return f"move the folder {run_dir} away and run this row again"
+
+
 def lock(run_dir: Path) -> filelock.AcquireReturnProxy:
     """Takes the folder for this process, to be used in a ``with`` statement.
 

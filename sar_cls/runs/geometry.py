@@ -57,7 +57,7 @@ def recorded_geometry(record: Mapping[str, Any]) -> dict[str, dict[str, dict[str
     if entry is None:
         return None
     title = f"{record['suite']}/{record['row']}/{record['run']}"
-    remedy = "make it again with sar-cls features"
+    remedy = "make it again with sar-cls features --again"
     if not isinstance(entry, dict) or not isinstance(entry.get("format"), int):
         raise InputError(f"the geometry in the record of {title} is damaged: {remedy}")
     if entry["format"] > FORMAT:

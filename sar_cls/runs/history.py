@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sar_cls.errors import InputError
 from sar_cls.files import replacing, why
-from sar_cls.runs.folder import HISTORY_FILE
+from sar_cls.runs.folder import HISTORY_FILE, again
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,11 +43,15 @@ def unit_of(histories: Sequence[pd.DataFrame]) -> str:
     return "iteration" if all("iteration" in history.columns for history in histories) else "epoch"
 
 
-def read_history(run_dir: Path) -> pd.DataFrame:
-    """The history of a run, a row an epoch.
+def read_history(run_dir: Path, record: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """The history of a run, a row an epoch, or an evaluation of a recipe that counts iterations.
+
+    Args:
+        run_dir: of the run.
+        record: its record; with it, a history that does not end where the run ended is refused.
 
     Raises:
-        InputError: the file is missing, damaged or empty.
+        InputError: the file is missing, damaged, cut off or empty.
     """
     import pandas as pd
 
@@ -57,11 +62,28 @@ def read_history(run_dir: Path) -> pd.DataFrame:
     try:
         history = pd.read_csv(path, **exact)
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; run this row again") from None
+        raise InputError(f"{path} is missing; {again(run_dir)}") from None
     except OSError as error:
         raise InputError(why(error, path)) from error
     except ValueError as error:
-        raise InputError(f"{path} is damaged ({error}); run this row again") from error
+        raise InputError(f"{path} is damaged ({error}); {again(run_dir)}") from error
     if history.empty or "epoch" not in history.columns:
-        raise InputError(f"{path} holds no epochs; run this row again")
+        raise InputError(f"{path} holds no epochs; {again(run_dir)}")
+    _check_end(history, path, record)
     return history
+
+
+def _check_end(history: pd.DataFrame, path: Path, record: Mapping[str, Any] | None) -> None:
+    """Raises `InputError` for a history that was cut off: within a line, or at the end of one that is not the run's last."""
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read(1) != b"\n":
+            raise InputError(f"{path} is damaged (its last line is cut off); {again(path.parent)}")
+    unit = unit_of([history])
+    if record is None or history[unit].dtype.kind not in "iuf":  # who takes the numbers says that they are none
+        return
+    last = history[unit].iloc[-1]
+    if last != record["epochs"]:
+        raise InputError(
+            f"{path} is damaged (it ends at {unit} {last} and the run at {record['epochs']}); {again(path.parent)}"
+        )

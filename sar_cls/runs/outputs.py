@@ -17,7 +17,7 @@ import numpy as np
 from sar_cls.errors import InputError
 from sar_cls.files import replacing
 from sar_cls.runs.arrays import read_arrays
-from sar_cls.runs.folder import OUTPUTS_FILE
+from sar_cls.runs.folder import OUTPUTS_FILE, again
 from sar_cls.superclasses import superclasses_of
 
 
@@ -137,7 +137,7 @@ def recompute(record: Mapping[str, Any], run_dir: Path | str) -> dict[str, Any]:
     if len(counts) != outputs.logits.shape[1]:
         raise InputError(
             f"the test logits in {run_dir} have {outputs.logits.shape[1]} classes and its record {len(counts)}; "
-            "run this row again."
+            f"{again(run_dir)}."
         )
     metrics = {name: dict(values) for name, values in record["metrics"].items()}
     names = () if outputs.classes is None else [str(name) for name in outputs.classes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from sar_cls.errors import InputError
 from sar_cls.files import replacing
 from sar_cls.runs.dense_outputs import Evaluated
-from sar_cls.runs.folder import PER_CLASS_FILE
+from sar_cls.runs.folder import PER_CLASS_FILE, again
 from sar_cls.runs.outputs import OUTPUTS_FILE, read_outputs
 
 COLUMNS = ("class", "name", "train_count", "last_accuracy", "best_accuracy")
@@ -46,7 +47,7 @@ def write_per_class(run_dir: Path | str, record: Mapping[str, Any]) -> Path:
     names = outputs.classes if outputs.classes is not None else [""] * len(counts)
     if {len(names), *map(len, columns)} != {len(counts)}:
         raise InputError(
-            f"the test logits in {run_dir} have {len(columns[0])} classes and its record {len(counts)}; run this row again."
+            f"the test logits in {run_dir} have {len(columns[0])} classes and its record {len(counts)}; {again(run_dir)}."
         )
     path = Path(run_dir) / PER_CLASS_FILE
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
@@ -101,11 +102,15 @@ def class_names(run_dir: Path | str) -> list[str]:
     return names if all(names) else []
 
 
-def last_accuracies(run_dir: Path | str) -> np.ndarray:
+def last_accuracies(run_dir: Path | str, classes: int | None = None) -> np.ndarray:
     """Accuracy of each class at the last epoch in percent, float [C]; NaN for a class without a test image. IoU of a
     segmentation net.
 
     From the test logits where the run has them, else from its ``per_class.csv``: kept runs have no logits.
+
+    Args:
+        run_dir: of the run.
+        classes: that its record has; with it, a file with other ones is refused.
 
     Raises:
         InputError: neither file is there, or the one that counts is damaged.
@@ -114,8 +119,13 @@ def last_accuracies(run_dir: Path | str) -> np.ndarray:
         from sar_cls.metrics import per_class_accuracy  # imports torch, so only once it is needed
 
         outputs = read_outputs(run_dir)
+        found = outputs.logits.shape[1]
+        if classes not in (None, found):
+            raise InputError(
+                f"{Path(run_dir) / OUTPUTS_FILE} has {found} classes and the record {classes}; {again(run_dir)}"
+            )
         return np.asarray(per_class_accuracy(outputs.logits, outputs.labels), dtype=float)
-    return read_per_class(run_dir).last
+    return read_per_class(run_dir, classes).last
 
 
 @dataclass(frozen=True)
@@ -131,25 +141,34 @@ class PerClass:
     names: list[str]
 
 
-def read_per_class(run_dir: Path | str) -> PerClass:
+def read_per_class(run_dir: Path | str, classes: int | None = None) -> PerClass:
     """Reads ``per_class.csv`` of a run.
 
+    Args:
+        run_dir: of the run.
+        classes: that its record has; with it, a file with other ones is refused.
+
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: the file is missing, damaged or cut off.
     """
     path = Path(run_dir) / PER_CLASS_FILE
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+            text = file.read()
+        if text and not text.endswith("\n"):
+            raise ValueError("its last line is cut off")  # a figure without its last digits would pass for one
+        lines = list(csv.DictReader(io.StringIO(text, newline="")))
         # Of a segmentation net the IoU is what is published of a class.
         column = "last_iou" if lines and "last_iou" in lines[0] else "last_accuracy"
         accuracies = {int(line["class"]): float(line[column] or "nan") for line in lines}
         names = {int(line["class"]): line.get("name") or "" for line in lines}
     except FileNotFoundError:
-        raise InputError(f"{path} is missing; run this row again") from None
+        raise InputError(f"{path} is missing; {again(run_dir)}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged ({error}); run this row again") from error
+        raise InputError(f"{path} is damaged ({error}); {again(run_dir)}") from error
     if not accuracies or sorted(accuracies) != list(range(len(lines))):
-        raise InputError(f"{path} is damaged (the classes are not 0, 1, 2 ...); run this row again")
+        raise InputError(f"{path} is damaged (the classes are not 0, 1, 2 ...); {again(run_dir)}")
+    if classes not in (None, len(lines)):
+        raise InputError(f"{path} has {len(lines)} classes and the record {classes}; {again(run_dir)}")
     order = range(len(lines))
     return PerClass(np.array([accuracies[label] for label in order]), [names[label] for label in order])

@@ -68,7 +68,7 @@ def test_nothing_of_a_foreign_config_is_run(tmp_path: Path) -> None:
         "(" * 5000,
     ):
         (tmp_path / CONFIG).write_text(text)
-        with pytest.raises(InputError, match=r"config\.py is damaged .*run it again"):
+        with pytest.raises(InputError, match=r"config\.py is damaged .*move the folder .* away and run this row again"):
             Handover.read(tmp_path)
         assert not (tmp_path / "ran").exists()
 
@@ -109,7 +109,7 @@ def test_what_no_first_stage_leaves_is_refused(tmp_path: Path, changes: dict[str
 )
 def test_a_damaged_file_is_one_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / NET).write_text(text)
-    with pytest.raises(InputError, match=rf"{NET} is damaged \(.*\): run it again"):
+    with pytest.raises(InputError, match=rf"{NET} is damaged \(.*\): move the folder .* away and run this row again"):
         Handover.read(tmp_path)
 
 

@@ -219,7 +219,7 @@ class TestSecondStageRefuses:
     def test_a_first_stage_that_would_run_code(self, copied: Path, tmp_path: Path) -> None:
         (copied / "net.json").unlink()
         (copied / "config.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
-        self.refused(tmp_path, copied, "--method", "tau", says=r"config\.py is damaged .*run it again")
+        self.refused(tmp_path, copied, "--method", "tau", says=r"config\.py is damaged .*run this row again")
         assert not (tmp_path / "ran").exists()
 
     def test_no_configs_at_all(self, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,11 +28,11 @@ def test_a_whole_file_is_what_is_built_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "is missing; run this row again to have its numbers"),
-        (b"text", "is damaged"),
+        (None, "is missing; move the folder {folder} away and run this row again to have its numbers"),
+        (b"text", "); move the folder {folder} away and run this row again."),
         ({"y": np.zeros(2)}, "is damaged"),
         ({"x": np.array([{}, {}], dtype=object)}, "is damaged"),
-        ({"x": np.array([1])}, "is damaged (too short)"),
+        ({"x": np.array([1])}, "is damaged (too short); move the folder {folder} away"),
     ],
     ids=["missing", "no archive", "another array", "a pickle", "unsound"],
 )
@@ -45,5 +45,5 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, content: object, said: st
     with pytest.raises(InputError) as caught:
         read(path)
     assert str(caught.value).startswith(f"{path} ")
-    assert said in str(caught.value)
+    assert said.format(folder=tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -25,7 +25,7 @@ def test_figures_and_reasons_come_back() -> None:
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ("text", "is damaged: make it again with sar-cls features"),
+        ("text", "is damaged: make it again with sar-cls features --again"),
         ({"test": GROUPS, "train": GROUPS}, "is damaged"),
         ({"format": FORMAT, "test": GROUPS}, "is damaged"),
         ({"format": FORMAT, "test": GROUPS, "train": {"all": 3}}, "is damaged"),

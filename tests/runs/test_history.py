@@ -40,6 +40,7 @@ def test_all_rows_are_written_each_time(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "is damaged"),
         (b'epoch,loss\n1,"2\n', "is damaged"),
         (b"epoch,loss\n1,2\n1,2,3,4\n", "is damaged"),
+        (b"epoch,loss\n1,0.25\n2,0.2", "its last line is cut off"),
     ],
 )
 def test_what_is_no_history_is_one_sentence(tmp_path: Path, content: bytes | None, words: str) -> None:
@@ -48,7 +49,32 @@ def test_what_is_no_history_is_one_sentence(tmp_path: Path, content: bytes | Non
     with pytest.raises(InputError, match=words) as error:
         read_history(tmp_path)
     assert str(tmp_path / HISTORY_FILE) in str(error.value)
-    assert "run this row again" in str(error.value)
+    # with its record there, the row is taken for finished, and the same command would leave it as it is
+    assert f"move the folder {tmp_path} away and run this row again" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "epochs", "words"),
+    [
+        ([{"epoch": 1}, {"epoch": 2}], 2, ""),
+        ([{"epoch": 1}, {"epoch": 2}], 5, "it ends at epoch 2 and the run at 5"),
+        ([{"epoch": 1}, {"epoch": 2}], 1, "it ends at epoch 2 and the run at 1"),
+        # of a recipe of iterations a row is an evaluation, and the last one stands at the last iteration
+        ([{"epoch": 1, "iteration": 150}, {"epoch": 2, "iteration": 200}], 200, ""),
+        ([{"epoch": 1, "iteration": 150}], 200, "it ends at iteration 150 and the run at 200"),
+    ],
+)
+def test_a_history_that_ends_before_its_run(
+    tmp_path: Path, rows: list[dict[str, int]], epochs: int, words: str
+) -> None:
+    write_history(rows, tmp_path)
+    assert len(read_history(tmp_path)) == len(rows)  # without a record nobody knows
+    if not words:
+        assert len(read_history(tmp_path, {"epochs": epochs})) == len(rows)
+        return
+    with pytest.raises(InputError, match=words) as error:
+        read_history(tmp_path, {"epochs": epochs})
+    assert f"move the folder {tmp_path} away" in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -78,5 +78,7 @@ def test_logits_of_other_classes_than_the_record(tmp_path: Path) -> None:
     record = write_run(tmp_path, make_record("digits", "sar", 7, 11.0))  # 10 classes
     run_dir = tmp_path / "digits" / "sar" / "seed7"
     np.savez(run_dir / "test_outputs.npz", logits=LOGITS, labels=LABELS)
-    with pytest.raises(InputError, match="have 3 classes and its record 10; run this row again"):
+    with pytest.raises(
+        InputError, match=r"have 3 classes and its record 10; move the folder .* away and run this row again"
+    ):
         recompute(record, run_dir)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthetic_runs import write_outputs
 
 from sar_cls.errors import InputError
 from sar_cls.runs.per_class import last_accuracies, write_per_class
@@ -69,13 +70,29 @@ def test_logits_that_are_not_there(tmp_path: Path) -> None:
         ("class,last_accuracy\n0,much\n", "damaged"),
         ("class,last_accuracy\n0,50.0\n2,60.0\n", "the classes are not 0, 1, 2"),
         ("class,last_accuracy\n0,50.0\n0,60.0\n", "the classes are not 0, 1, 2"),
+        ("class,last_accuracy\n0,50.0\n1,6", "its last line is cut off"),
     ],
 )
 def test_a_kept_file_that_is_missing_or_damaged(tmp_path: Path, text: str | None, message: str) -> None:
     if text is not None:
         (tmp_path / "per_class.csv").write_text(text)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         last_accuracies(tmp_path)
+    assert f"move the folder {tmp_path} away and run this row again" in str(error.value)
+
+
+def test_a_file_that_was_cut_off_at_the_end_of_a_line(tmp_path: Path) -> None:
+    (tmp_path / "per_class.csv").write_text("class,last_accuracy\n0,50.0\n1,60.0\n")
+    assert last_accuracies(tmp_path, 2).tolist() == [50.0, 60.0]
+    with pytest.raises(InputError, match=r"has 2 classes and the record 3; move the folder .* away"):
+        last_accuracies(tmp_path, 3)
+
+
+def test_accuracies_of_other_classes_than_the_record(tmp_path: Path) -> None:
+    write_outputs(tmp_path, 0, num_classes=3, num_images=20)
+    assert len(last_accuracies(tmp_path, 3)) == 3
+    with pytest.raises(InputError, match=r"test_outputs.npz has 3 classes and the record 4; move the folder .* away"):
+        last_accuracies(tmp_path, 4)
 
 
 def test_a_kept_file_with_a_class_without_test_images(tmp_path: Path) -> None:

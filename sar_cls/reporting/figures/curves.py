@@ -12,7 +12,7 @@ from sar_cls.errors import InputError
 from sar_cls.reporting.figures.labels import names, provenance, wrapped
 from sar_cls.reporting.figures.series import NothingToDraw, Series
 from sar_cls.reporting.figures.style import RowStyle, legend_below, legend_height, new_figure
-from sar_cls.runs.folder import HISTORY_FILE
+from sar_cls.runs.folder import HISTORY_FILE, again
 from sar_cls.runs.history import unit_of
 
 if TYPE_CHECKING:
@@ -189,15 +189,16 @@ def _bands(series: Sequence[Series]) -> str:
 
 def _curve(entry: Series, label: str, column: str, scale: float = 1.0) -> Curve:
     histories: list[pd.DataFrame] = entry.histories
-    if any(column not in history.columns for history in histories):
-        raise InputError(f"the history of {entry.label} has no column {column!r}; run this row again")
+    for run_dir, history in zip(entry.run_dirs, histories, strict=True):
+        if column not in history.columns:
+            raise InputError(f"{run_dir / HISTORY_FILE} has no column {column!r}; {again(run_dir)}")
     length = min(len(history) for history in histories)
     unit = unit_of(histories)
     for run_dir, history in zip(entry.run_dirs, histories, strict=True):
         for name in (unit, column):
             if history[name].dtype.kind not in "iuf":
                 path = run_dir / HISTORY_FILE
-                raise InputError(f"{path} is damaged (not all of {name!r} are numbers); run this row again")
+                raise InputError(f"{path} is damaged (not all of {name!r} are numbers); {again(run_dir)}")
     places = histories[0][unit].to_numpy()[:length]
     values = scale * np.stack([history[column].to_numpy(dtype=float)[:length] for history in histories])
     return Curve(label, entry.style, places, values, unit)

@@ -58,11 +58,15 @@ class Series:
         """Of the runs, as far as their records are known."""
         return tuple(record["seed"] for record in self.records)
 
+    @property
+    def _with_records(self) -> list[tuple[Path, Mapping[str, Any] | None]]:
+        records = self.records or (None,) * len(self.run_dirs)
+        return list(zip(self.run_dirs, records, strict=True))
+
     @cached_property
     def features(self) -> list[Features]:
         """Features of each run; `InputError` where a file is missing, damaged or of another run."""
-        records = self.records or (None,) * len(self.run_dirs)
-        return [read_features(run_dir, record) for run_dir, record in zip(self.run_dirs, records, strict=True)]
+        return [read_features(run_dir, record) for run_dir, record in self._with_records]
 
     @cached_property
     def geometries(self) -> list[dict[str, dict[str, dict[str, float | str]]]]:
@@ -90,19 +94,12 @@ class Series:
     @cached_property
     def class_accuracies(self) -> list[np.ndarray]:
         """Accuracy [C] of each class in percent, for each run; `InputError` where files are missing or damaged."""
-        accuracies = [last_accuracies(run_dir) for run_dir in self.run_dirs]
-        for run_dir, values in zip(self.run_dirs, accuracies, strict=True):
-            if len(values) != len(self.train_counts):
-                raise InputError(
-                    f"{run_dir} has accuracies of {len(values)} classes and a record of {len(self.train_counts)}; "
-                    "run this row again"
-                )
-        return accuracies
+        return [last_accuracies(run_dir, len(self.train_counts)) for run_dir in self.run_dirs]
 
     @cached_property
     def histories(self) -> list[pd.DataFrame]:
-        """History of each run, a row an epoch; `InputError` where a file is missing or damaged."""
-        return [read_history(run_dir) for run_dir in self.run_dirs]
+        """History of each run, a row an epoch; `InputError` where a file is missing, damaged or cut off."""
+        return [read_history(run_dir, record) for run_dir, record in self._with_records]
 
 
 def same_classes(series: Sequence[Series]) -> np.ndarray:

@@ -14,7 +14,7 @@ from sar_cls.reporting.html.confusion import Outcomes, dense_outcomes_of, encode
 from sar_cls.reporting.html.numbers import all_short
 from sar_cls.reporting.html.views import Entry
 from sar_cls.runs.dense_outputs import is_dense_run
-from sar_cls.runs.folder import OUTPUTS_FILE, PER_CLASS_FILE, SEGMENTATION_FILE
+from sar_cls.runs.folder import OUTPUTS_FILE, PER_CLASS_FILE, SEGMENTATION_FILE, again
 from sar_cls.runs.ledger import Warn
 from sar_cls.runs.per_class import read_per_class
 
@@ -87,7 +87,7 @@ class ClassData:
                 part = source.read(folder)
                 if len(part.confusion) != classes:
                     raise InputError(
-                        f"{folder / source.file} has {len(part.confusion)} classes and the record {classes}; run this row again"
+                        f"{folder / source.file} has {len(part.confusion)} classes and the record {classes}; {again(folder)}"
                     )
             except InputError as error:
                 self._warn(
@@ -107,11 +107,7 @@ class ClassData:
             if not (folder / PER_CLASS_FILE).exists():
                 continue
             try:
-                table = read_per_class(folder)
-                if len(table.last) != classes:
-                    raise InputError(
-                        f"{folder / PER_CLASS_FILE} has {len(table.last)} classes and the record {classes}; run this row again"
-                    )
+                table = read_per_class(folder, classes)
             except InputError as error:
                 self._warn(f"{entry.name} is without a run's accuracy per class: {str(error).rstrip('.')}.")
                 continue

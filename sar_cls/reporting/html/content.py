@@ -153,7 +153,8 @@ class _Histories:
             self._without.append(entry)
             return None
         try:
-            return curves_of(entry.run_dirs, [*TRAINING, *self.readings], list(self.readings))
+            columns = [*TRAINING, *self.readings]
+            return curves_of(entry.run_dirs, columns, list(self.readings), entry.group.runs)
         except InputError as error:
             self._warn(f"{entry.name} is left out of the curves: {str(error).rstrip('.')}.")
             return None

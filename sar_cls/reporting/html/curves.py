@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,22 +36,29 @@ def reading_titles() -> dict[str, tuple[str, str]]:
     return {reading.name: (reading.title, "%") for reading in drawn}
 
 
-def curves_of(run_dirs: Sequence[Path], columns: Sequence[str], shares: Sequence[str]) -> dict[str, Any]:
+def curves_of(
+    run_dirs: Sequence[Path],
+    columns: Sequence[str],
+    shares: Sequence[str],
+    records: Sequence[Mapping[str, Any] | None] = (),
+) -> dict[str, Any]:
     """The curves of the runs of a row, as far as the shortest of them goes.
 
     Args:
         run_dirs: folders of the runs.
         columns: which columns, where all the runs have them.
         shares: those of the columns that are shares and become percent.
+        records: of the runs; with them a history that does not end where its run ended is refused.
 
     Returns:
         ``at``, the epochs, or iterations for a recipe without epochs, ``unit``, which of them, and, by column, ``mean``, and for
         several runs ``low`` and ``high``: lists of at most 200 points.
 
     Raises:
-        InputError: a history is missing or damaged.
+        InputError: a history is missing, damaged or cut off.
     """
-    histories: list[pd.DataFrame] = [read_history(run_dir) for run_dir in run_dirs]
+    known = records or (None,) * len(run_dirs)
+    histories: list[pd.DataFrame] = [read_history(*run) for run in zip(run_dirs, known, strict=True)]
     length = min(len(history) for history in histories)
     kept = np.unique(np.linspace(0, length - 1, min(length, MOST_POINTS)).round().astype(int))
     unit = unit_of(histories)

@@ -25,7 +25,7 @@ def work_dir(tmp_path: Path) -> Path:
     for row in ("mixup", "mixup_sar"):
         for seed in (1, 2):
             top = 39.0 + seed * (row == "mixup_sar")
-            one = write_run(tmp_path, make_record("lt", row, seed, top, train_counts=COUNTS))
+            one = write_run(tmp_path, make_record("lt", row, seed, top, train_counts=COUNTS, epochs=5, epochs_recipe=5))
             write_outputs(tmp_path / "lt" / row / f"seed{seed}", seed + 10 * (row == "mixup_sar"), num_images=300)
             write_history(tmp_path / "lt" / row / f"seed{seed}", seed, epochs=5, sar=row == "mixup_sar")
     write_run(tmp_path, second_stage("lt", "mixup_mislas", 47.0, one | {"row": "mixup"}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_text_where_numbers_belong_is_one_sentence(work_dir: Path, column: str) 
 
 @pytest.mark.parametrize(("epochs", "ticks"), [(1, [1]), (2, [1, 2]), (5, [1, 2, 3, 4, 5])])
 def test_only_whole_epochs_are_ticks(work_dir: Path, epochs: int, ticks: list[int]) -> None:
-    one = entry(work_dir, "mixup_sar", runs=1)
+    one = entry(work_dir, "mixup_sar", runs=1, records=())
     write_history(one.run_dirs[0], 1, epochs=epochs, sar=True)
     for data in (curves.prepare_training([one]), curves.prepare_readings([one])):
         axis = curves.draw(data).axes[-1]
@@ -65,7 +66,7 @@ def test_only_whole_epochs_are_ticks(work_dir: Path, epochs: int, ticks: list[in
 
 
 def test_a_small_difference_after_one_epoch_does_not_fill_the_axis(work_dir: Path) -> None:
-    one = entry(work_dir, "mixup")
+    one = entry(work_dir, "mixup", records=())
     for seed, run_dir in enumerate(one.run_dirs):
         write_history(run_dir, seed, epochs=1, top=75.0 + seed)
     low, high = curves.draw(curves.prepare_training([one])).axes[0].get_ylim()
@@ -85,7 +86,8 @@ def test_the_gate_of_rows_that_have_one(work_dir: Path) -> None:
 
 
 def test_a_recipe_without_epochs_is_drawn_over_iterations(work_dir: Path) -> None:
-    rows = [entry(work_dir, "mixup_sar", runs=1)]
+    one = entry(work_dir, "mixup_sar", runs=1)
+    rows = [replace(one, records=({**one.records[0], "epochs": 750},))]
     history = pd.read_csv(rows[0].run_dirs[0] / "history.csv")
     history["iteration"] = 150 * history["epoch"]
     history.rename(columns={"test_top1": "val_miou"}).to_csv(rows[0].run_dirs[0] / "history.csv", index=False)
@@ -96,6 +98,14 @@ def test_a_recipe_without_epochs_is_drawn_over_iterations(work_dir: Path) -> Non
     assert "regularizers (below), over iterations." in curves.caption_training(data, rows)
     readings = curves.prepare_readings(rows)
     assert "in the mean over the iterations between two evaluations" in curves.caption_readings(readings, rows)
+
+
+def test_a_history_that_was_cut_off_is_not_drawn(work_dir: Path) -> None:
+    one = entry(work_dir, "mixup")
+    write_history(one.run_dirs[1], 1, epochs=3)
+    says = f"{one.run_dirs[1] / 'history.csv'} is damaged (it ends at epoch 3 and the run at 5); move the folder"
+    with pytest.raises(InputError, match=re.escape(says)):
+        curves.prepare_training([one])
 
 
 def test_a_validation_split_in_one_row_alone(work_dir: Path) -> None:

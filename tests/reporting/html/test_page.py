@@ -106,6 +106,7 @@ def test_folders_of_this_machine_stay_here(tmp_path: Path, warnings: list[str]) 
     [
         ("history.csv", None, "no curves of"),
         ("history.csv", b"\x00\x01", "left out of the curves"),
+        ("history.csv", b"epoch,test_top1,loss\n1,2.0,3.0\n", "it ends at epoch 1 and the run at 200"),
         ("test_outputs.npz", None, "no confusion and no reliability of"),
         ("test_outputs.npz", b"PK\x03\x04 cut off", "without a run's confusion"),
     ],
@@ -296,6 +297,6 @@ def test_fifty_runs_of_two_hundred_classes_stay_below_five_megabytes(tmp_path: P
             logits, labels = rng.normal(size=(600, 200)).astype(np.float32), rng.integers(0, 200, 600)
             np.savez(folder / "test_outputs.npz", logits=logits, labels=labels)
             lines = [f"{epoch},{rng.random()},{rng.random()},{rng.random()}" for epoch in range(1, 201)]
-            (folder / "history.csv").write_text("\n".join(["epoch,test_top1,loss,share_gate_open", *lines]))
+            (folder / "history.csv").write_text("\n".join(["epoch,test_top1,loss,share_gate_open", *lines, ""]))
     text = render([make_suite(tmp_path)], ledger.scan(tmp_path / "work"), warn=lambda _: None)
     assert len(text.encode()) < 5_000_000
