@@ -61,8 +61,15 @@ def test_another_recipe_or_other_images_are_no_pair(
 
 def test_a_copy_of_a_run_is_no_second_run_of_it(pairs: Suite, run: Callable[..., dict[str, Any]]) -> None:
     here = [run(make_record("lt", "mixup", seed, 40.0)) for seed in (1, 2)]
-    assert against_table([pairs], here, here, refuse) == NOTHING
+    copies = "2 runs are one and the same on both sides: a copy says nothing about how a run comes out a second time."
+    assert against_table([pairs], here, here, refuse) == copies
+    more = [*here, run(make_record("lt", "mixup", 3, 40.0))]
+    alone = "1 run here without a counterpart: none there has the same recipe, images and seed."
+    assert against_table([pairs], more, here, refuse) == f"{copies} {alone}"
     there = [here[0], run(make_record("lt", "mixup", 2, 41.0))]
+    text = against_table([pairs], here, there, refuse)
+    assert "\n- 1 run is one and the same on both sides" in text
+    assert "without a counterpart" not in text
     (pair,) = made_twice(pairs, here, there, refuse)
     assert pair.seeds == (2,)
 

@@ -71,8 +71,8 @@ def made_twice(suite: Suite, here: Records, there: Records, warn: Warn) -> list[
 def against_table(suites: Iterable[Suite], here: Records, there: Records, warn: Warn) -> str:
     """A line a row: the headline metric of both sides over the seeds that both have, their paired difference, and its largest.
 
-    Below it stand code, torch and devices of both sides, and how many runs have no counterpart. A sentence alone where no row was
-    run on both.
+    Below it stand code, torch and devices of both sides, how many runs are the same on both sides (a folder of ``--keep`` holds
+    copies), and how many have no counterpart. Sentences alone where no row was run on both.
     """
     here, there = list(here), list(there)
     found: dict[tuple[str, frozenset[str], frozenset[str]], Twice] = {}
@@ -80,20 +80,34 @@ def against_table(suites: Iterable[Suite], here: Records, there: Records, warn: 
         for pair in made_twice(suite, here, there, warn):  # a row that suites share is shown once
             found.setdefault((pair.here.row.name, pair.here.run_ids, pair.there.run_ids), pair)
     pairs = list(found.values())
+    shown = {row.key for suite in suites for row in suite.rows}
+    ours = [run for run in here if (run["suite"], run["row"]) in shown]
+    copied = {run["run_id"] for run in ours} & {run["run_id"] for run in there}
+    compared = {run["run_id"] for pair in pairs for run in pair.runs(pair.here)}
+    alone = sum(run["run_id"] not in compared | copied for run in ours)
+    remarks = []
+    if copied:
+        same = "1 run is one and the same" if len(copied) == 1 else f"{len(copied)} runs are one and the same"
+        remarks.append(f"{same} on both sides: a copy says nothing about how a run comes out a second time.")
+    if alone and (pairs or copied):
+        remarks.append(
+            f"{_counted(alone)} here without a counterpart: none there has the same recipe, images and seed."
+        )
     if not pairs:
-        return "No run of one side was made on the other: none has the same recipe, images and seed."
+        nothing = "No run of one side was made on the other: none has the same recipe, images and seed."
+        return " ".join(remarks) or nothing
     lines = []
     for pair in pairs:
-        ours, theirs = pair.values(pair.here), pair.values(pair.there)
+        values, others = pair.values(pair.here), pair.values(pair.there)
         differences = [
-            a - b for seed in pair.seeds if (a := ours[seed]) is not None and (b := theirs[seed]) is not None
+            a - b for seed in pair.seeds if (a := values[seed]) is not None and (b := others[seed]) is not None
         ]
         lines.append(
             [
                 pair.name,
-                mean_cell(summarize(ours.values())),
-                mean_cell(summarize(theirs.values())),
-                difference_cell(paired_difference(ours, theirs)),
+                mean_cell(summarize(values.values())),
+                mean_cell(summarize(others.values())),
+                difference_cell(paired_difference(values, others)),
                 f"{max(differences, key=abs):+.2f}" if differences else "–",
             ]
         )
@@ -102,15 +116,8 @@ def against_table(suites: Iterable[Suite], here: Records, there: Records, warn: 
     for side in ("here", "there"):
         runs = {run["run_id"]: run for pair in pairs for run in pair.runs(getattr(pair, side))}
         notes.append(f"{side}, {provenance(list(runs.values()))}")
-    compared = {run["run_id"] for pair in pairs for run in pair.runs(pair.here)}
-    shown = {row.key for suite in suites for row in suite.rows}
-    alone = [run for run in here if (run["suite"], run["row"]) in shown and run["run_id"] not in compared]
-    if alone:
-        notes.append(
-            f"{_counted(len(alone))} here without a counterpart: none there has the same recipe, images and seed."
-        )
     text = tabulate(lines, headings, tablefmt="github", disable_numparse=True)
-    return "\n".join([text, "", *(f"- {note}" for note in notes)])
+    return "\n".join([text, "", *(f"- {note}" for note in (*notes, *remarks))])
 
 
 def _without_machine(recipe: Recipe) -> Recipe:
