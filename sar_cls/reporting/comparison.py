@@ -10,6 +10,7 @@ from sar_cls.reporting.families import Adjusted, adjust
 from sar_cls.reporting.groups import Group, baseline_of, distinctions, group_runs
 from sar_cls.reporting.paper import Figure, find, find_of_other_task
 from sar_cls.reporting.stats import PairedDifference, Summary, paired_difference, summarize
+from sar_cls.reporting.unpaired import why_unpaired
 from sar_cls.runs.ledger import Warn
 from sar_cls.suites.rows import Row, Suite
 
@@ -34,6 +35,7 @@ class Line:
         to_paper: last epoch minus paper; None where the runs are no reproduction or the figure is of another task.
         to_baseline: paired difference at the last epoch; None without a baseline to compare with.
         baseline: the runs of that baseline.
+        unpaired: how the baseline was run, where it was and there is no such difference: "with other seeds"; else "".
         adjusted: the same difference as one of those of all rows that are compared with these runs; None where it is the only one.
         extra: further metrics at the last epoch.
         extra_best: the same at the best epoch, which is the one of the highest headline metric.
@@ -54,6 +56,7 @@ class Line:
     to_paper: float | None = None
     to_baseline: PairedDifference | None = None
     baseline: Group | None = None
+    unpaired: str = ""
     adjusted: Adjusted | None = None
     extra: dict[str, Summary] = field(default_factory=dict)
     extra_best: dict[str, Summary] = field(default_factory=dict)
@@ -240,6 +243,7 @@ def _lines(suite: Suite, row: Row, imbalance: float | None, groups: Mapping[str,
                 to_paper=None if target is None or last.mean is None or deviations else last.mean - target,
                 to_baseline=_difference(group, baseline, suite.metric) if baseline else None,
                 baseline=baseline,
+                unpaired="" if baseline else why_unpaired(group, groups),
                 extra={m: summarize(group.values("last", m).values()) for m in suite.extra_metrics},
                 extra_best={m: summarize(group.values("best", m).values()) for m in suite.extra_metrics},
                 extra_paper=published,

@@ -12,6 +12,7 @@ from sar_cls import official_images
 from sar_cls.official_images import BY_NAME, ORDERED_SETS, OTHER_PIXELS, UNKNOWN
 from sar_cls.reporting.paper import find
 from sar_cls.runs.ledger import Warn
+from sar_cls.suites.by_method import FOLDERS
 from sar_cls.suites.rows import Row, Suite
 
 _ORDER_REMARKS = {
@@ -140,6 +141,12 @@ def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str]
     overrides = dict(record["overrides"])
     overrides.pop("epochs", None)  # told by the fields of that name
     overrides |= _of_processes(record.get("extra") or {})
+    if (
+        suite.name == FOLDERS
+    ):  # all of its runs are on folders, with their natural tail: nothing that a table has to tell
+        for name, usual in (("dataset", "folder"), ("imbalance", "none")):
+            if overrides.get(name) == usual:
+                del overrides[name]
     imbalance = overrides.get("imbalance", stage1.imbalance if stage1 else suite.imbalance)
     if imbalance == "none":  # all images of a long-tailed row: stays among the overrides
         imbalance = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from sar_cls.suites.rows import Suite, load_suite
 
 TEXT = """
 title = "Tail"
+paper_table = "10"
 imbalance = 10
 metric = "top1"
 
@@ -48,6 +50,15 @@ def suite(tmp_path: Path) -> Suite:
     folder.mkdir(parents=True)
     (folder / "suite.toml").write_text(TEXT, encoding="utf-8")
     return load_suite(tmp_path / "configs", "tail")
+
+
+def test_a_suite_without_a_table_in_the_paper_stands_alone(suite: Suite, tmp_path: Path) -> None:
+    for name in ("mixup", "mixup_sar"):
+        write_run(tmp_path, make_record("tail", name, 1, 78.0, dataset="digits"))
+    (table,) = tables_of(replace(suite, paper_table=None), tmp_path).tables
+    assert table.frame["seed"].tolist() == ["1", "mean ± std"]
+    assert list(table.frame.columns) == ["seed", "MixUp", "MixUp+SAR"]
+    assert not [note for note in table.notes if "paper" in note]
 
 
 def test_precisions_are_told_apart_in_the_numbers(suite: Suite, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from sar_cls.suites.rows import Suite, load_suite
 
 TEXT = """
 title = "Pets"
+paper_table = "10"
 metric = "top1"
 
 [[rows]]
@@ -170,6 +172,25 @@ def test_thousands_of_pixels_are_written_out(suite: Suite, tmp_path: Path) -> No
     assert column[:4] == ["olm (999)", "axolotl (1,167)", "newt (82,345)", "dog (1,000,000)"]
 
 
+def test_a_suite_without_a_table_in_the_paper_stands_alone(suite: Suite, tmp_path: Path) -> None:
+    for row in ("plain", "sar"):
+        write(tmp_path, row, 1, [1, 2, 3, 4, 5])
+    (table,) = tables_of(replace(suite, paper_table=None), tmp_path, 1).tables
+    assert "paper" not in table.to_markdown()
+
+
+def test_a_run_whose_file_was_cut_off_is_left_out_with_a_sentence(suite: Suite, tmp_path: Path) -> None:
+    for row in ("plain", "sar"):
+        for seed in (1, 2):
+            write(tmp_path, row, seed, [1, 2, 3, 4, 5])
+    path = tmp_path / "pets" / "sar" / "seed2" / "per_class.csv"
+    path.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[:-1]), encoding="utf-8")
+    said: list[str] = []
+    tables = tables_of(suite, tmp_path, 1, said.append)
+    assert [f"{path} has 4 classes and the record 5; move the folder" in sentence for sentence in said] == [True]
+    assert tables.tables[0].frame.iloc[0].tolist()[-1] == "+0.00 (1 pair)"
+
+
 def test_a_run_without_accuracies_of_its_classes_is_left_out_with_a_sentence(suite: Suite, tmp_path: Path) -> None:
     write(tmp_path, "plain", 1, [1, 2, 3, 4, 5])
     write(tmp_path, "plain", 2, None)
@@ -178,7 +199,7 @@ def test_a_run_without_accuracies_of_its_classes_is_left_out_with_a_sentence(sui
     said: list[str] = []
     tables = tables_of(suite, tmp_path, 1, said.append)
     assert len(said) == 1
-    assert "per_class.csv is missing; run this row again" in said[0]
+    assert "per_class.csv is missing; move the folder " in said[0]
     assert tables.tables[0].frame.iloc[0].tolist() == ["newt (5)", "2.00", "3.00 ± 0.00", "+1.00 (1 pair)"]
 
 

@@ -88,6 +88,40 @@ def test_a_second_stage_joins_only_the_run_that_it_names(two_stages: Suite, tmp_
     assert lines[1][10] == "–"  # no difference to the paper
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "reason"),
+    [
+        ({"epochs": 20}, {}, "by another recipe (length of stage 1)"),
+        ({}, {"epochs": 2}, "by another recipe (length)"),
+        ({}, {"overrides": {"hold": "frozen"}}, "by another recipe (options)"),
+        ({"precision": "bf16"}, {"precision": "bf16"}, "by another recipe (precision, precision of stage 1)"),
+        ({"seed": 2}, {}, "with other seeds"),
+    ],
+)
+def test_a_missing_difference_of_a_second_stage_is_explained(
+    two_stages: Suite, tmp_path: Path, first: dict, second: dict, reason: str
+) -> None:
+    plain = write_run(tmp_path, make_record("cifar100_lt", "mixup", 1, 39.0))
+    write_run(tmp_path, second_stage("cifar100_lt", "mixup_mislas", 46.0, plain))
+    ours = write_run(tmp_path, make_record("cifar100_lt", "mixup_sar", **{"seed": 1, "top1": 40.0, **first}))
+    write_run(tmp_path, second_stage("cifar100_lt", "mixup_sar_mislas", 47.0, ours, **second))
+    notes = [note for note in suite_tables(two_stages, tmp_path).tables[0].notes if note.startswith("No difference")]
+    (about,) = [note for note in notes if ", stage 2: " in note]
+    assert about.startswith("No difference is given of Mi")
+    assert f": the baseline was run {reason}, and only runs by one recipe with the same seeds are compared." in about
+    # neither where there is a difference, nor where the baseline was not run at all
+    ours = write_run(tmp_path, make_record("cifar100_lt", "mixup_sar", 1, 40.0), "same")
+    write_run(tmp_path, second_stage("cifar100_lt", "mixup_sar_mislas", 47.0, ours), "same")
+    frame = suite_tables(two_stages, tmp_path).frame
+    assert frame[frame["row"] == "mixup_sar_mislas"]["to_baseline"].notna().any()
+
+
+def test_a_difference_to_a_baseline_that_was_not_run_needs_no_words(two_stages: Suite, tmp_path: Path) -> None:
+    one = write_run(tmp_path, make_record("cifar100_lt", "mixup_sar", 1, 40.0))
+    write_run(tmp_path, second_stage("cifar100_lt", "mixup_sar_mislas", 47.0, one))
+    assert not [note for note in suite_tables(two_stages, tmp_path).tables[0].notes if "No difference" in note]
+
+
 def test_a_second_stage_whose_first_stage_was_run_anew_is_not_joined(two_stages: Suite, tmp_path: Path) -> None:
     old = write_run(tmp_path, make_record("cifar100_lt", "mixup", 1, 39.0))
     write_run(tmp_path, second_stage("cifar100_lt", "mixup_mislas", 46.0, old))

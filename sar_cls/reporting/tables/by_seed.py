@@ -1,7 +1,7 @@
 """Seed by seed: a row of a suite beside its baseline, one line a seed (the SAR paper's Tab. 14 and 15, for classification).
 
-The same runs as in the suite's own table, none is made twice. Beside a classifier the paper's figures are of another task, and a
-note says so.
+The same runs as in the suite's own table, none is made twice. The paper's figures stand beside suites that have a table in it;
+beside a classifier they are of another task, and a note says so.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from sar_cls.suites.rows import Suite
 # The paper's tables of seeds, with the net whose figure stands before SAR's.
 _PAPER = {"14": "HRNet", "15": "DeepLabV3"}
 _ANOTHER_TASK = "The paper's figures are of another task: they say nothing about ours, and no difference is given."
+_PUBLISHED = (
+    "The paper's figures are of the net alone and with SAR; means and deviations of its three seeds are computed here."
+)
 _Values = Mapping[int, float | None]
 
 
@@ -58,7 +61,8 @@ def _table(suite: Suite, baseline: Line, family: Sequence[Line]) -> Table:
         label += f" ({line.row.name})" if label in columns else ""
         columns[label] = (_values(suite, line), {} if line is baseline else reference)
     present = {seed for ours, _ in columns.values() for seed in ours}
-    published = [_published(number, net) for number, net in _PAPER.items()]
+    # A suite without a table in the paper has nothing to do with its seeds.
+    published = [_published(number, net) for number, net in _PAPER.items()] if suite.paper_table else []
     theirs = dict.fromkeys(seed for _, plain, _ in published for seed in plain)
     seeds = [*theirs, *sorted(present - set(theirs))]
     data = {"seed": [*map(str, seeds), "mean ± std"]}
@@ -69,8 +73,8 @@ def _table(suite: Suite, baseline: Line, family: Sequence[Line]) -> Table:
     texts = [
         *notes.texts(),
         "Last epoch, in percent; in brackets the difference to the baseline with the same seed, its mean ± std below.",
-        *([] if is_dense(suite) else [_ANOTHER_TASK]),
-        "The paper's figures are of the net alone and with SAR; means and deviations of its three seeds are computed here.",
+        *([_ANOTHER_TASK] if published and not is_dense(suite) else []),
+        *([_PUBLISHED] if published else []),
     ]
     title = f"{variant_title(suite, baseline.imbalance)}: seed by seed beside {suite.full_label(baseline.row)}"
     return Table(title, pd.DataFrame(data), tuple(texts))

@@ -106,8 +106,12 @@ def adjusted_cell(adjusted: Adjusted | None) -> str:
 
 def label_cell(line: Line, notes: Notes, label: str | None = None) -> str:
     """The row's label (or ``label``), how the runs differ from its recipe, and the number of the footnote about that."""
+    return _named(line, label) + notes.mark(line)
+
+
+def _named(line: Line, label: str | None = None) -> str:
     details = ", ".join((*line.deviations, *line.others))
-    return (label or line.row.label) + (f" ({details})" if details else "") + notes.mark(line)
+    return (label or line.row.label) + (f" ({details})" if details else "")
 
 
 def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list[str]:
@@ -139,6 +143,7 @@ def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list
             "Δ to the baseline: mean difference at the last epoch over paired seeds with its 95 % interval (paired t-test); "
             "n.s.: not significant, the interval holds 0."
         )
+    notes += _unpaired(lines)
     sizes = sorted({line.adjusted.size for line in lines if line.adjusted is not None})
     if sizes:
         notes.append(
@@ -183,6 +188,19 @@ def general_notes(lines: Sequence[Line], paper_table: str | None = None) -> list
         notes += _orders(lines)
         notes.append(provenance(runs))
     return notes
+
+
+def _unpaired(lines: Sequence[Line]) -> list[str]:
+    """Which lines have no difference although their baselines were run, a sentence for each reason."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        if line.unpaired:
+            found.setdefault(line.unpaired, []).append(_named(line) + (", stage 2" if line.row.stage == 2 else ""))
+    return [
+        f"No difference is given of {'; '.join(dict.fromkeys(labels))}: the baseline was run {reason}, and only runs by one "
+        "recipe with the same seeds are compared."
+        for reason, labels in found.items()
+    ]
 
 
 def _orders(lines: Sequence[Line]) -> list[str]:

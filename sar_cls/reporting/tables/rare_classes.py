@@ -49,14 +49,14 @@ def rare_class_tables(suites: Iterable[Suite], runs: _Runs, number: int, warn: W
 
     Returns:
         The tables; for a balanced set one without lines that says so in its note. A suite of one of the paper's sets ends with the
-        paper's classes, also without runs; those of all sets come last where a table is of others.
+        paper's classes, also without runs; those of all sets come last where a suite with a table in the paper is of another set.
     """
     import pandas as pd
 
     folders = {record["run_id"]: folder for folder, record in runs}
     tables: list[Table] = []
     entries: list[dict[str, Any]] = []
-    strange: list[Suite] = []  # whose figures are not of the paper's sets
+    strange: list[Suite] = []  # with a table in the paper, and whose figures are not of its sets of rare classes
     for suite in suites:
         lines = compare(suite, [record for _, record in runs], warn)
         accuracies: dict[str, Any] = {}
@@ -75,7 +75,7 @@ def rare_class_tables(suites: Iterable[Suite], runs: _Runs, number: int, warn: W
             table, figures_of = _table(suite, title, members, found, accuracies)
             tables.append(table)
             entries += figures_of
-            strange += [] if has_rare_classes(suite) else [suite]
+            strange += [suite] if suite.paper_table and not has_rare_classes(suite) else []
         if has_rare_classes(suite):
             for line in lines:
                 accuracies |= _accuracies(line.group, folders, accuracies, warn)
@@ -96,9 +96,9 @@ def _accuracies(
         if run["run_id"] in known:
             continue
         try:
-            found[run["run_id"]] = last_accuracies(folders[run["run_id"]])
+            found[run["run_id"]] = last_accuracies(folders[run["run_id"]], len(run["train_counts"]))
         except InputError as error:
-            warn(f"a run is left out of the rarest classes: {error}.")
+            warn(f"a run is left out of the rarest classes: {str(error).rstrip('.')}.")
             found[run["run_id"]] = None
     return found
 
