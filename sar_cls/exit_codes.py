@@ -33,6 +33,19 @@ _PLAIN_SIGNS = {
 _PLAIN_SIGNS |= {"…": "...", "→": "->", "·": ".", "’": "'", "‘": "'", "“": '"', "”": '"', "•": "*"}
 
 
+_OF_RUNS = "the same command goes on from the last whole epoch"
+_after_interrupt = _OF_RUNS
+
+
+def when_interrupted(sentence: str) -> None:
+    """Says what the same command does after Ctrl-C, for a command that is no training; to be called when its work begins.
+
+    A library may swallow Ctrl-C, so the sentence cannot travel with the exception.
+    """
+    global _after_interrupt
+    _after_interrupt = sentence
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Ends with ``KeyboardInterrupt`` where Ctrl-C was pressed inside, whatever became of it there.
@@ -136,6 +149,7 @@ def code_of_team(main: Callable[[], int]) -> int:
 
 def code_of(main: Callable[[], int]) -> int:
     """The exit code of ``main``, whatever it raises; why it ends is printed."""
+    when_interrupted(_OF_RUNS)
     try:
         with interruptible():
             code = main()
@@ -154,7 +168,7 @@ def code_of(main: Callable[[], int]) -> int:
             messages.complain(str(error))
         code = 1
     except KeyboardInterrupt:
-        messages.remark("\ninterrupted; the same command goes on from the last whole epoch")
+        messages.remark(f"\ninterrupted; {_after_interrupt}")
         code = 130
     except ModuleNotFoundError as error:
         if (error.name or "sar_cls").partition(".")[0] == "sar_cls":

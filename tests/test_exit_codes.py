@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,62 @@ class TestCtrlC:
             return 0
 
         assert ended(main, monkeypatch) == 130
+
+    @pytest.mark.parametrize("swallow", [True, False])
+    def test_what_the_command_does_the_next_time(self, swallow: bool, capsys: pytest.CaptureFixture[str]) -> None:
+        def main() -> int:
+            exit_codes.when_interrupted("the same command begins anew")
+            with contextlib.suppress(KeyboardInterrupt if swallow else ()):
+                signal.raise_signal(signal.SIGINT)
+            return 0
+
+        assert exit_codes.code_of(main) == 130
+        assert capsys.readouterr().err == "\ninterrupted; the same command begins anew\n"
+        assert exit_codes.code_of(raising(KeyboardInterrupt())) == 130  # and of a command that says nothing
+        assert capsys.readouterr().err == "\ninterrupted; the same command goes on from the last whole epoch\n"
+
+    @pytest.mark.parametrize(
+        ("command", "arguments", "place", "sentence"),
+        [
+            ("report", [], "sar_cls.runs.ledger.scan", "what was written is whole: the same command begins anew"),
+            (
+                "features",
+                ["RUN"],
+                "sar_cls.runs.record.read_record",
+                "runs whose features are made keep them, and the same command goes on with the others",
+            ),
+            (
+                "features",
+                ["RUN", "--again"],
+                "sar_cls.engine.finished_features.make_features",
+                "the same command makes all of them again",
+            ),
+            (
+                "export",
+                ["RUN"],
+                "sar_cls.engine.trained.load_model",
+                "what was written is whole: the same command begins anew",
+            ),
+        ],
+    )
+    def test_each_command_says_what_is_so(
+        self,
+        command: str,
+        arguments: list[str],
+        place: str,
+        sentence: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        def pressed(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(place, pressed)
+        monkeypatch.setattr(sys, "argv", [f"sar-cls {command}", *arguments])
+        assert exit_codes.code_of(import_module(f"sar_cls.commands.{command}").main) == 130
+        assert capsys.readouterr().err == f"\ninterrupted; {sentence}\n"
 
     def test_other_errors_are_what_they_are(self) -> None:
         with pytest.raises(ImportError, match="no such library"), exit_codes.interruptible():

@@ -40,6 +40,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     arguments = parse()
+    exit_codes.when_interrupted("what was written is whole: the same command begins anew")
     out = arguments.out or (arguments.run if arguments.run.is_dir() else arguments.run.parent)
     cli.writable_folder(out, "--out")
 

@@ -35,6 +35,11 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     arguments = parse()
+    exit_codes.when_interrupted(
+        "the same command makes all of them again"
+        if arguments.again
+        else "runs whose features are made keep them, and the same command goes on with the others"
+    )
 
     with exit_codes.interruptible():
         from sar_cls.engine import finished_features

@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from sar_cls import argument_types, cli, exit_codes, messages
+from sar_cls import argument_types, cli, exit_codes
 from sar_cls.files import check_file
 
 NETS = ("resnet32", "resnet18", "resnet50")
@@ -135,6 +135,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     arguments = parse()
+    exit_codes.when_interrupted("of a measurement nothing is kept: the same command begins anew")
     if arguments.json is not None:
         check_file(arguments.json, "give another --json")
     if arguments.profile is not None:
@@ -145,8 +146,4 @@ def main() -> int:
         from sar_cls.engine.options import usable_device
         from sar_cls.speed.report import run
 
-    try:
-        return run(arguments, usable_device(arguments.device))
-    except KeyboardInterrupt:
-        messages.remark("\ninterrupted; of a measurement nothing is kept: the same command begins anew")
-        return 130
+    return run(arguments, usable_device(arguments.device))

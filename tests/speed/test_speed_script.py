@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sar_cls import exit_codes
 from sar_cls.cli import ROOT
 from sar_cls.commands import speed
 from sar_cls.errors import InputError, RunFailed
@@ -130,7 +131,7 @@ def test_an_interrupted_measurement_does_not_promise_to_go_on(
 
     monkeypatch.setattr(report, "run", run)
     monkeypatch.setattr(sys, "argv", ["speed.py"])
-    assert speed.main() == 130
+    assert exit_codes.code_of(speed.main) == 130
     assert capsys.readouterr().err.strip() == (
         "interrupted; of a measurement nothing is kept: the same command begins anew"
     )
