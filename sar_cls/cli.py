@@ -217,16 +217,13 @@ def writable_folder(path: Path, option: str = "--work-dir") -> Path:
 
 
 def writable_file(path: Path, option: str) -> Path:
-    """Makes sure that ``path`` is or can become a file in a folder that is there, without leaving anything behind.
+    """Makes sure that ``path`` is or can become a file, in a folder that is or can be made, without leaving anything behind.
 
     Args:
         path: the file.
         option: the argument that named it, for the message.
 
     Raises:
-        InputError: it is a folder, or its folder is not there or not writable.
+        InputError: it is a folder, or its folder cannot be made or is not writable.
     """
-    folder = path.absolute().parent
-    if not folder.exists():
-        raise InputError(f"{option} {path}: there is no folder {path.parent}, make it or give another {option}")
     return check_file(path, f"give another {option}")

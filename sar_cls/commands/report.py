@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sar_cls import argument_types, cli, exit_codes, messages
+from sar_cls.commands.report_checks import check_arguments
 from sar_cls.errors import InputError
 from sar_cls.files import refusing
 from sar_cls.suites import by_method
@@ -107,23 +108,10 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     arguments = parse()
+    exit_codes.when_interrupted("what was written is whole: the same command begins anew")
     configs = cli.configs(arguments)
     work_dir = arguments.work_dir or DEFAULT_WORK_DIR
-    if arguments.work_dir is not None and not work_dir.is_dir():
-        raise InputError(f"--work-dir {work_dir} is not a folder; name the folder that benchmarks/run.py wrote to")
-    if arguments.against is not None:
-        if not arguments.against.is_dir():
-            raise InputError(
-                f"--against {arguments.against} is not a folder; name one with runs, for example a folder of results/"
-            )
-        if work_dir.is_dir() and arguments.against.samefile(work_dir):
-            raise InputError(f"--against {arguments.against} is the folder of the runs themselves; name another")
-    for option in ("keep", "figures"):
-        if getattr(arguments, option) is not None:
-            cli.writable_folder(getattr(arguments, option), f"--{option}")
-    for option in ("html", "export"):
-        if getattr(arguments, option) is not None:
-            cli.writable_file(getattr(arguments, option), f"--{option}")
+    check_arguments(arguments, work_dir)
     folders = by_method.folder_suite(configs)
     if folders is not None and arguments.suite == folders.name:
         chosen = [folders]
@@ -200,7 +188,7 @@ def main() -> int:
     if arguments.geometry:
         from sar_cls.reporting.tables.geometry_text import geometry_text
 
-        messages.result(f"\n{geometry_text(chosen, runs, cli.warn, arguments.format)}", end="")
+        messages.result(f"\n{geometry_text(chosen, runs, cli.warn)}", end="")
     if arguments.keep is not None:
         from sar_cls.reporting.keep import keep, keep_costs
 
@@ -208,22 +196,18 @@ def main() -> int:
             copies = keep(chosen, runs, arguments.keep, cli.warn, geometry=arguments.geometry)
             messages.remark(f"kept {len(copies)} run{'' if len(copies) == 1 else 's'} in {arguments.keep}")
             keep_costs(measured, work_dir, arguments.keep)
-    if arguments.figures is not None:
-        from sar_cls.reporting.figures.gallery import draw_figures
-
-        with writing_to(arguments.figures, "--figures"):
-            made = [figure for figure in draw_figures(chosen, runs, arguments.figures, cli.warn) if figure.made]
-        messages.remark(f"drew {len(made)} figure{'' if len(made) == 1 else 's'} into {arguments.figures}")
     if arguments.export is not None:
         from sar_cls.reporting.export import write_export
 
         with writing_to(arguments.export, "--export"):
+            arguments.export.parent.mkdir(parents=True, exist_ok=True)
             number = write_export(chosen, runs, arguments.export, cli.warn)
         messages.remark(f"wrote {arguments.export} ({number} run{'' if number == 1 else 's'})")
     if arguments.html is not None:
         from sar_cls.reporting.html.page import write_report
 
         with writing_to(arguments.html, "--html"):
+            arguments.html.parent.mkdir(parents=True, exist_ok=True)
             write_report(
                 chosen,
                 runs,
@@ -235,6 +219,16 @@ def main() -> int:
                 own_command=own_command(arguments),
             )
         messages.remark(f"wrote {arguments.html}")
+    if arguments.figures is not None:  # last, since many runs take minutes: what else was asked for is there by then
+        from sar_cls.reporting.figures.gallery import draw_figures
+
+        with writing_to(arguments.figures, "--figures"):
+            made = [
+                figure
+                for figure in draw_figures(chosen, runs, arguments.figures, cli.warn, messages.remark)
+                if figure.made
+            ]
+        messages.remark(f"drew {len(made)} figure{'' if len(made) == 1 else 's'} into {arguments.figures}")
     return 0
 
 

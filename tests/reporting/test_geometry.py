@@ -265,10 +265,6 @@ class TestTheCommand:
         assert "compactness and separation" in again
         assert "agreement of the class geometry" not in again
 
-    def test_csv(self, work_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-        out, _ = self.call(monkeypatch, capsys, "--work-dir", work_dir, "--geometry", "--format", "csv")
-        assert "\n\nsuite,imbalance,row,label" in out
-
     def test_nothing_to_show(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -12,17 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_runs import make_record, write_outputs, write_run
+from synthetic_runs import make_record, second_stage, write_outputs, write_run
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def report(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, str(ROOT / "benchmarks" / "report.py"), *arguments]
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", check=False
-    )
+from .report_command import ROOT, report
 
 
 def test_nothing_was_run_so_the_papers_figures(tmp_path: Path) -> None:
@@ -135,34 +126,6 @@ def test_a_folder_one_level_off_is_said(tmp_path: Path) -> None:
     assert report("--work-dir", "work", "--suite", "digits", cwd=tmp_path).stderr == ""
 
 
-@pytest.mark.parametrize("option", ["--keep", "--figures"])
-class TestFoldersToWriteTo:
-    """Exit code 2, one sentence, nothing written, also where no line of a table was printed yet."""
-
-    @pytest.mark.parametrize("below", ["", "deep/er"])
-    def test_that_are_files(self, tmp_path: Path, option: str, below: str) -> None:
-        write_run(tmp_path / "work_dirs", make_record("digits", "sar", 1, 90.0))
-        (tmp_path / "file").write_text("mine")
-        done = report(option, str(Path("file") / below), cwd=tmp_path)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr.splitlines() == [
-            f"report.py: {Path('file') / below} cannot be a folder, {tmp_path / 'file'} is a file: give another {option}"
-        ]
-        assert (tmp_path / "file").read_text() == "mine"
-
-    def test_that_are_not_writable(
-        self, tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        monkeypatch.setattr("os.access", lambda *_: False)  # permissions do not hold for root
-        monkeypatch.setattr(sys, "argv", ["report.py", option, "new"])
-        monkeypatch.chdir(tmp_path)
-        with pytest.raises(SystemExit) as end:
-            runpy.run_path(str(ROOT / "benchmarks" / "report.py"), run_name="__main__")
-        assert end.value.code == 2
-        assert capsys.readouterr() == ("", f"report.py: new is not writable: give another {option}\n")
-        assert list(tmp_path.iterdir()) == []
-
-
 def test_a_file_in_the_way_below_the_folder_to_keep_in(tmp_path: Path) -> None:
     write_run(tmp_path / "work_dirs", make_record("digits", "sar", 1, 90.0))
     (tmp_path / "kept").mkdir()
@@ -208,18 +171,25 @@ def test_runs_on_an_image_folder_have_a_table_of_their_own(tmp_path: Path) -> No
     changes = {"dataset": "folder", "overrides": {"imbalance": "none", "dataset": "folder"}}
     groups = {"many_shot": 91.25, "medium_shot": 52.5, "few_shot": 13.75, "ece": 4.5}
     work = tmp_path / "work_dirs"
-    plain = make_record("folder_lt", "mixup", 1, 60.0, metrics=groups, **changes)
-    write_run(work, plain)
+    plain = write_run(work, make_record("folder_lt", "mixup", 1, 60.0, metrics=groups, **changes))
     write_run(work, make_record("folder_lt", "mixup_sar", 1, 62.0, metrics=groups, **changes))
+    write_run(work, second_stage("folder_lt", "mixup_mislas", 63.0, plain, metrics=groups, **changes))
+    write_run(
+        work,
+        make_record("folder_lt", "ce", 1, 61.0, dataset="folder", overrides={"imbalance": 10, "dataset": "folder"}),
+    )
     for arguments in ([], ["--suite", "folder_lt"]):
         done = report(*arguments, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         assert "### Image folders\n" in done.stdout
+        assert "### Image folders, imbalance factor 10\n" in done.stdout
         assert "60.00 (n = 1)" in done.stdout
         assert "+2.00 (1 pair)" in done.stdout
         for figure in groups.values():
             assert f"{figure:.2f}" in done.stdout
         assert "paper" not in done.stdout
+        for usual in ("dataset folder", "imbalance none", "not a reproduction"):  # of every run of this suite
+            assert usual not in done.stdout
 
 
 def test_by_seed_and_rarest_stand_in_place_of_the_suites_table() -> None:
@@ -231,7 +201,9 @@ def test_by_seed_and_rarest_stand_in_place_of_the_suites_table() -> None:
     assert frame.loc[("mixup_sar", 1024), "to_baseline"] == pytest.approx(13.9326, abs=1e-3)
     done = report(*kept, "--rarest", "4", cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("\n### ") == 2
+    assert (
+        done.stdout.count("\n### ") == 1
+    )  # after both stages; the paper has no table of digits, so its classes stay out
     assert "| mean of the 4" in done.stdout
     assert "last epoch: mean" not in done.stdout
 
@@ -257,38 +229,24 @@ def test_runs_of_a_method_that_their_suite_has_no_row_for(tmp_path: Path) -> Non
 
 def test_one_file_and_flat_lines_beside_the_tables(tmp_path: Path) -> None:
     write_run(tmp_path / "work_dirs", make_record("digits", "sar", 1, 90.0))
-    done = report("--html", "r.html", "--export", "r.jsonl", cwd=tmp_path)
+    done = report("--html", "new/er/r.html", "--export", "new/r.jsonl", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "90.00 (n = 1)" in done.stdout
-    assert done.stderr.splitlines()[-1] == "wrote r.html"
-    assert "wrote r.jsonl (1 run)" in done.stderr
-    assert "90.00" in (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert len((tmp_path / "r.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+    assert done.stderr.splitlines()[-1] == "wrote new/er/r.html"
+    assert "wrote new/r.jsonl (1 run)" in done.stderr
+    assert "90.00" in (tmp_path / "new" / "er" / "r.html").read_text(encoding="utf-8")
+    assert len((tmp_path / "new" / "r.jsonl").read_text(encoding="utf-8").splitlines()) == 1
     assert not (tmp_path / "work_dirs").joinpath("r.html").exists()
 
 
-@pytest.mark.parametrize("option", ["--html", "--export"])
-@pytest.mark.parametrize(
-    ("name", "sentence"),
-    [
-        ("nowhere/r", "{option} nowhere/r: there is no folder nowhere, make it or give another {option}"),
-        ("folder", "folder is a folder, and a file is to be written there: give another {option}"),
-        ("file/r", "file/r cannot be"),
-    ],
-)
-def test_files_that_cannot_be_written(tmp_path: Path, option: str, name: str, sentence: str) -> None:
+def test_figures_come_last(tmp_path: Path) -> None:
+    """They take minutes where there are many runs, and stopped there, nothing else is lost."""
     write_run(tmp_path / "work_dirs", make_record("digits", "sar", 1, 90.0))
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "file").write_text("mine")
-    before = sorted(tmp_path.rglob("*"))
-    done = report(option, name, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.splitlines()) == 1
-    if name == "file/r":
-        assert "is a file" in done.stderr or "a file" in done.stderr
-    else:
-        assert done.stderr == f"report.py: {sentence.format(option=option)}\n"
-    assert sorted(tmp_path.rglob("*")) == before
+    names = ("figures", "html", "export", "keep")
+    done = report(*[text for name in names for text in (f"--{name}", name)], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = [line.split()[0] for line in done.stderr.splitlines() if line.startswith(("kept", "wrote", "drew"))]
+    assert told == ["kept", "wrote", "wrote", "drew"]
 
 
 def test_against_another_folder(tmp_path: Path) -> None:
@@ -299,19 +257,3 @@ def test_against_another_folder(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "### Here, and in there" in done.stdout
     assert "-1.50 (1 pair)" in done.stdout
-
-
-@pytest.mark.parametrize(
-    ("folder", "sentence"),
-    [
-        ("nowhere", "--against nowhere is not a folder; name one with runs, for example a folder of results/"),
-        ("here", "--against here is the folder of the runs themselves; name another"),
-    ],
-)
-def test_against_what_cannot_be_compared(folder: str, sentence: str, tmp_path: Path) -> None:
-    write_run(tmp_path / "here", make_record("digits", "sar", 1, 90.0))
-    done = report("--work-dir", "here", "--against", folder, "--keep", "kept", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert sentence in done.stderr
-    assert not (tmp_path / "kept").exists()

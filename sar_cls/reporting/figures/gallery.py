@@ -6,8 +6,10 @@ knows no files, ``caption`` says in words what it shows. `draw_figures` returns 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from sar_cls.reporting.figures import (
     reliability,
     sensitivity,
 )
+from sar_cls.reporting.figures.progress import Progress
 from sar_cls.reporting.figures.series import (
     CLASS_ACCURACIES,
     DENSE_OUTPUTS,
@@ -135,6 +138,7 @@ def draw_figures(
     runs: Sequence[tuple[Path, Mapping[str, Any]]],
     out_dir: Path | str,
     warn: Warn = default_warn,
+    say: Callable[[str], None] | None = None,
 ) -> list[MadeFigure]:
     """Draws everything that the runs of some suites allow.
 
@@ -147,6 +151,7 @@ def draw_figures(
         out_dir: folder of the figures; it is made where it is missing.
         warn: called with a sentence for each figure or run that is left out for a fault of its files; where a figure has no
             meaning (no gate in any row, say) only its ``reason`` tells.
+        say: called now and then with a line about how many are done and how long the others will take.
 
     Returns:
         The figures in the order of drawing, also those that could not be made.
@@ -161,6 +166,7 @@ def draw_figures(
     run_dirs = {record["run_id"]: run_dir for run_dir, record in runs}
     records = [record for _, record in runs]
     easel = Easel(out_dir, warn)
+    parts: deque[tuple[int, Callable[[], None]]] = deque()  # so many figures each
     for suite in suites:
         groups = group_runs(suite, records, lambda _: None)  # the table has warned already
         styles = row_styles(suite)
@@ -169,10 +175,15 @@ def draw_figures(
             continue
         lines = compare(suite, records, lambda _: None)
         for imbalance in dict.fromkeys(imbalance for _, imbalance in series):
-            easel.of_suite(suite, [line for line in lines if line.imbalance == imbalance], imbalance, styles)
+            own = [line for line in lines if line.imbalance == imbalance]
+            number = 2 if sensitivity.sweeps_of(suite) else 1
+            parts.append((number, partial(easel.of_suite, suite, own, imbalance, styles)))
         for rows in row_sets(suite, list(series)):
             chosen = [series[row.name, rows.imbalance] for row in rows.rows if (row.name, rows.imbalance) in series]
-            easel.of_rows(chosen, rows.name, suite.name)
+            parts.append((len(KINDS), partial(easel.of_rows, chosen, rows.name, suite.name)))
+    easel.progress = Progress(sum(number for number, _ in parts), say)
+    while parts:
+        parts.popleft()[1]()  # and the files of its runs leave the memory with the last of their figures
     easel.missing.tell(warn)
     return easel.made
 
@@ -190,6 +201,7 @@ class Easel:
         self.warn = warn
         self.missing = Missing()
         self.made: list[MadeFigure] = []
+        self.progress = Progress(0)
         self._drawn: set[tuple[str, tuple[Path, ...]]] = set()
 
     def of_suite(self, suite: Suite, lines: Sequence[Line], imbalance: float | None, styles: Mapping[str, Any]) -> None:
@@ -202,39 +214,44 @@ class Easel:
             plain, lambda: differences.prepare(suite, lines, styles, without), differences.draw,
             lambda data: differences.caption(data, suite),
         )  # fmt: skip
+        self.progress.step()
         if sweeps:
             plain = MadeFigure(f"{name}-sensitivity", "sensitivity", "Sensitivity to settings", suite.name)
             self._make(
                 plain, lambda: sensitivity.prepare(suite, lines, styles), sensitivity.draw,
                 lambda data: sensitivity.caption(data, suite),
             )  # fmt: skip
+            self.progress.step()
 
     def of_rows(self, series: Sequence[Series], name: str, suite: str = "") -> None:
         """The figures of rows side by side, as far as their files allow."""
         drawable: dict[Source, list[Series]] = {}
         is_dense = any(entry.is_dense for entry in series)
         for kind in KINDS:
-            if kind.name not in DENSE_KINDS if is_dense else kind.source is DENSE_OUTPUTS:
-                continue
-            if kind.source not in drawable:
-                drawable[kind.source] = self.missing.readable(series, kind.source, self.warn)
-            usable = drawable[kind.source]
-            plain = MadeFigure(f"{name}-{kind.name}", kind.name, kind.title, suite)
-            if not usable:
-                files = " nor ".join(kind.source.files)
-                self.made.append(_without(plain, f"no run has {files}, or none that can be read"))
-            elif kind.split is None:
-                self._of_kind(plain, kind, usable)
-            else:
-                entries = kind.split(usable)
-                if not entries:
-                    self.made.append(_without(plain, "no row has semantic anchors"))
-                # A row that stands in several sets is drawn once.
-                fresh = [entry for entry in entries if (kind.name, entry.run_dirs) not in self._drawn]
-                for entry in fresh:
-                    self._drawn.add((kind.name, entry.run_dirs))
-                    own = MadeFigure(f"{plain.name}-{entry.row or 'runs'}", kind.name, kind.title, suite)
-                    self._of_kind(own, kind, [entry])
+            if kind.name in DENSE_KINDS if is_dense else kind.source is not DENSE_OUTPUTS:
+                if kind.source not in drawable:
+                    drawable[kind.source] = self.missing.readable(series, kind.source, self.warn)
+                plain = MadeFigure(f"{name}-{kind.name}", kind.name, kind.title, suite)
+                self._one_or_many(plain, kind, drawable[kind.source])
+            self.progress.step()
+
+    def _one_or_many(self, plain: MadeFigure, kind: Kind, usable: Sequence[Series]) -> None:
+        """A kind of figure of the rows whose files can be read: one of all of them, or one of each."""
+        if not usable:
+            files = " nor ".join(kind.source.files)
+            self.made.append(_without(plain, f"no run has {files}, or none that can be read"))
+        elif kind.split is None:
+            self._of_kind(plain, kind, usable)
+        else:
+            entries = kind.split(usable)
+            if not entries:
+                self.made.append(_without(plain, "no row has semantic anchors"))
+            # A row that stands in several sets is drawn once.
+            fresh = [entry for entry in entries if (kind.name, entry.run_dirs) not in self._drawn]
+            for entry in fresh:
+                self._drawn.add((kind.name, entry.run_dirs))
+                own = MadeFigure(f"{plain.name}-{entry.row or 'runs'}", kind.name, kind.title, plain.suite)
+                self._of_kind(own, kind, [entry])
 
     def _of_kind(self, plain: MadeFigure, kind: Kind, series: Sequence[Series]) -> None:
         rows = tuple(entry.row for entry in series)
