@@ -205,9 +205,11 @@ def main() -> int:
     show_and_save(table.suite_tables(suite, work_dir, warn=cli.warn), suite, work_dir)
     write_report(suite, report, work_dir)
     if outcome.locked:
-        number = "1 run was" if len(outcome.locked) == 1 else f"{len(outcome.locked)} runs were"
+        number = len(outcome.locked)
+        passed = "1 run was" if number == 1 else f"{number} runs were"
         messages.result(
-            f"\nNot all is done: {number} passed over because another process is at them; give the same command again."
+            f"\nNot all is done: {passed} passed over because another process is at {'it' if number == 1 else 'them'}; give the "
+            "same command again."
         )
     return 1 if outcome.failed else 3 if outcome.locked else 0
 
@@ -270,6 +272,7 @@ def measured(arguments: argparse.Namespace, suite: suites.Suite, rows: Sequence[
     from sar_cls.speed.cost_suite import measure_suite
 
     check_file(costs_file(suite, work_dir), "give another --work-dir")
+    exit_codes.when_interrupted("figures that were written stay: the same command measures all anew")
     read_costs(suite, work_dir)  # what is wrong with it is said before minutes are spent
     measure_suite(suite, rows, cli.run_options(arguments), work_dir)
     show_and_save(cost_tables(suite, work_dir), suite, work_dir)

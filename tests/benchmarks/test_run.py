@@ -172,7 +172,8 @@ class TestEndToEnd:
             result = run(*self.ARGUMENTS, "--work-dir", tmp_path / "work")
         assert result.code == 3
         assert "digits/baseline seed 1270964153: another process is at this run, passed over" in result.out
-        assert result.out.splitlines()[-1].startswith("Not all is done: 1 run was passed over because another process")
+        last = "Not all is done: 1 run was passed over because another process is at it; give the same command again."
+        assert result.out.splitlines()[-1] == last
         assert [path.name for path in folder.iterdir()] in ([".lock"], [])
 
 
