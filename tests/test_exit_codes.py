@@ -187,6 +187,12 @@ class TestCtrlC:
     @pytest.mark.parametrize(
         ("command", "arguments", "place", "sentence"),
         [
+            (
+                "run",
+                ["--suite", "cost"],
+                "sar_cls.speed.cost_suite.measure_suite",
+                "figures that were written stay: the same command measures all anew",
+            ),
             ("report", [], "sar_cls.runs.ledger.scan", "what was written is whole: the same command begins anew"),
             (
                 "features",
