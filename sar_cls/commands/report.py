@@ -40,7 +40,7 @@ DEFAULT_WORK_DIR = Path("work_dirs")
 def parse() -> argparse.Namespace:
     parser = argument_types.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--work-dir", type=Path, metavar="DIR", help=f"folder of the runs (default: {DEFAULT_WORK_DIR})"
+        "--work-dir", type=argument_types.path, metavar="DIR", help=f"folder of the runs (default: {DEFAULT_WORK_DIR})"
     )
     parser.add_argument(
         "--suite", metavar="NAME", help="one suite and what it includes (default: all that have runs, else the paper's)"
@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--against",
-        type=Path,
+        type=argument_types.path,
         metavar="DIR",
         help="also compare these runs with the same ones (recipe, images, seed) in another folder, for example one of results/: "
         "another machine, device, precision or version",
@@ -78,7 +78,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--figures",
         "--plots",
-        type=Path,
+        type=argument_types.path,
         metavar="DIR",
         help="also draw the runs into this folder: PNG, SVG and PDF, each with its caption (--plots is its older name)",
     )
@@ -90,18 +90,21 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--keep",
-        type=Path,
+        type=argument_types.path,
         metavar="DIR",
         help="also copy records, histories, per-class accuracies and tables of these runs into this folder",
     )
     parser.add_argument(
         "--html",
-        type=Path,
+        type=argument_types.path,
         metavar="FILE",
         help="also write one HTML file with tables, figures, classes and provenance",
     )
     parser.add_argument(
-        "--export", type=Path, metavar="FILE", help="also write one flat JSON line a run (columns: docs/export.md)"
+        "--export",
+        type=argument_types.path,
+        metavar="FILE",
+        help="also write one flat JSON line a run (columns: docs/export.md)",
     )
     return parser.parse_args()
 

@@ -141,9 +141,7 @@ def recipe_of(record: Mapping[str, Any], suite: Suite, known_ids: frozenset[str]
     overrides = dict(record["overrides"])
     overrides.pop("epochs", None)  # told by the fields of that name
     overrides |= _of_processes(record.get("extra") or {})
-    if (
-        suite.name == FOLDERS
-    ):  # all of its runs are on folders, with their natural tail: nothing that a table has to tell
+    if suite.name == FOLDERS:  # all of its runs are on folders with their natural tail, which no table has to tell
         for name, usual in (("dataset", "folder"), ("imbalance", "none")):
             if overrides.get(name) == usual:
                 del overrides[name]
