@@ -182,7 +182,7 @@ def test_runs_on_an_image_folder_have_a_table_of_their_own(tmp_path: Path) -> No
         done = report(*arguments, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         assert "### Image folders\n" in done.stdout
-        assert "### Image folders, imbalance factor 10\n" in done.stdout
+        assert "### Image folders, imbalance factor 10" in done.stdout
         assert "60.00 (n = 1)" in done.stdout
         assert "+2.00 (1 pair)" in done.stdout
         for figure in groups.values():
