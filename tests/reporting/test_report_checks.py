@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from synthetic_runs import make_record, write_run
 
+from sar_cls.commands.report import parse
+
 from .report_command import ROOT, report
 
 
@@ -108,3 +110,12 @@ def test_against_what_cannot_be_compared(folder: str, sentence: str, tmp_path: P
     assert done.stdout == ""
     assert sentence in done.stderr
     assert not (tmp_path / "kept").exists()
+
+
+@pytest.mark.parametrize("option", ["--work-dir", "--against", "--figures", "--keep", "--html", "--export"])
+def test_empty_paths(option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["report.py", option, ""])
+    with pytest.raises(SystemExit) as end:
+        parse()
+    assert end.value.code == 2
+    assert "the path is empty: name one" in capsys.readouterr().err
