@@ -228,6 +228,7 @@ class TestCtrlC:
             raise KeyboardInterrupt
 
         monkeypatch.chdir(tmp_path)
+        (tmp_path / "RUN").mkdir()
         monkeypatch.setattr(place, pressed)
         monkeypatch.setattr(sys, "argv", [f"sar-cls {command}", *arguments])
         assert exit_codes.code_of(import_module(f"sar_cls.commands.{command}").main) == 130

@@ -42,11 +42,10 @@ def execute(planned: PlannedRun, splits: DataSplits) -> dict[str, Any]:
     correction); without one it is the config's.
 
     Raises:
-        InputError: an unknown type, no first stage, or one that has no anchors.
+        InputError: an unknown type, or a first stage that has no anchors.
     """
     first = planned.first
-    if first is None:
-        raise InputError(f"{planned.suite}/{planned.row} corrects a first stage: give its run with --stage1")
+    assert first is not None  # a row without one is refused where it is resolved
     if planned.is_dense:
         raise InputError(
             f"{planned.suite}/{planned.row}: posthoc corrects classifiers, and this is a segmentation net; take it out"

@@ -212,6 +212,11 @@ def _check_complete(config: Config, source: Source) -> None:
     check_loss(head.get("loss"), classes, source)
 
 
+def is_second_stage(config: Config) -> bool:
+    """Whether a config trains, or corrects, what a first stage has trained."""
+    return config.get("posthoc") is not None or str(config.model.get("type")).startswith("SecondStage")
+
+
 def _check_stage(config: Config, source: Source, second_stage: bool) -> None:
     """Whether a row that comes after another one runs a second stage, and one that does not a first.
 
@@ -219,9 +224,11 @@ def _check_stage(config: Config, source: Source, second_stage: bool) -> None:
         InputError: it is the other way round. A first stage would be trained anew in place of the second, or a net that is held
             as it was initialized be taken for a trained one.
     """
-    is_second = config.get("posthoc") is not None or str(config.model.get("type")).startswith("SecondStage")
+    is_second = is_second_stage(config)
     if is_second and not second_stage:
-        raise InputError(f"{source} is a second stage: name the row of its first stage by after")
+        raise InputError(
+            f"{source} is a second stage: name the row of its first stage by after, or give stage2.py its run by --stage1"
+        )
     if second_stage and not is_second:
         raise InputError(
             f"{source} comes after another row and its config trains a whole net: leave after out, or name the config of a second "

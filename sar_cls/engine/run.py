@@ -227,7 +227,9 @@ def finished(planned: PlannedRun, cache: DataCache | None = None) -> dict[str, A
     if is_whole:
         expected["overrides"] = planned.overrides
     differing = [name for name, value in expected.items() if found[name] != value]
-    started_from = record.read_record(first) if first is not None and record.is_finished(first) else None
+    started_from = None if planned.first is None else planned.first.record
+    if started_from is None and first is not None and record.is_finished(first):
+        started_from = record.read_record(first)
     if started_from is not None and not differing and found["stage1"]["run_id"] != started_from["run_id"]:
         raise InputError(
             f"{run_dir} started from another first stage than the one that is in {first} now: move this second stage "

@@ -52,10 +52,8 @@ def keep_runs(runs: Iterable[tuple[Path, Mapping[str, Any]]], folder: Path, warn
         targets[target] = run_dir, record
     for target, (run_dir, record) in targets.items():
         target.mkdir(parents=True, exist_ok=True)
-        others = _id_of(target) not in (
-            None,
-            record["run_id"],
-        )  # another run was kept here before: nothing of it may stay
+        # Another run was kept here before: nothing of it may stay.
+        others = _id_of(target) not in (None, record["run_id"])
         for name in KEPT:
             if (run_dir / name).is_file() and _is_sound(run_dir, name, record, warn):
                 with replacing(target / name) as temporary:

@@ -13,9 +13,10 @@ from tiny_runs import DENSE_SUITES, TINY
 
 from sar_cls.cli import CONFIGS
 from sar_cls.engine import run as engine
+from sar_cls.engine.config import load_config
 from sar_cls.engine.config_keys import check_keys
 from sar_cls.engine.options import Options
-from sar_cls.engine.recipe import resolve
+from sar_cls.engine.recipe import is_second_stage, resolve
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
 from sar_cls.mm.second_stage import SecondStageClassifier
@@ -99,7 +100,8 @@ class TestSegmentation:
 
     def test_the_benchmark_s_own_configs_pass(self, suite: str) -> None:
         for path in sorted((CONFIGS / suite).glob("*.py")):
-            assert resolve(Source(path), Options(weights="none")).is_dense
+            second = is_second_stage(load_config(path))
+            assert resolve(Source(path), Options(weights="none"), second_stage=second).is_dense
 
     @pytest.mark.parametrize(
         ("section", "wrong", "near"),

@@ -12,6 +12,7 @@ from tiny_runs import DENSE_SUITES, TINY
 from sar_cls.cli import CONFIGS
 from sar_cls.engine import recipe
 from sar_cls.engine import run as engine
+from sar_cls.engine.config import load_config
 from sar_cls.engine.options import Options
 from sar_cls.engine.run import DataCache, Job
 from sar_cls.errors import InputError
@@ -100,7 +101,8 @@ def test_less_data_by_the_command_line_is_said(
 
 @pytest.mark.parametrize("path", CONFIG_FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_benchmark_s_own_configs_pass(path: Path) -> None:
-    resolved = recipe.resolve(Source(path), Options())
+    second = recipe.is_second_stage(load_config(path))
+    resolved = recipe.resolve(Source(path), Options(), second_stage=second)
     assert dataclasses.is_dataclass(resolved)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tiny_runs import TINY, files_of
 
+from sar_cls.cli import CONFIGS
 from sar_cls.engine import run as engine
 from sar_cls.engine.options import Options
 from sar_cls.engine.planned import plan
@@ -90,7 +91,7 @@ def test_leftovers_of_a_kill_are_cleared_and_other_files_stay(make_job: MakeJob,
 def test_a_second_stage_whose_first_one_is_held_is_passed_over(make_job: MakeJob, tmp_path: Path) -> None:
     held = tmp_path / "first"
     held.mkdir()
-    job = make_job(stage1_dir=held)
+    job = make_job(f'_base_ = "{CONFIGS}/digits_lt/mislas.py"', stage1_dir=held)
     with folder.lock(held), pytest.raises(RunLocked, match="another process is at its first stage"):
         engine.run(job, Options(), DataCache())
     with pytest.raises(InputError, match="not finished"):
