@@ -12,6 +12,7 @@ from sar_cls.errors import InputError
 from sar_cls.reporting.figures.labels import names, provenance, wrapped
 from sar_cls.reporting.figures.series import NothingToDraw, Series
 from sar_cls.reporting.figures.style import RowStyle, legend_below, legend_height, new_figure
+from sar_cls.reporting.readings import drawn_readings
 from sar_cls.runs.folder import HISTORY_FILE, again
 from sar_cls.runs.history import unit_of
 
@@ -103,14 +104,7 @@ def prepare_readings(series: Sequence[Series]) -> list[Panel]:
     Raises:
         NothingToDraw: no row has a reading.
     """
-    from sar_cls.regularizers import REGULARIZERS  # imports torch
-
-    drawn = {
-        reading.name: reading.title
-        for kind in REGULARIZERS.values()
-        for reading in getattr(kind, "readings", ())
-        if reading.title
-    }
+    drawn = {reading.name: reading.title for reading in drawn_readings()}
     shown = with_readings(series, drawn)
     if not shown:
         raise NothingToDraw("no row has a regularizer that says anything of itself (SAR has a gate)")
@@ -129,11 +123,7 @@ def prepare_readings(series: Sequence[Series]) -> list[Panel]:
 def with_readings(series: Sequence[Series], drawn: Sequence[str] | dict[str, str] | None = None) -> list[Series]:
     """The entries of which a reading is known."""
     if drawn is None:
-        from sar_cls.regularizers import REGULARIZERS
-
-        drawn = [
-            reading.name for kind in REGULARIZERS.values() for reading in getattr(kind, "readings", ()) if reading.title
-        ]
+        drawn = [reading.name for reading in drawn_readings()]
     return [entry for entry in series if set(drawn) & set(entry.histories[0].columns)]
 
 

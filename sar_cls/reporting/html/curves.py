@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sar_cls.reporting.html.numbers import all_short
+from sar_cls.reporting.readings import drawn_readings
 from sar_cls.runs.history import read_history, unit_of
 
 if TYPE_CHECKING:
@@ -29,9 +30,7 @@ TRAINING = {
 
 def reading_titles() -> dict[str, tuple[str, str]]:
     """What regularizers say of themselves and is drawn: column -> title and unit."""
-    from sar_cls.regularizers import REGULARIZERS  # imports torch
-
-    drawn = [reading for kind in REGULARIZERS.values() for reading in getattr(kind, "readings", ()) if reading.title]
+    drawn = drawn_readings()
     drawn.sort(key=lambda reading: not reading.in_record)  # what a record keeps matters most
     return {reading.name: (reading.title, "%") for reading in drawn}
 
