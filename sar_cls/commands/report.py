@@ -166,7 +166,7 @@ def main() -> int:
     if arguments.suite is None and (view or arguments.format == "csv"):
         measured = []
     chosen = [suite for suite in chosen if not suite.measure]
-    chosen = [completed(suite, configs, [record for _, record in runs]) for suite in chosen]
+    chosen = [by_method.completed(suite, configs, [record for _, record in runs]) for suite in chosen]
     if arguments.recompute:
         from sar_cls.runs.recomputed import recomputed, warn_of_rounded_logits
 
@@ -299,12 +299,6 @@ def costs(measured: Sequence[suites.Suite], work_dir: Path) -> list[SuiteTables]
     from sar_cls.reporting.tables.costs import cost_tables
 
     return [cost_tables(suite, work_dir) for suite in measured]
-
-
-def completed(suite: suites.Suite, configs: Path, records: Sequence[dict[str, Any]]) -> suites.Suite:
-    """The suite as it is, or with rows for the methods that stage1.py and stage2.py were asked for beyond its own."""
-    ran = {record["row"] for record in records if record["suite"] == suite.name}
-    return by_method.with_methods(suite, configs) if ran - {row.name for row in suite.rows} else suite
 
 
 @contextmanager

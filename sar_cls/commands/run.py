@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING
 from sar_cls import argument_types, cli, exit_codes, messages, ranks
 from sar_cls.errors import InputError, RunFailed
 from sar_cls.files import check_file, why
+from sar_cls.suites import by_method
 from sar_cls.suites import rows as suites
 from sar_cls.suites.listing import describe
 
 if TYPE_CHECKING:
     from sar_cls.engine.planned import PlannedRun
     from sar_cls.launch.launchers import Launch
+    from sar_cls.reporting.html.page import Runs
     from sar_cls.reporting.tables.suite_tables import SuiteTables
 
 DEFAULT_SUITE = "digits"
@@ -166,6 +168,7 @@ def main() -> int:
         from sar_cls.launch.launchers import LAUNCHERS, Launch
         from sar_cls.launch.plans import plan_runs
         from sar_cls.reporting.tables import suite_tables as table
+        from sar_cls.runs import ledger
 
     report = work_dir / suite.name / "report.html"
     for path in (*table.table_files(suite, work_dir), report):
@@ -202,8 +205,11 @@ def main() -> int:
     outcome = LAUNCHERS[arguments.launcher](runs, launch)
     if outcome is None:
         return 0
-    show_and_save(table.suite_tables(suite, work_dir, warn=cli.warn), suite, work_dir)
-    write_report(suite, report, work_dir)
+    finished = ledger.scan(work_dir, cli.warn)
+    records = [record for _, record in finished]
+    shown = [by_method.completed(each, configs, records) for each in suite.all_suites]
+    show_and_save(table.tables_from_records(shown, records, cli.warn), suite, work_dir)
+    write_report(shown, finished, report)
     if outcome.locked:
         number = len(outcome.locked)
         passed = "1 run was" if number == 1 else f"{number} runs were"
@@ -214,14 +220,12 @@ def main() -> int:
     return 1 if outcome.failed else 3 if outcome.locked else 0
 
 
-def write_report(suite: suites.Suite, path: Path, work_dir: Path) -> None:
-    """Writes everything that is known of the suite's runs into one HTML file and names it; without jinja2 only says so."""
+def write_report(shown: Sequence[suites.Suite], finished: Runs, path: Path) -> None:
+    """Writes everything that is known of the suites' runs into one HTML file and names it; without jinja2 only says so."""
     from sar_cls.reporting.html import page
-    from sar_cls.runs import ledger
 
     try:
-        runs = ledger.scan(work_dir, lambda _: None)  # the table has warned already
-        page.write_report(suite.all_suites, runs, path, warn=lambda _: None)
+        page.write_report(shown, finished, path, warn=lambda _: None)  # the table has warned already
     except InputError as error:
         messages.remark(f"no HTML report: {error}")
     except OSError as error:

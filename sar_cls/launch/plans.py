@@ -12,6 +12,7 @@ from sar_cls.engine.planned import PlannedRun, plan
 from sar_cls.engine.recipe import Resolved, resolve, run_name, second_stage_name
 from sar_cls.engine.two_stage import without_batch_norm
 from sar_cls.errors import InputError
+from sar_cls.mm.second_stage import hold_of
 from sar_cls.suites.rows import Row
 
 
@@ -26,8 +27,6 @@ def plan_runs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_
         InputError: a config or an option is bad; nothing is left behind.
         ValueError: a second stage without the row that it starts from.
     """
-    if options.hold is not None and not any(row.after for row in rows):
-        raise InputError("--hold is for second stages, and there is none among these rows: leave it out")
     read: dict[tuple[str, str], Resolved] = {}
     for row in rows:  # first stages are listed before what starts from them, in any suite
         read[row.key] = resolve(row.source, options, second_stage=row.after is not None)
@@ -38,6 +37,10 @@ def plan_runs(rows: Sequence[Row], seeds: Sequence[int], options: Options, work_
         others = without_batch_norm(row.source.config.parents[1])
         net = first_backbone(read[row.first])
         check_hold(read[row.key], *net, f"{row.suite}/{row.name}", others)
+    if options.hold is not None and not any(hold_of(resolved.config.model) for resolved in read.values()):
+        raise InputError(
+            "--hold is for second stages that train a classifier, and there is none among these rows: leave it out"
+        )
     runs: list[PlannedRun] = []
     for seed in seeds:
         for row in rows:

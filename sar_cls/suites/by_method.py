@@ -7,8 +7,10 @@ the general one: it comes along.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from sar_cls.suites.places import SUITE_FILE, home_of
 from sar_cls.suites.rows import Row, Suite, load_suite
@@ -69,6 +71,12 @@ def with_methods(suite: Suite, configs: Path) -> Suite:
     rows = (*suite.rows, *added)
     known = {row.name for row in rows}
     return replace(suite, rows=tuple(row if row.baseline in known else replace(row, baseline=None) for row in rows))
+
+
+def completed(suite: Suite, configs: Path, records: Iterable[Mapping[str, Any]]) -> Suite:
+    """The suite as it is, or with rows for the methods that stage1.py and stage2.py were asked for beyond its own."""
+    ran = {record["row"] for record in records if record["suite"] == suite.name}
+    return with_methods(suite, configs) if ran - {row.name for row in suite.rows} else suite
 
 
 def _general(configs: Path) -> Suite | None:

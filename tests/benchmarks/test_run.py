@@ -11,6 +11,7 @@ from pathlib import Path
 
 import filelock
 import pytest
+from synthetic_runs import second_stage, write_run
 
 from sar_cls import cli
 from sar_cls.suites.rows import list_suites
@@ -80,6 +81,16 @@ class TestEndToEnd:
         assert "[1/1] digits/baseline seed 1270964153: finished before" in again.out
         assert json.loads((folder / "record.json").read_text()) == record
         assert markdown.strip() in again.out
+
+    def test_second_stages_that_the_suite_has_no_row_for_are_in_the_table(self, run: Run, tmp_path: Path) -> None:
+        arguments = (*self.ARGUMENTS, "--work-dir", tmp_path)
+        assert run(*arguments).code == 0
+        first = json.loads((tmp_path / "digits" / "baseline" / "seed1270964153-epochs1" / "record.json").read_text())
+        write_run(tmp_path, second_stage("digits", "baseline_tau", 43.21, first, method="tau"))
+        again = run(*arguments)
+        assert (again.code, again.err) == (0, "")
+        assert "43.21" in again.out
+        assert "43.21" in (tmp_path / "digits" / "report.html").read_text(encoding="utf-8")
 
     def test_without_jinja2_a_line_says_so(self, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "jinja2", None)

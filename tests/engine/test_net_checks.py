@@ -165,8 +165,9 @@ class TestHold:
         assert len(plan_runs(rows, [1], Options(backbone="timm:resnet18"), tmp_path)) == 2
         tau = select_rows(load_suite(CONFIGS, "cifar100_lt"), ["ce", "tau_norm"])
         assert len(plan_runs(tau, [1], options, tmp_path)) == 2
-        with pytest.raises(InputError, match="--hold is for second stages"):
-            plan_runs(rows[:1], [1], Options(hold="frozen"), tmp_path)
+        for untrained in (rows[:1], tau):
+            with pytest.raises(InputError, match="--hold is for second stages that train"):
+                plan_runs(untrained, [1], Options(hold="frozen"), tmp_path)
 
     def test_a_second_stage_of_a_backbone_without_batch_norm(
         self, make_job: MakeJob, cache: DataCache, tmp_path: Path
