@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 
 import numpy as np
 from kept_records import ANSWERS, LT16, LT16_H200, RESULTS, differences, holm, interval, last, said
 from scipy import stats
+
+# The kinds of SAR's anchors beside the normal ones.
+KINDS = ("separated", "text", "text_shuffled", "text_spectrum", "superclasses")
 
 
 def gates(folder: str, row: str) -> dict[int, dict[str, float]]:
@@ -38,6 +42,25 @@ def test_anchors_with_a_meaning_at_16x16() -> None:
     ours, theirs = (np.mean(list(last(LT16, row, "errors_within_superclass").values())) for row in (text, dealt))
     near = f"{ours:.1f} % of them stay inside the right superclass, dealt to other classes {theirs:.1f} %"
     assert f"{near} ({says(text, dealt, 'errors_within_superclass')})" in ANSWERS
+
+
+def test_six_kinds_of_anchors_at_16x16() -> None:
+    spread, groups, dealt = "mixup_sar_text_spectrum", "mixup_sar_superclasses", "mixup_sar_text_shuffled"
+    assert f"are where random anchors are, {said(differences(LT16, spread, 'mixup_sar'))}. Anchors" in ANSWERS
+    against = [said(differences(LT16, groups, row)) for row in ("mixup_sar", "mixup_sar_text", dealt)]
+    text = "have {} against random ones and {} against those from names, but no more than the dealt ones"
+    assert text.format(*against[:2]) in ANSWERS
+    assert f"in which no neighbour means anything ({against[2]})." in ANSWERS
+    rows = ["mixup_sar", *(f"mixup_sar_{kind}" for kind in KINDS)]
+    pairs = list(itertools.combinations(rows, 2))
+    p = holm([stats.ttest_1samp(differences(LT16, *pair), 0).pvalue for pair in pairs])
+    assert len(pairs) == 15
+    assert f"none differs after Holm's correction (the smallest p is {min(p):.2f})" in ANSWERS
+    below = [-differences(LT16, row, "mixup").mean() for row in rows]
+    assert f"each kind is below MixUp, by {min(below):.1f} to {max(below):.1f} points in the mean" in ANSWERS
+    near = np.mean(list(last(LT16, groups, "errors_within_superclass").values()))
+    against_dealt = said(differences(LT16, groups, dealt, "errors_within_superclass"))
+    assert f"with anchors by superclass {near:.1f} % (against dealt ones {against_dealt})" in ANSWERS
 
 
 def test_separated_anchors_at_16x16() -> None:
@@ -149,12 +172,12 @@ def test_the_loss_at_16x16_over_all_rows_compared_with_mixup() -> None:
         "inc",
         "center",
         "hyperspherical",
-        "sar_separated",
+        *(f"sar_{kind}" for kind in KINDS),
     )
     p = [stats.ttest_1samp(differences(LT16, f"mixup_{row}", "mixup"), 0).pvalue for row in rows]
-    assert f"{holm(p[:4])[0]:.3f} over the four rows of the suite, {holm(p)[0]:.3f} over all thirteen" in ANSWERS
+    assert f"{holm(p[:4])[0]:.3f} over the four rows of the suite, {holm(p)[0]:.3f} over all seventeen" in ANSWERS
     corrected = dict(zip(rows, holm(p), strict=True))
-    assert f"(not significant over all thirteen rows, p = {corrected['projection']:.3f})" in ANSWERS
+    assert f"(not significant over all seventeen rows, p = {corrected['projection']:.3f})" in ANSWERS
     mean, low, high = interval(differences(LT16, "mixup_inc", "mixup"))
     inc = (
         f"INC {-mean:.1f} [{low:+.1f}, {high:+.1f}], which is not either after correction (p = {corrected['inc']:.2f})"
@@ -165,17 +188,19 @@ def test_the_loss_at_16x16_over_all_rows_compared_with_mixup() -> None:
     assert corrected["center"] > 0.05
     mean, low, high = interval(differences(LT16, "mixup_hyperspherical", "mixup"))
     assert f"after 20 epochs, cost {-mean:.1f} [{low:+.1f}, {high:+.1f}]:" in ANSWERS
-    differ = ("aux_alone", "hyperspherical", "sar_separated")
-    alone, prototypes, separated = (f"(p = {corrected[row]:.3f}" for row in differ)
-    both = f"the auxiliary loss alone {alone}), hyperspherical prototypes {prototypes})"
-    assert f"{both} and SAR with separated anchors {separated}, see below) differ from MixUp" in ANSWERS
-    assert {f"{corrected[row]:.3f}" for row in ("balanced_softmax", "arb", "etf_projection")} == {"0.059"}
+    differ = ("aux_alone", "hyperspherical", "sar_separated", "sar_text")
+    alone, prototypes, separated = (f"(p = {corrected[row]:.3f}" for row in differ[:3])
+    names = f"SAR with anchors from class names (p = {corrected['sar_text']:.4f})"
+    both = f"the auxiliary loss alone {alone}), hyperspherical prototypes {prototypes}) and {names}"
+    assert f"{both} or separated ones {separated}, see below for both) differ from MixUp" in ANSWERS
+    assert max(corrected[row] for row in differ) < 0.05
+    assert {f"{corrected[row]:.3f}" for row in ("balanced_softmax", "arb", "etf_projection")} == {"0.077"}
     assert min(p for row, p in corrected.items() if row not in differ) > 0.05
     own = [
         p[rows.index(row)]
         for row in ("arb", "sar", "sar_shielded", "car", "cosine", "projection", "inc", "center", "hyperspherical")
     ]
-    others = f"(p = 0.059; over the nine of its own suite ARB-loss has {holm(own)[0]:.3f})"
+    others = f"(p = 0.077; over the nine of its own suite ARB-loss has {holm(own)[0]:.3f})"
     assert f"ARB-loss nor the simplex quite does {others}" in ANSWERS
 
 
@@ -215,11 +240,24 @@ def test_how_long_the_gate_was_closed() -> None:
     assert not {21, 48} & set(small[1024])
     assert "closed throughout 56 epochs, 26 of them on end, and another's throughout three." in ANSWERS
     assert sorted(map(len, shielded.values())) == [1, 1, 7]
-    for row in ("mixup_sar_text", "mixup_sar_text_shuffled"):
-        assert all(gate["share_gate_open_last_tenth"] > 0 for gate in gates(LT16, row).values())
-    assert (
-        "| SAR with anchors from class names, or these dealt to other classes, 100 classes, 16x16 | 0 of 6 |" in ANSWERS
+    for row in ("mixup_sar_text", "mixup_sar_text_shuffled", "mixup_sar_text_spectrum"):
+        assert [gate["share_gate_open_last_tenth"] > 0 for gate in gates(LT16, row).values()] == [True] * 3
+    kinds = "SAR with anchors from class names, these dealt to other classes, or random ones of the same spread"
+    assert f"| {kinds}, 100 classes, 16x16 | 0 of 9 |" in ANSWERS
+
+
+def test_the_gate_of_anchors_by_superclass() -> None:
+    (seed,) = (seed for seed, epochs in closed_epochs(LT16, "mixup_sar_superclasses").items() if len(epochs) > 20)
+    epochs = closed_epochs(LT16, "mixup_sar_superclasses")[seed]
+    assert epochs[-50:] == list(range(151, 201))
+    assert 150 not in epochs
+    assert all(
+        gate["share_gate_open_last_tenth"] == float(other != seed)
+        for other, gate in gates(LT16, "mixup_sar_superclasses").items()
     )
+    gain = last(LT16, "mixup_sar_superclasses")[seed] - last(LT16, "mixup_sar")[seed]
+    assert f"closed from epoch 151 on, at {gain:.1f} above those of its seed." in ANSWERS
+    assert "| SAR with anchors by superclass, 100 classes, 16x16 | 1 of 3 |" in ANSWERS
 
 
 def test_ten_and_twenty_classes_at_the_best_epochs() -> None:
