@@ -83,6 +83,27 @@ def test_separated_anchors_at_16x16() -> None:
     assert "| SAR with separated anchors, 100 classes, 16x16 | 1 of 3 |" in ANSWERS
 
 
+def test_sar_on_top_of_balanced_softmax_at_16x16() -> None:
+    rows = ("mixup_balanced_softmax_sar", "mixup_balanced_softmax")
+    d = differences(LT16, *rows)
+    assert len(d) == 3
+    few, many = (differences(LT16, *rows, f"{shot}_shot") for shot in ("few", "many"))
+    p = [stats.ttest_1samp(differences(LT16, *rows, f"{shot}_shot"), 0).pvalue for shot in ("many", "medium", "few")]
+    assert [value < 0.05 for value in holm(p)] == [True, False, True]
+    shots = f"by few-shot classes ({said(few)}; many-shot ones gain {said(many).lstrip('+')})"
+    shares = [100 * gate["share_gate_open"] for gate in gates(LT16, rows[0]).values()]
+    is_open = f"with its gate open at {min(shares):.0f} to {max(shares):.0f} % of all steps"
+    after = differences(LT16, f"{rows[0]}_mislas", f"{rows[1]}_mislas")
+    loses = f"it loses {said(d).lstrip('-')} (p = {stats.ttest_1samp(d, 0).pvalue:.3f}), {shots} and {is_open}"
+    assert f"{loses}; after MiSLAS it loses {said(after).lstrip('-')}, not significant." in ANSWERS
+    mean, low, high = interval(d)
+    assert f"and {-mean:.1f} on top of balanced softmax [{low:+.1f}, {high:+.1f}];" in ANSWERS
+    first, second = (np.mean(list(last(LT16, row).values())) for row in (rows[0], f"{rows[0]}_mislas"))
+    assert f"| MixUp, balanced softmax+SAR | {first:.1f} | – | {second:.1f} |" in ANSWERS
+    assert [gate["share_gate_open_last_tenth"] for gate in gates(LT16, rows[0]).values()] == [1.0] * 3
+    assert "| SAR on balanced softmax, 100 classes, 16x16 | 0 of 3 |" in ANSWERS
+
+
 def test_the_rivals_at_16x16() -> None:
     cosface = said(differences(LT16, "mixup_cosface", "mixup_cosine")).lstrip("-")
     half = said(differences(LT16, "mixup_arcface_0_1", "mixup_cosine")).lstrip("-")
