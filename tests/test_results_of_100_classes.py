@@ -63,6 +63,28 @@ def test_six_kinds_of_anchors_at_16x16() -> None:
     assert f"with anchors by superclass {near:.1f} % (against dealt ones {against_dealt})" in ANSWERS
 
 
+def test_class_vectors_and_class_means_at_16x16() -> None:
+    def cosines(row: str) -> dict[int, float]:
+        records = [json.loads(path.read_bytes()) for path in (RESULTS / LT16).glob(f"*/{row}/*/record.json")]
+        found = {record["seed"]: record["extra"]["geometry"]["train"]["all"]["weight_cosine"] for record in records}
+        assert len(found) == 3
+        return found
+
+    rows = ["mixup_sar", *(f"mixup_sar_{kind}" for kind in KINDS)]
+    means = {row: np.mean(list(cosines(row).values())) for row in rows}
+    assert (min(means, key=lambda row: means[row]), max(means, key=lambda row: means[row])) == (rows[1], rows[3])
+    between = f"between {means[rows[1]]:.2f} (separated) and {means[rows[3]]:.2f} (dealt to other classes)"
+    others = ("mixup_balanced_softmax_sar", "mixup_balanced_softmax", "mixup_center")
+    ours, alone, center = (np.mean(list(cosines(row).values())) for row in others)
+    on_top = f"on top of balanced softmax {ours:.2f}, where balanced softmax alone has {alone:.2f}"
+    assert f"{between}; and {on_top}, and center loss, which trains features alone, {center:.2f}." in ANSWERS
+    plain = last(LT16, "mixup")
+    pairs = [(cosines(row)[seed], top1 - plain[seed]) for row in rows for seed, top1 in last(LT16, row).items()]
+    assert len(pairs) == 18
+    r, p = stats.pearsonr(*zip(*pairs, strict=True))
+    assert f"not shown (r = {r:.2f} over the 18 runs with these anchors, p = {p:.2f})" in ANSWERS
+
+
 def test_separated_anchors_at_16x16() -> None:
     row = "mixup_sar_separated"
     d = differences(LT16, row, "mixup_sar")
