@@ -53,3 +53,5 @@ def test_the_same_seeds_on_another_processor() -> None:
     gains = [differences(folder, "mixup_sar", "mixup").mean() for folder in (PARTS, there)]
     assert "(MixUp {:.1f} and {:.1f} %, SAR's gain {:+.1f} and {:+.1f};".format(*means[0], *gains) in ANSWERS
     assert f"a single short run moves by up to {largest['mixup']:.1f} points between processors" in ANSWERS
+    whole = last(LT16, "mixup_center")[1024]
+    assert f"was made with AVX2 (32.04 %, not kept) and with AVX-512 ({whole:.2f})" in ANSWERS
