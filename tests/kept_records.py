@@ -66,3 +66,9 @@ def cells(document: Path, heading: str, label: str) -> list[str]:
     table = text[text.index(f"| {heading}") :].split("\n\n")[0]
     (line,) = [line for line in table.splitlines() if line.startswith(f"| {label} |")]
     return [cell.strip() for cell in line.split("|")[2:-1]]
+
+
+def gates(folder: str, row: str) -> dict[int, dict[str, float]]:
+    """Seed -> what the records of a row say of the gate."""
+    records = [json.loads(path.read_bytes()) for path in (RESULTS / folder).glob(f"*/{row}/*/record.json")]
+    return {record["seed"]: record["extra"] for record in records}
