@@ -240,6 +240,16 @@ def test_hyperspherical_prototypes_at_16x16_know_no_rare_class() -> None:
     assert says.format(*means) in ANSWERS
 
 
+def test_sar_in_128_dimensions_at_16x16() -> None:
+    seeds = (1024, 5555, 1270964153)
+    ours, theirs = (last(LT16, row) for row in ("sar_projection", "mixup_projection"))
+    assert ours.keys() == theirs.keys() == set(seeds)
+    text = "SAR has {:.1f}, {:.1f} and {:.1f} % in three seeds where the same net without SAR has {:.1f}, {:.1f} and {:.1f}."
+    assert text.format(*(found[seed] for found in (ours, theirs) for seed in seeds)) in ANSWERS
+    closed = sum(gate["share_gate_open_last_tenth"] == 0 for gate in gates(LT16, "sar_projection").values())
+    assert f"| SAR in 128 dimensions, 100 classes, 16x16 | {closed} of 3 |" in ANSWERS
+
+
 def test_ten_and_twenty_classes_at_the_best_epochs() -> None:
     def best(row: str, classes: int) -> str:
         return said(differences(LT16, f"{row}_{classes}_classes", f"mixup_{classes}_classes", epoch="best"))
