@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -68,7 +69,7 @@ def cells(document: Path, heading: str, label: str) -> list[str]:
     return [cell.strip() for cell in line.split("|")[2:-1]]
 
 
-def gates(folder: str, row: str) -> dict[int, dict[str, float]]:
-    """Seed -> what the records of a row say of the gate."""
+def extras(folder: str, row: str) -> dict[int, dict[str, Any]]:
+    """Seed -> what the records of a row say beside their metrics, of gate and geometry among others."""
     records = [json.loads(path.read_bytes()) for path in (RESULTS / folder).glob(f"*/{row}/*/record.json")]
     return {record["seed"]: record["extra"] for record in records}

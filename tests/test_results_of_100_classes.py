@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import json
 
 import numpy as np
-from kept_records import ANSWERS, LT16, RESULTS, differences, gates, holm, interval, last, said
+from kept_records import ANSWERS, LT16, differences, extras, holm, interval, last, said
 from scipy import stats
 
 # The kinds of SAR's anchors beside the normal ones.
@@ -58,8 +57,7 @@ def test_six_kinds_of_anchors_at_16x16() -> None:
 
 def test_class_vectors_and_class_means_at_16x16() -> None:
     def cosines(row: str) -> dict[int, float]:
-        records = [json.loads(path.read_bytes()) for path in (RESULTS / LT16).glob(f"*/{row}/*/record.json")]
-        found = {record["seed"]: record["extra"]["geometry"]["train"]["all"]["weight_cosine"] for record in records}
+        found = {seed: extra["geometry"]["train"]["all"]["weight_cosine"] for seed, extra in extras(LT16, row).items()}
         assert len(found) == 3
         return found
 
@@ -85,7 +83,7 @@ def test_separated_anchors_at_16x16() -> None:
     assert f"so it is with separated ones, {said(d)}; none of six" in ANSWERS
     mean, low, high = interval(differences(LT16, row, "mixup"))
     assert f"and {-mean:.1f} below MixUp [{low:+.1f}, {high:+.1f}]." in ANSWERS
-    ours, random = (gates(LT16, each) for each in (row, "mixup_sar"))
+    ours, random = (extras(LT16, each) for each in (row, "mixup_sar"))
     shares = sorted(100 * gate["share_gate_open"] for gate in ours.values())
     assert (
         "With separated anchors it was open at {:.0f} %, {:.0f} % and {:.0f} % of all steps".format(*shares) in ANSWERS
@@ -106,7 +104,7 @@ def test_sar_on_top_of_balanced_softmax_at_16x16() -> None:
     p = [stats.ttest_1samp(differences(LT16, *rows, f"{shot}_shot"), 0).pvalue for shot in ("many", "medium", "few")]
     assert [value < 0.05 for value in holm(p)] == [True, False, True]
     shots = f"by few-shot classes ({said(few)}; many-shot ones gain {said(many).lstrip('+')})"
-    shares = [100 * gate["share_gate_open"] for gate in gates(LT16, rows[0]).values()]
+    shares = [100 * gate["share_gate_open"] for gate in extras(LT16, rows[0]).values()]
     is_open = f"with its gate open at {min(shares):.0f} to {max(shares):.0f} % of all steps"
     after = differences(LT16, f"{rows[0]}_mislas", f"{rows[1]}_mislas")
     loses = f"it loses {said(d).lstrip('-')} (p = {stats.ttest_1samp(d, 0).pvalue:.3f}), {shots} and {is_open}"
@@ -115,7 +113,7 @@ def test_sar_on_top_of_balanced_softmax_at_16x16() -> None:
     assert f"and {-mean:.1f} on top of balanced softmax [{low:+.1f}, {high:+.1f}];" in ANSWERS
     first, second = (np.mean(list(last(LT16, row).values())) for row in (rows[0], f"{rows[0]}_mislas"))
     assert f"| MixUp, balanced softmax+SAR | {first:.1f} | – | {second:.1f} |" in ANSWERS
-    assert [gate["share_gate_open_last_tenth"] for gate in gates(LT16, rows[0]).values()] == [1.0] * 3
+    assert [gate["share_gate_open_last_tenth"] for gate in extras(LT16, rows[0]).values()] == [1.0] * 3
     assert "| SAR on balanced softmax, 100 classes, 16x16 | 0 of 3 |" in ANSWERS
 
 
@@ -246,7 +244,7 @@ def test_sar_in_128_dimensions_at_16x16() -> None:
     assert ours.keys() == theirs.keys() == set(seeds)
     text = "SAR has {:.1f}, {:.1f} and {:.1f} % in three seeds where the same net without SAR has {:.1f}, {:.1f} and {:.1f}."
     assert text.format(*(found[seed] for found in (ours, theirs) for seed in seeds)) in ANSWERS
-    closed = sum(gate["share_gate_open_last_tenth"] == 0 for gate in gates(LT16, "sar_projection").values())
+    closed = sum(gate["share_gate_open_last_tenth"] == 0 for gate in extras(LT16, "sar_projection").values())
     assert f"| SAR in 128 dimensions, 100 classes, 16x16 | {closed} of 3 |" in ANSWERS
 
 

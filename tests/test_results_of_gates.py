@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 
-from kept_records import ANSWERS, LT16, LT16_H200, RESULTS, gates, last
+from kept_records import ANSWERS, LT16, LT16_H200, RESULTS, extras, last
 
 
 def closed_epochs(folder: str, row: str) -> dict[int, list[int]]:
@@ -22,7 +22,7 @@ def closed_epochs(folder: str, row: str) -> dict[int, list[int]]:
 def test_the_gate_does_not_follow_the_seed() -> None:
     open_steps = {}
     for folder in (LT16, LT16_H200):
-        found = gates(folder, "mixup_sar")
+        found = extras(folder, "mixup_sar")
         open_steps[folder] = [f"{100 * found[seed]['share_gate_open']:.0f}" for seed in (1270964153, 1024, 5555)]
         assert all(gate["share_gate_open_last_tenth"] == 1 for gate in found.values())
     assert "At 16x16 it was open at {} %, {} % and {} % of all steps".format(*open_steps[LT16]) in ANSWERS
@@ -45,7 +45,7 @@ def test_how_long_the_gate_was_closed() -> None:
     assert "closed throughout 56 epochs, 26 of them on end, and another's throughout three." in ANSWERS
     assert sorted(map(len, shielded.values())) == [1, 1, 7]
     for row in ("mixup_sar_text", "mixup_sar_text_shuffled", "mixup_sar_text_spectrum"):
-        assert [gate["share_gate_open_last_tenth"] > 0 for gate in gates(LT16, row).values()] == [True] * 3
+        assert [gate["share_gate_open_last_tenth"] > 0 for gate in extras(LT16, row).values()] == [True] * 3
     kinds = "SAR with anchors from class names, these dealt to other classes, or random ones of the same spread"
     assert f"| {kinds}, 100 classes, 16x16 | 0 of 9 |" in ANSWERS
 
@@ -57,7 +57,7 @@ def test_the_gate_of_anchors_by_superclass() -> None:
     assert 150 not in epochs
     assert all(
         gate["share_gate_open_last_tenth"] == float(other != seed)
-        for other, gate in gates(LT16, "mixup_sar_superclasses").items()
+        for other, gate in extras(LT16, "mixup_sar_superclasses").items()
     )
     gain = last(LT16, "mixup_sar_superclasses")[seed] - last(LT16, "mixup_sar")[seed]
     assert f"closed from epoch 151 on, at {gain:.1f} above those of its seed." in ANSWERS
